@@ -1,0 +1,8 @@
+"""Errors meant for people."""
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: the message is one line that says what is wrong and how to mend it.
+
+    The command line prints it without a traceback and exits with 2.
+    """

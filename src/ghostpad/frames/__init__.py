@@ -1,0 +1,1 @@
+"""Frames in: recording, ingesting, the frame store, splits and pairs."""

@@ -1,0 +1,1 @@
+"""Labels out: latent actions of whole data sets."""

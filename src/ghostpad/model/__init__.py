@@ -1,0 +1,1 @@
+"""The latent action model: encoder, quantizer, decoder and losses."""

@@ -1,0 +1,11 @@
+"""Progress bars: rate and time left on work over two seconds, silent when standard error is not a terminal."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress(items: Iterable[Any] | None = None, *, what: str, unit: str, total: int | None = None) -> tqdm:
+    """Return a bar over `items` (or one to `update()` by hand when `items` is None)."""
+    return tqdm(items, desc=what, unit=f" {unit}", total=total, delay=2.0, disable=None, dynamic_ncols=True)
