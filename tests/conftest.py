@@ -1,0 +1,41 @@
+"""What every test file shares: a quiet environment, and a little real Breakout, recorded once a session."""
+
+import os
+
+os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads: spinning threads starve the other workers
+os.environ["WANDB_MODE"] = "disabled"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+import pathlib
+import typing
+
+import pytest
+
+if typing.TYPE_CHECKING:
+    from ghostpad.frames.store import FrameStore
+
+
+@pytest.fixture(scope="session")
+def episodes_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Four episodes of 40 frames of real Breakout, as PNG folders. Read only: copy it before changing it."""
+    pytest.importorskip("ale_py")
+    from ghostpad.frames.atari import RecordConfig, record
+
+    out = tmp_path_factory.mktemp("recorded") / "bulk_videos"
+    record(RecordConfig(out=out, episodes=4, max_frames=40, seed=0, workers=2))
+    return out
+
+
+@pytest.fixture(scope="session")
+def store(episodes_folder: pathlib.Path) -> "FrameStore":
+    """The frame store of `episodes_folder`. Read only."""
+    from ghostpad.frames.store import open_data
+
+    return open_data(episodes_folder)
+
+
+@pytest.fixture(scope="session")
+def store_path(store: "FrameStore") -> pathlib.Path:
+    """Where `store` lies."""
+    return store.path
