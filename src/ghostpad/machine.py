@@ -2,18 +2,22 @@
 
 import os
 import resource
-
-import torch
+from typing import TYPE_CHECKING
 
 from ghostpad.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
 
-def resolve_device(name: str) -> torch.device:
+
+def resolve_device(name: str) -> "torch.device":
     """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that is really there.
 
     Raises:
         UserError: the name is unknown or the device is not available here.
     """
+    import torch  # here, so that counting cores does not load it
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,0 +1,271 @@
+"""The command line: a table of verbs, and one polite way to fail.
+
+A verb's module is imported when the verb is used and not before, so that asking for help never loads torch.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import importlib
+import io
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from ghostpad import __version__
+from ghostpad.errors import UserError
+
+DONE, MISTAKE, INTERRUPTED = 0, 2, 130
+EVERYWHERE = ("device", "seed", "workers")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """One line of the table: what a verb does and where its code is."""
+
+    summary: str
+    """What the verb does, in one line."""
+    module: str
+    """Module that is imported when the verb is used."""
+    config: str
+    """Class of that module which holds the options."""
+    function: str
+    """Function of that module which takes the config."""
+    example: str
+    """Options of a typical call."""
+    positional: bool = False
+    """Whether options without a default are given by place rather than by name."""
+    again: str = "the same command goes on from there"
+    """How to go on after an interruption."""
+
+
+# In the order of the pipeline.
+VERBS = {
+    "record": Verb(
+        "play an Atari game and write its frames as folders of PNGs",
+        "ghostpad.frames.atari",
+        "RecordConfig",
+        "record",
+        "--game breakout --episodes 40",
+    ),
+    "ingest": Verb(
+        "turn recordings into a frame store: lossless, and quick to read",
+        "ghostpad.frames.ingest",
+        "IngestConfig",
+        "ingest",
+        "bulk_videos --out bulk_videos.store",
+        positional=True,
+    ),
+    "train": Verb(
+        "learn a latent action for every transition, from frames alone",
+        "ghostpad.training.loop",
+        "TrainConfig",
+        "train",
+        "--data bulk_videos --preset tiny",
+        again="add --resume to go on from there",
+    ),
+    "extract": Verb(
+        "label every transition of a recording with its latent action",
+        "ghostpad.labels.extract",
+        "ExtractConfig",
+        "extract",
+        "--model checkpoints/latent_action --data bulk_videos",
+    ),
+    "evaluate": Verb(
+        "measure a model on held-out episodes, and write a report",
+        "ghostpad.evaluation.report",
+        "EvaluateConfig",
+        "evaluate",
+        "--model checkpoints/latent_action --data bulk_videos",
+    ),
+    "demo": Verb(
+        "all of the above, small, on this machine, in minutes",
+        "ghostpad.demo",
+        "DemoConfig",
+        "demo",
+        "--out demo",
+    ),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit status: 0 done, 2 a user's mistake, 130 interrupted."""
+    # Threads of OpenMP spin for a while after each piece of work, which starves others on few cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    name = arguments[0] if arguments and arguments[0] in VERBS else None
+    try:
+        with _sigterm_interrupts():
+            _dispatch(arguments)
+            sys.stdout.flush()
+    except UserError as mistake:
+        return _complain(mistake)
+    except KeyboardInterrupt:
+        again = f"; what was finished is kept: {VERBS[name].again}" if name else ""
+        return _complain(f"interrupted{again}", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has left, as in `ghostpad | head -1`; Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return DONE
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _complain(f"{where}{error.strerror}; mend this and run the same command again")
+    return DONE
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if arguments and arguments[0] == "help":
+        arguments = [*arguments[1:2], "--help"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return
+    if "--version" in arguments:
+        print(f"ghostpad {__version__}")
+        return
+    name, *options = arguments
+    if name not in VERBS:
+        raise UserError(f"there is no verb {name!r}{_nearest(name, VERBS)}; `ghostpad` alone lists them all")
+    if name == "train":
+        _train(options)
+        return
+    verb = VERBS[name]
+    module = importlib.import_module(verb.module)
+    config = _parse(name, getattr(module, verb.config), options)
+    getattr(module, verb.function)(config)
+
+
+def _train(options: list[str]) -> None:
+    """Start from a preset, let the other options change it, and hand training its checks."""
+    presets = importlib.import_module("ghostpad.presets").PRESETS
+    preset, options = _take(options, "--preset")
+    if preset is not None and preset not in presets:
+        known = ", ".join(presets)
+        raise UserError(f"--preset {preset}: no such preset{_nearest(preset, presets)}; there are {known}")
+    default = presets[preset or "spec"]()
+    listing = "\n".join(f"  {name:8} {_first_line(make)}" for name, make in presets.items())
+    config = _parse(
+        "train",
+        type(default),
+        options,
+        default=default,
+        more=f"--preset NAME sets every option at once (default: spec); then change any of them:\n{listing}",
+    )
+    # Training is a floor below evaluation and cannot import it: this is where the two meet.
+    loop = importlib.import_module("ghostpad.training.loop")
+    report = importlib.import_module("ghostpad.evaluation.report")
+    loop.train(config, checks=report.light_checks)
+
+
+def _parse(name: str, config_type: type, options: list[str], default: Any = None, more: str = "") -> Any:
+    """Return the config that `options` describe, or print its help and leave."""
+    import tyro
+
+    verb = VERBS[name]
+    fields = {field.name for field in dataclasses.fields(config_type)}
+    for common in EVERYWHERE:
+        if common not in fields:
+            value, options = _take(options, f"--{common}")
+            if value is not None:
+                print(f"ghostpad: --{common} has no effect on {name} and is ignored", file=sys.stderr)
+    about = f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n  ghostpad {name} {verb.example}"
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(
+                config_type,
+                prog=f"ghostpad {name}",
+                description=f"{about}\n\n{more}" if more else about,
+                args=options,
+                config=(tyro.conf.PositionalRequiredArgs,) if verb.positional else (),
+                **({} if default is None else {"default": default}),
+            )
+    except SystemExit as leaving:
+        if not leaving.code:
+            raise
+        raise UserError(f"{_plain(box.getvalue())}; see ghostpad {name} --help") from None
+
+
+def _plain(box: str) -> str:
+    """Return the first paragraph of the parser's box as one line, with its best guess at what was meant."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in box.splitlines()]
+    inside = [line[1:-1].strip() for line in lines if line[:1] in ("│", "|")]
+    paragraphs = [[]]
+    for line in inside:
+        if not line or set(line) <= {"─", "-"}:
+            paragraphs.append([])
+        else:
+            paragraphs[-1].append(line)
+    text = " ".join(paragraphs[0]) or " ".join(inside) or "these options cannot be read"
+    if text.startswith("Unrecognized options: "):
+        first = text.removeprefix("Unrecognized options: ").split(", ")[0]
+        text = f"unknown option {first}" if first.startswith("-") else f"unexpected argument {first!r}"
+        meant = next((p[1] for p in paragraphs if p[0:1] == ["Perhaps you meant:"] and len(p) > 1), None)
+        if meant:
+            text += f", did you mean {re.split(r'[ ,]', meant)[0]}?"
+    text = re.sub(
+        r"Error parsing (\S+): no type matching (\S+) could be instantiated from", r"\1 wants \2, not", text
+    )
+    return (text[0].lower() + text[1:]).rstrip(". ")
+
+
+def _take(options: list[str], flag: str) -> tuple[str | None, list[str]]:
+    """Return the last value given to `flag`, and the options without it."""
+    value, rest, remaining = None, [], iter(options)
+    for option in remaining:
+        if option == flag:
+            value = next(remaining, "")
+        elif option.startswith(f"{flag}="):
+            value = option.partition("=")[2]
+        else:
+            rest.append(option)
+    return value, rest
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    listing = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items())
+    return f"""\
+ghostpad {__version__} works out the gamepad that nobody recorded.
+
+{listing}
+
+For example:
+  ghostpad demo
+  ghostpad record --episodes 40 --out bulk_videos
+  ghostpad train --preset tiny --data bulk_videos
+
+`ghostpad VERB --help` shows every option with its default."""
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _first_line(documented: Any) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0]
+
+
+def _complain(message: object, status: int = MISTAKE) -> int:
+    print(f"ghostpad: {' '.join(str(message).split())}", file=sys.stderr)
+    return status
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that a job that a scheduler ends also leaves its work usable."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
