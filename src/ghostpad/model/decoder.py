@@ -1,0 +1,127 @@
+"""The decoder: the current frame and quantized latents in, the next frame out.
+
+Dimensions: B batch, C colour channels, O output channels, H W frame, F features, D embedding, h w grid.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from ghostpad.model.encoder import FramePyramid, ResidualBlock, grid_sizes
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Sizes and kind of the decoder; the defaults are those of the text (part 2)."""
+
+    frame_widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+    """channels after each stride-2 convolution over the current frame"""
+    widths: tuple[int, ...] = (512, 256, 128, 64)
+    """channels after each transposed convolution but the last, which gives the frame"""
+    conditioning: Literal["film", "cross_attention"] = "film"
+    """how the latents act on the features of the current frame"""
+    attention_heads: int = 8
+    """heads of the cross-attention"""
+    skips: bool = False
+    """hand features of the current frame (of it alone) to every level of the decoder"""
+    blocks: int = 0
+    """residual blocks after each transposed convolution but the last"""
+
+
+class FiLM(nn.Module):
+    """Feature-wise linear modulation (Perez et al. 2018, https://arxiv.org/abs/1709.07871), cell by cell."""
+
+    def __init__(self, features: int, dim: int) -> None:
+        super().__init__()
+        self.scale_and_shift = nn.Conv2d(dim, 2 * features, 1)
+
+    def forward(self, features_BFhw: Tensor, quantized_BDhw: Tensor) -> Tensor:
+        """Return (1 + scale) · features + shift."""
+        scale, shift = self.scale_and_shift(quantized_BDhw).chunk(2, dim=1)
+        return (1 + scale) * features_BFhw + shift
+
+
+class CrossAttention(nn.Module):
+    """Each cell of the current frame asks all cells of the latents; residual, with learned positions."""
+
+    def __init__(self, features: int, dim: int, grid: tuple[int, int], heads: int) -> None:
+        super().__init__()
+        self.query_position = nn.Parameter(torch.randn(grid[0] * grid[1], features) * 0.02)
+        self.key_position = nn.Parameter(torch.randn(grid[0] * grid[1], dim) * 0.02)
+        self.norm = nn.LayerNorm(features)
+        self.attention = nn.MultiheadAttention(features, heads, kdim=dim, vdim=dim, batch_first=True)
+
+    def forward(self, features_BFhw: Tensor, quantized_BDhw: Tensor) -> Tensor:
+        """Return features of the same shape."""
+        _, _, h, w = features_BFhw.shape
+        queries = self.norm(rearrange(features_BFhw, "b f h w -> b (h w) f")) + self.query_position
+        values = rearrange(quantized_BDhw, "b d h w -> b (h w) d")
+        told, _ = self.attention(queries, values + self.key_position, values, need_weights=False)
+        return features_BFhw + rearrange(told, "b (h w) f -> b f h w", h=h, w=w)
+
+
+class Upsample(nn.Module):
+    """Stride-2 transposed 3×3 convolution to an exact size: the output padding is chosen, nothing is cropped."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int], bias: bool) -> None:
+        super().__init__()
+        # A transposed convolution (k=3, s=2, p=1) turns n into 2n − 1 + output_padding.
+        output_padding = (1 - size[0] % 2, 1 - size[1] % 2)
+        self.size = size
+        self.conv = nn.ConvTranspose2d(
+            in_channels, out_channels, 3, stride=2, padding=1, output_padding=output_padding, bias=bias
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in, ceil(H/2), ceil(W/2)) → (B, out, H, W)."""
+        return self.conv(features)
+
+
+class Decoder(nn.Module):
+    """Draws the next frame from the current one and the latents: → (B, O, H, W)."""
+
+    def __init__(
+        self, config: DecoderConfig, in_channels: int, out_channels: int, dim: int, size: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.config = config
+        levels = len(config.frame_widths)
+        sizes = grid_sizes(*size, levels)
+        self.pyramid = FramePyramid(in_channels, config.frame_widths)
+        bottom = config.frame_widths[-1]
+        if config.conditioning == "film":
+            self.condition: nn.Module = FiLM(bottom, dim)
+        else:
+            self.condition = CrossAttention(bottom, dim, sizes[-1], config.attention_heads)
+        ins = [bottom, *config.widths]
+        if config.skips:
+            ins = [ins[0], *(a + b for a, b in zip(ins[1:], config.frame_widths[-2::-1], strict=True))]
+        self.ups = nn.ModuleList(
+            nn.Sequential(
+                Upsample(before, after, size, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+                *(ResidualBlock(after) for _ in range(config.blocks)),
+            )
+            for before, after, size in zip(ins[:-1], config.widths, sizes[-2:0:-1], strict=True)
+        )
+        self.last = Upsample(ins[-1], out_channels, sizes[0], bias=True)
+
+    def forward(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
+        """Return the next frame, or the change to the palette logits that gives it."""
+        pyramid = self.pyramid(frames_BCHW)
+        features = self.condition(pyramid[-1], quantized_BDhw)
+        for up, skip in zip(self.ups, pyramid[-2::-1], strict=True):
+            features = up(features)
+            if self.config.skips:
+                features = torch.cat([features, skip], 1)
+        return self.last(features)
+
+
+def head_start(colors_BHW: Tensor, num_colors: int, logit: float) -> Tensor:
+    """`logit` at the palette index that each pixel has now, 0 elsewhere: (B, P, H, W)."""
+    return rearrange(F.one_hot(colors_BHW, num_colors), "b h w p -> b p h w").float() * logit

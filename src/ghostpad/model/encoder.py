@@ -1,0 +1,88 @@
+"""The encoder: two frames in, a small grid of latents out.
+
+Dimensions: B batch, C colour channels, H W frame, F features, D embedding, h w grid.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes of the encoder; the defaults are those of the text (part 2)."""
+
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+    """channels after each stride-2 convolution; their number decides the grid"""
+    blocks: int = 0
+    """residual blocks after each stride-2 convolution"""
+
+
+class ConvBlock(nn.Sequential):
+    """3×3 convolution, batch norm, ReLU; (B, in, H, W) → (B, out, ceil(H/stride), ceil(W/stride))."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions around a shortcut (He et al. 2016, https://arxiv.org/abs/1512.03385)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvBlock(channels, channels)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, features_BFHW: Tensor) -> Tensor:
+        """Return features of the same shape."""
+        return self.activation(features_BFHW + self.second(self.first(features_BFHW)))
+
+
+class FramePyramid(nn.Module):
+    """A stack of stride-2 stages; gives the features after every stage, finest first."""
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...], blocks: int = 0) -> None:
+        super().__init__()
+        inputs = (in_channels, *widths[:-1])
+        self.stages = nn.ModuleList(
+            nn.Sequential(ConvBlock(before, after, stride=2), *(ResidualBlock(after) for _ in range(blocks)))
+            for before, after in zip(inputs, widths, strict=True)
+        )
+
+    def forward(self, frames_BCHW: Tensor) -> list[Tensor]:
+        """Return one (B, widths[i], ceil(H/2^(i+1)), ceil(W/2^(i+1))) tensor per stage."""
+        features = [frames_BCHW]
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        return features[1:]
+
+
+class Encoder(nn.Module):
+    """Concatenated frame and next frame to latents: (B, 2·C, H, W) → (B, D, h, w)."""
+
+    def __init__(self, config: EncoderConfig, in_channels: int, dim: int) -> None:
+        super().__init__()
+        self.pyramid = FramePyramid(in_channels, config.widths, config.blocks)
+        self.project = nn.Conv2d(config.widths[-1], dim, 1)
+
+    def forward(self, both_frames_B2CHW: Tensor) -> Tensor:
+        """Return latents, before quantizing."""
+        return self.project(self.pyramid(both_frames_B2CHW)[-1])
+
+
+def grid_sizes(height: int, width: int, num_stages: int) -> list[tuple[int, int]]:
+    """Sizes from the frame down to the grid, each the ceiling of half of the one before.
+
+    210×160 gives 105×80, 53×40, 27×20, 14×10, 7×5 over five stages.
+    """
+    sizes = [(height, width)]
+    for _ in range(num_stages):
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    return sizes

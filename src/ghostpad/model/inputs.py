@@ -1,0 +1,84 @@
+"""What callers may hand to a model, checked and brought to one form.
+
+Dimensions: N frames, C colour channels, H W frame, P palette size.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ghostpad.errors import UserError
+from ghostpad.frames.bank import luma
+
+if TYPE_CHECKING:
+    from ghostpad.model.latent_action_model import FrameFormat
+
+
+def to_frames(
+    given: np.ndarray | Tensor, wanted: "FrameFormat", device: torch.device, name: str
+) -> tuple[Tensor, bool]:
+    """Return frames as (N, C, H, W) float32 in [0, 1] on `device`, and whether one single frame was given.
+
+    Raises:
+        UserError: the shape, type or range does not fit; the line says which and what is needed.
+    """
+    frames = torch.as_tensor(given).to(device)
+    frames, single = _with_batch(frames, wanted, name)
+    if frames.dtype == torch.uint8:
+        if wanted.grayscale and frames.shape[1] == 3:
+            frames = luma(frames)
+        return frames.float() / 255, single
+    if not frames.is_floating_point():
+        raise UserError(f"{name} are {frames.dtype}; give uint8 in 0…255 or float in 0…1")
+    frames = frames.float()
+    if frames.numel() and not bool(((frames >= 0) & (frames <= 1)).all()):
+        low, high = float(frames.min()), float(frames.max())
+        raise UserError(f"{name} are floats from {low:g} to {high:g}; they must lie in 0…1 (divide by 255)")
+    if wanted.grayscale and frames.shape[1] == 3:
+        frames = luma((frames * 255).round()).float() / 255
+    return frames, single
+
+
+def _with_batch(frames: Tensor, wanted: "FrameFormat", name: str) -> tuple[Tensor, bool]:
+    size, shape = (wanted.height, wanted.width), tuple(frames.shape)
+    channels = (1, 3) if wanted.grayscale else (3,)
+    if len(shape) == 2 and shape == size and 1 in channels:
+        return frames[None, None], True
+    single = len(shape) == 3
+    if single:
+        frames = frames[None]
+    if frames.ndim == 4:
+        if frames.shape[1] in channels and tuple(frames.shape[2:]) == size:
+            return frames, single
+        if frames.shape[3] in channels and tuple(frames.shape[1:3]) == size:
+            return frames.permute(0, 3, 1, 2), single
+    kind = "grayscale or RGB" if wanted.grayscale else "RGB"
+    raise UserError(
+        f"{name} have the shape {shape}; this model takes {kind} frames {wanted.height} high and "
+        f"{wanted.width} wide: (N, C, {wanted.height}, {wanted.width}) or (N, {wanted.height}, {wanted.width}, C)"
+    )
+
+
+def palette_indices(frames_NCHW: Tensor, palette_PC: Tensor) -> Tensor:
+    """Indices (N, H, W) of the palette's colours in frames in [0, 1].
+
+    Raises:
+        UserError: a pixel has a colour that is not in the palette.
+    """
+    frames = (frames_NCHW * 255).round().to(torch.int64)
+    palette = (palette_PC * 255).round().to(torch.int64)
+    base = torch.tensor([1, 256, 65536], device=frames.device)[: palette.shape[1]]
+    keys = torch.einsum("nchw,c->nhw", frames, base) if len(base) > 1 else frames[:, 0]
+    sorted_keys, order = (palette * base).sum(1).sort()
+    places = torch.searchsorted(sorted_keys, keys).clamp_max(len(order) - 1)
+    foreign = sorted_keys[places] != keys
+    if bool(foreign.any()):
+        index, y, x = (int(v) for v in foreign.nonzero()[0])
+        color = tuple(int(v) for v in frames[index, :, y, x])
+        raise UserError(
+            f"frame {index} has the colour {color} at x={x}, y={y}, which the model's palette of {len(order)} "
+            "colours does not hold; use a model trained on such frames"
+        )
+    return order[places]

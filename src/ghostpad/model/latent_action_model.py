@@ -1,0 +1,311 @@
+"""The latent action model: a VQ-VAE over pairs of frames, after LAPA and Genie.
+
+LAPA: https://arxiv.org/abs/2410.11758, Genie: https://arxiv.org/abs/2402.15391.
+
+Dimensions: B batch, N pairs given by a caller, C colour channels (1 or 3), H W frame, P palette size,
+D embedding, h w grid, K codebook size.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ghostpad.config import to_plain
+from ghostpad.errors import UserError
+from ghostpad.frames.bank import Batch
+from ghostpad.model.decoder import Decoder, DecoderConfig, head_start
+from ghostpad.model.encoder import Encoder, EncoderConfig, grid_sizes
+from ghostpad.model.inputs import palette_indices, to_frames
+from ghostpad.model.losses import palette_cross_entropy
+from ghostpad.model.quantizer import QuantizerConfig, VectorQuantizer
+
+
+@dataclass(frozen=True)
+class FrameFormat:
+    """What the model was trained on; taken from the data, never set by hand."""
+
+    height: int = 210
+    """pixels"""
+    width: int = 160
+    """pixels"""
+    grayscale: bool = True
+    """one channel (ITU-R 601 luma) instead of three"""
+    stride: int = 1
+    """frames from a frame to its next frame"""
+    palette: tuple[tuple[int, ...], ...] = ()
+    """the colours (0–255, one or three numbers each) that occur; empty when the store has no palette"""
+
+
+@dataclass(frozen=True)
+class ArchitectureConfig:
+    """The parts of a latent action model; the defaults are the text's model (part 2)."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    reconstruction: Literal["mse", "palette"] = "mse"
+    """mean squared error of the pixels, or cross-entropy over the palette's colours"""
+    head_start: float = 6.0
+    """logit added to a pixel's current colour (palette only)"""
+
+
+@dataclass(frozen=True)
+class LatentActionModelConfig:
+    """A whole model: what it sees and how it is built."""
+
+    frames: FrameFormat = field(default_factory=FrameFormat)
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
+
+
+class LatentActionModel(nn.Module):
+    """Infers a grid of discrete codes from a transition and redraws the next frame from it.
+
+    `encode`, `decode` and `embed` are for callers; `forward` is for training.
+    """
+
+    def __init__(self, config: LatentActionModelConfig) -> None:
+        super().__init__()
+        architecture, frames = config.architecture, config.frames
+        if architecture.reconstruction == "palette" and not frames.palette:
+            raise UserError(
+                "cross-entropy over a palette needs palette-encoded frames; use reconstruction mse"
+            )
+        if len(architecture.encoder.widths) != len(architecture.decoder.frame_widths):
+            raise UserError("encoder.widths and decoder.frame_widths must have the same length (same grid)")
+        if len(architecture.decoder.widths) + 1 != len(architecture.decoder.frame_widths):
+            raise UserError("decoder.widths must have one entry less than decoder.frame_widths")
+        self.config = config
+        self.predicts_palette = architecture.reconstruction == "palette"
+        channels = self.num_channels
+        dim = architecture.quantizer.dim
+        self.encoder = Encoder(architecture.encoder, 2 * channels, dim)
+        self.quantizer = VectorQuantizer(architecture.quantizer)
+        outputs = len(frames.palette) if self.predicts_palette else channels
+        size = (frames.height, frames.width)
+        self.decoder = Decoder(architecture.decoder, channels, outputs, dim, size)
+        palette = torch.tensor(frames.palette, dtype=torch.float32).reshape(-1, channels) / 255
+        self.register_buffer("palette_PC", palette, persistent=False)
+        if self.predicts_palette:
+            # At the start the model says "nothing moves", with the head start's certainty.
+            nn.init.zeros_(self.decoder.last.conv.weight)
+            nn.init.zeros_(self.decoder.last.conv.bias)  # type: ignore[arg-type]
+
+    palette_PC: Tensor
+
+    @property
+    def num_channels(self) -> int:
+        """1 in grayscale, else 3."""
+        return 1 if self.config.frames.grayscale else 3
+
+    @property
+    def grayscale(self) -> bool:
+        """Whether the model sees one channel."""
+        return self.config.frames.grayscale
+
+    @property
+    def stride(self) -> int:
+        """Frames from a frame to its next frame."""
+        return self.config.frames.stride
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the grid of codes."""
+        frames = self.config.frames
+        return grid_sizes(frames.height, frames.width, len(self.config.architecture.encoder.widths))[-1]
+
+    @property
+    def codebook_size(self) -> int:
+        """Number of codes K."""
+        return self.config.architecture.quantizer.codebook_size
+
+    @property
+    def codebook(self) -> Tensor:
+        """The codebook (K, D)."""
+        return self.quantizer.codebook.detach()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.quantizer.codebook.device
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 (hex) over configuration and weights: equal exactly when the model is."""
+        digest = hashlib.sha256(json.dumps(to_plain(self.config), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    # -- training ---------------------------------------------------------------------------------------
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss () and its parts, detached: `reconstruction`, the quantizer's terms, `mse`."""
+        quantized = self.quantizer(self.encoder(torch.cat([batch.frames, batch.next_frames], 1)))
+        prediction = self.decoder(batch.frames, quantized.quantized.to(batch.frames.dtype))
+        reconstruction = self.reconstruction_loss(prediction, batch)
+        loss = reconstruction + quantized.loss
+        terms = {"loss": loss, "reconstruction": reconstruction, **quantized.terms}
+        return loss, {name: value.detach() for name, value in terms.items()}
+
+    def reconstruction_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """MSE over pixels, or cross-entropy over the palette (nats per pixel)."""
+        if not self.predicts_palette:
+            return F.mse_loss(prediction.float(), batch.next_frames)
+        assert batch.colors is not None and batch.next_colors is not None
+        return palette_cross_entropy(self._logits(prediction, batch.colors), batch.next_colors)
+
+    def _logits(self, prediction: Tensor, colors_BHW: Tensor) -> Tensor:
+        architecture = self.config.architecture
+        return prediction.float() + head_start(colors_BHW, prediction.shape[1], architecture.head_start)
+
+    def after_step(
+        self, step: int, num_steps: int, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Start the codebook after the warm-up, and move unused codes when it is time.
+
+        Args:
+            step: completed optimizer steps.
+            num_steps: steps of the whole run.
+            optimizer: its moments are cleared for codes that were moved.
+            generator: source of the draws.
+
+        Returns:
+            `codes_reset` when the codebook was touched: how many codes were placed anew.
+        """
+        config = self.config.architecture.quantizer
+        if not self.quantizer.started:
+            if step < config.warmup_steps:
+                return {}
+            self.quantizer.start(generator)
+            moved = torch.arange(config.codebook_size)
+        elif config.reset_every and step % config.reset_every == 0 and step <= config.reset_until * num_steps:
+            moved = self.quantizer.replace_unused(generator)
+        else:
+            return {}
+        state = optimizer.state.get(self.quantizer.codebook, {})
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if moment in state:
+                state[moment][moved] = 0
+        return {"codes_reset": float(len(moved))}
+
+    def code_counts(self) -> np.ndarray:
+        """How often each code was chosen since codes were last moved: (K,) int64."""
+        return self.quantizer.use_counts.cpu().numpy()
+
+    # -- inference --------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def encode(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
+        """Infer the latent action of each pair.
+
+        Args:
+            frames: uint8 in [0, 255] or float in [0, 1]; (N, C, H, W), (N, H, W, C), or one frame as
+                (C, H, W), (H, W, 3) or (H, W). RGB given to a grayscale model is converted.
+            next_frames: the same, one for each of `frames`.
+
+        Returns:
+            Codes (N, h, w) int64, or (h, w) for one pair.
+
+        Raises:
+            UserError: shapes, types or ranges do not fit.
+        """
+        both, single = self._pair(frames, next_frames)
+        codes = self.quantizer.nearest(self._inferring(self.encoder)(both))
+        return codes[0] if single else codes
+
+    @torch.inference_mode()
+    def embed(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
+        """Like `encode`, but gives the latents before quantizing: (N, D, h, w), or (D, h, w) for one pair."""
+        both, single = self._pair(frames, next_frames)
+        latents = self._inferring(self.encoder)(both).float()
+        return latents[0] if single else latents
+
+    @torch.inference_mode()
+    def decode(self, frames: np.ndarray | Tensor, codes: np.ndarray | Tensor) -> Tensor:
+        """Draw the next frames from frames and codes.
+
+        Args:
+            frames: as in `encode`.
+            codes: (N, h, w) integers in [0, K), or (h, w) for one frame.
+
+        Returns:
+            (N, C, H, W) float32 in [0, 1], or (C, H, W) for one frame.
+
+        Raises:
+            UserError: shapes, types or ranges do not fit.
+        """
+        shown, single = to_frames(frames, self.config.frames, self.device, "frames")
+        codes = torch.as_tensor(codes).to(self.device, torch.int64)
+        codes = codes[None] if codes.ndim == 2 else codes
+        if codes.shape != (len(shown), *self.grid):
+            wanted = (len(shown), *self.grid)
+            raise UserError(f"codes have the shape {tuple(codes.shape)}, but {wanted} is needed")
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.codebook_size:
+            raise UserError(f"codes must lie in 0…{self.codebook_size - 1}")
+        drawn = self.draw(shown, self.quantizer.embed(codes))
+        return drawn[0] if single else drawn
+
+    @torch.inference_mode()
+    def draw(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
+        """Decode codebook vectors to frames in [0, 1]; over a palette each pixel takes its likeliest colour."""
+        prediction = self._inferring(self.decoder)(frames_BCHW, quantized_BDhw).float()
+        if not self.predicts_palette:
+            return prediction.clamp(0, 1)
+        logits = self._logits(prediction, palette_indices(frames_BCHW, self.palette_PC))
+        return self.palette_PC[logits.argmax(1)].permute(0, 3, 1, 2).contiguous()
+
+    def _pair(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> tuple[Tensor, bool]:
+        shown, single = to_frames(frames, self.config.frames, self.device, "frames")
+        next_shown, _ = to_frames(next_frames, self.config.frames, self.device, "next_frames")
+        if shown.shape != next_shown.shape:
+            raise UserError(f"{len(shown)} frames but {len(next_shown)} next_frames: one is needed for each")
+        return torch.cat([shown, next_shown], 1), single
+
+    def _inferring(self, part: nn.Module) -> nn.Module:
+        """Batch norm in inference mode: a pair's codes must not depend on its batch."""
+        if part.training:
+            raise UserError("the model is in training mode; call .eval() before encode, embed or decode")
+        return part
+
+    # -- files ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_name: str | Path, device: str | torch.device = "cpu"
+    ) -> "LatentActionModel":
+        """Load a model in evaluation mode.
+
+        Args:
+            path_or_name: a folder (its `best.pt`, else `last.pt`, else `model.safetensors`), a file, or the
+                name of a shipped model.
+            device: where to put it.
+
+        Raises:
+            UserError: nothing is there, or what is there is no latent action model of this version.
+        """
+        from ghostpad.model.pretrained import read_model
+
+        config, weights = read_model(path_or_name)
+        model = cls(config)
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise UserError(f"{path_or_name}: the weights do not fit their own config ({reason})") from None
+        return model.to(device).eval()
+
+
+def with_frames(architecture: ArchitectureConfig, frames: FrameFormat) -> LatentActionModelConfig:
+    """Join an architecture and a frame format; without a palette, a loss over one falls back to MSE."""
+    if architecture.reconstruction == "palette" and not frames.palette:
+        architecture = dataclasses.replace(architecture, reconstruction="mse")
+    return LatentActionModelConfig(frames, architecture)

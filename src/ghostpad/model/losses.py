@@ -1,0 +1,35 @@
+"""Each loss as one named function.
+
+Dimensions: B batch, C colour channels, P palette size, H W frame, N latents, K codebook size.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def palette_cross_entropy(logits_BPHW: Tensor, colors_BHW: Tensor) -> Tensor:
+    """Mean cross-entropy (nats per pixel) of palette logits against palette indices."""
+    return F.cross_entropy(logits_BPHW, colors_BHW)
+
+
+def soft_assignment(distances_NK: Tensor) -> Tensor:
+    """Softmax(−distance / temperature) over the codes, (N, K), with a temperature that fits the distances.
+
+    The temperature is (mean − least distance) / ln K, averaged over the latents and without gradient: the
+    nearest code then weighs about as much as all others together, whatever the scale of the latents, so
+    that the softmax is neither uniform nor saturated and always has a gradient.
+    """
+    num_codes = distances_NK.shape[1]
+    spread = (distances_NK.mean(1) - distances_NK.amin(1)).mean().detach()
+    temperature = (spread / math.log(max(num_codes, 2))).clamp_min(torch.finfo(torch.float32).tiny)
+    return torch.softmax(-distances_NK / temperature, dim=1)
+
+
+def assignment_entropy_loss(distances_NK: Tensor) -> Tensor:
+    """1 − H(mean soft assignment) / ln K, in [0, 1]: 0 when all codes are used alike, 1 in full collapse."""
+    mean_K = soft_assignment(distances_NK).mean(0)
+    entropy = -(mean_K * mean_K.clamp_min(1e-12).log()).sum()
+    return 1 - entropy / math.log(max(distances_NK.shape[1], 2))

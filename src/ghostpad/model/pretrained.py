@@ -1,0 +1,104 @@
+"""Finding and reading a trained model: checkpoints, exported folders and shipped weights.
+
+Nothing is ever unpickled: checkpoints are read with `weights_only=True`, exports are safetensors.
+"""
+
+import json
+import pickle
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ghostpad.config import from_plain
+from ghostpad.errors import UserError
+from ghostpad.model.latent_action_model import LatentActionModelConfig
+
+CHECKPOINT_FORMAT = 1
+KIND = "latent_action_model"
+
+
+def shipped_models() -> dict[str, Path]:
+    """Names and folders of the models inside the package."""
+    root = Path(str(resources.files("ghostpad"))) / "weights"
+    return {path.parent.name: path.parent for path in sorted(root.glob("*/model.safetensors"))}
+
+
+def find_model(path_or_name: str | Path) -> Path:
+    """Return the file that holds the model.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(path_or_name)
+    if path.is_dir():
+        for name in ("best.pt", "last.pt", "model.safetensors"):
+            if (path / name).is_file():
+                return path / name
+        raise UserError(f"{path}: no best.pt, last.pt or model.safetensors in this folder; train one first")
+    if path.is_file():
+        return path
+    shipped = shipped_models()
+    if str(path_or_name) in shipped:
+        return shipped[str(path_or_name)] / "model.safetensors"
+    known = f"; shipped models: {', '.join(shipped)}" if shipped else ""
+    raise UserError(
+        f"{path_or_name}: no such model; train one with 'ghostpad train' or name a checkpoint{known}"
+    )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of tensors and plain data onto the CPU.
+
+    Raises:
+        UserError: the file is damaged, no checkpoint of Ghostpad, or of another format version.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a readable checkpoint ({reason}); use another or train again") from None
+    if not isinstance(content, dict) or "format" not in content or "kind" not in content:
+        raise UserError(f"{path}: not a checkpoint of Ghostpad")
+    if content["format"] != CHECKPOINT_FORMAT:
+        raise UserError(
+            f"{path}: checkpoint format {content['format']}, but this version of Ghostpad reads "
+            f"{CHECKPOINT_FORMAT}; use the Ghostpad version {content.get('version', '?')} that wrote it"
+        )
+    return content
+
+
+def read_model(path_or_name: str | Path) -> tuple[LatentActionModelConfig, dict[str, Tensor]]:
+    """Read configuration and weights of a latent action model.
+
+    Raises:
+        UserError: nothing is there, or it is something else.
+    """
+    path = find_model(path_or_name)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = read_checkpoint(path)
+    if content["kind"] != KIND:
+        raise UserError(f"{path}: holds a {content['kind']}, not a latent action model")
+    return from_plain(LatentActionModelConfig, content["model_config"], f"{path}: config"), content["model"]
+
+
+def _read_safetensors(path: Path) -> tuple[LatentActionModelConfig, dict[str, Tensor]]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config_path = path.with_name("config.json")
+    try:
+        plain = json.loads(config_path.read_text(encoding="utf-8"))
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: its config.json is missing beside it") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable export ({str(error)[:80]})") from None
+    if not isinstance(plain, dict) or plain.get("kind") != KIND:
+        raise UserError(f"{config_path}: not the config of a latent action model")
+    config = from_plain(LatentActionModelConfig, plain.get("model_config"), f"{config_path}: config")
+    # Half precision is for the file alone.
+    return config, {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}

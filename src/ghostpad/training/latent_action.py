@@ -1,0 +1,135 @@
+"""Training the latent action model on a frame store."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ghostpad.config import to_plain
+from ghostpad.errors import UserError
+from ghostpad.frames.bank import FrameBank, training_palette
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.machine import resolve_device
+from ghostpad.model.latent_action_model import (
+    ArchitectureConfig,
+    FrameFormat,
+    LatentActionModel,
+    LatentActionModelConfig,
+)
+from ghostpad.model.pretrained import KIND
+from ghostpad.training.distributed import joined
+from ghostpad.training.loop import Loop, LoopConfig, Task
+
+MAX_PALETTE = 64
+CHECKED_PAIRS = 64
+Checks = Callable[[LatentActionModel, np.ndarray, np.ndarray], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class TrainConfig(LoopConfig):
+    """Everything about a training run of the latent action model."""
+
+    preset: str = "spec"
+    """the preset that the other fields start from"""
+    data: Path = Path("bulk_videos")
+    """folder of episodes, or a frame store"""
+    stride: int = 1
+    """frames from a frame to its next frame"""
+    grayscale: bool = True
+    """train on one channel instead of three"""
+    frames_budget_gb: float = 8.0
+    """GiB of GPU memory that frames may take; above it they stay in main memory"""
+    model: ArchitectureConfig = field(default_factory=ArchitectureConfig)
+    """the parts of the model"""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N"""
+    workers: int | None = None
+    """processes for reading episodes; all cores when not given"""
+
+
+def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]:
+    """Train to the end of the schedule or to `stop_after`; returns the last validation's numbers.
+
+    Args:
+        config: the run.
+        checks: numbers about (model, frames, next_frames) on held-out uint8 (N, C, H, W) pairs, asked for at
+            each validation.
+
+    Raises:
+        UserError: data or folder do not fit; nothing is changed then.
+    """
+    device = resolve_device(config.device)
+    store = open_data(config.data, config.workers)
+    splits = [Transitions(store, split, config.stride) for split in ("train", "validation")]
+    with joined(device) as ranks:
+        torch.manual_seed(config.seed)
+        model_config = model_config_for(config, store)
+        model = LatentActionModel(model_config).to(ranks.device, memory_format=torch.channels_last)
+        banks = [FrameBank(t, config.grayscale, ranks.device, config.frames_budget_gb) for t in splits]
+        task = Task(
+            kind=KIND,
+            model=model,
+            model_config=to_plain(model_config),
+            data=store.fingerprint,
+            num_rows=len(splits[0]),
+            batch=banks[0].batch,
+            num_validation_rows=len(splits[1]),
+            validation_batch=banks[1].batch,
+            checks=_held_out_checks(checks, model, splits[1], config) if checks else None,
+            examples=lambda: example_picture(model, splits[1]),
+        )
+        loop = Loop(task, config, ranks)
+        loop.prepare_folder()
+        return loop.run()
+
+
+def model_config_for(config: TrainConfig, store: FrameStore) -> LatentActionModelConfig:
+    """Join the architecture with what the data says; a palette loss without a palette becomes MSE, and says so."""
+    palette = training_palette(store, config.grayscale)
+    colors = () if palette is None else tuple(tuple(int(v) for v in color) for color in palette)
+    frames = FrameFormat(store.height, store.width, config.grayscale, config.stride, colors)
+    architecture = config.model
+    if architecture.reconstruction == "palette" and not 0 < len(colors) <= MAX_PALETTE:
+        why = f"{len(colors)} colours" if colors else "no palette"
+        print(f"The frames have {why}: training with MSE instead of cross-entropy over a palette.")
+        architecture = dataclasses.replace(architecture, reconstruction="mse")
+    return LatentActionModelConfig(frames, architecture)
+
+
+def _held_out_checks(
+    checks: Checks, model: LatentActionModel, validation: Transitions, config: TrainConfig
+) -> Callable[[], dict[str, float]]:
+    rows = _spread_rows(validation, CHECKED_PAIRS)
+    return lambda: checks(model, *validation.read(rows, config.grayscale))
+
+
+def _spread_rows(transitions: Transitions, num: int) -> np.ndarray:
+    return np.unique(np.linspace(0, len(transitions) - 1, num).astype(np.int64))
+
+
+def example_picture(model: LatentActionModel, validation: Transitions, num: int = 4) -> np.ndarray:
+    """Rows of frame, next frame, reconstruction and error (twice as bright): (num·H, 4·W, 3) uint8."""
+    was_training = model.training
+    model.eval()
+    frames, next_frames = validation.read(_spread_rows(validation, num), model.grayscale)
+    drawn = model.decode(frames, model.encode(frames, next_frames)).cpu().numpy() * 255
+    model.train(was_training)
+    error = np.clip(2 * np.abs(drawn - next_frames), 0, 255)
+    rows = np.concatenate([frames, next_frames, drawn, error], axis=3).round().astype(np.uint8)
+    rows = np.repeat(rows, 3 // rows.shape[1], axis=1)
+    return rows.transpose(0, 2, 3, 1).reshape(-1, rows.shape[3], 3)
+
+
+def require_preset(name: str, known: dict[str, Callable[[], TrainConfig]]) -> TrainConfig:
+    """Return the preset's config.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    if name not in known:
+        raise UserError(f"--preset {name}: there is no such preset; choose one of {', '.join(known)}")
+    return known[name]()

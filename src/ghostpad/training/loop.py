@@ -1,0 +1,345 @@
+"""The one training loop: any model whose `forward(batch)` gives `(loss, metrics)`."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ghostpad.config import to_plain
+from ghostpad.errors import UserError
+from ghostpad.progress import progress
+from ghostpad.training.checkpoint import (
+    clear_run,
+    copy_checkpoint,
+    holds_checkpoints,
+    read_for_resume,
+    write_checkpoint,
+)
+from ghostpad.training.distributed import Ranks
+from ghostpad.training.schedule import OptimizerConfig, Sampler, learning_rate
+from ghostpad.training.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How to train; the defaults are those of the text (part 2)."""
+
+    out: Path = Path("checkpoints/latent_action")
+    """folder for checkpoints and metrics"""
+    steps: int = 100_000
+    """optimizer steps of the whole run (its schedule ends there)"""
+    stop_after: int | None = None
+    """end the run early at this step, leaving the schedule alone"""
+    save_every: int = 10_000
+    """steps between kept checkpoints step_NNNNNN.pt"""
+    save_seconds: float = 60.0
+    """seconds between updates of last.pt"""
+    batch_size: int = 32
+    """transitions per optimizer step, over all processes"""
+    accumulate: int = 1
+    """micro-batches that a batch is cut into, for less memory"""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """arithmetic of the forward pass; fp16 scales the loss"""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    gradient_clip: float = 0.0
+    """largest norm of the gradient; 0 for no limit"""
+    validate_every: int = 1_000
+    """steps between validations; best.pt is chosen by them"""
+    validation_pairs: int = 0
+    """transitions of a validation, drawn once by the seed; 0 for all"""
+    validation_micro_batch: int = 4
+    """transitions of the small rotating validation at each step; 0 for none"""
+    log_every: int = 20
+    """steps between writes of the gathered metrics"""
+    histogram_every: int = 5_000
+    """steps between codebook histograms"""
+    examples_every: int = 2_500
+    """steps between example reconstructions"""
+    resume: bool = False
+    """go on from last.pt when there is one"""
+    overwrite: bool = False
+    """clear the checkpoints of an earlier run in this folder"""
+    tracker: Literal["wandb", "none"] = "wandb"
+    """where metrics go besides metrics.jsonl; wandb is offline unless a key is set"""
+    seed: int = 0
+    """seed of weights, order and codebook starts"""
+
+
+@dataclass
+class Task:
+    """What the loop needs to know of the thing it trains.
+
+    Attributes:
+        kind: name in the checkpoint.
+        model: a module with `forward(batch) -> (loss, metrics)` and
+            `after_step(step, num_steps, optimizer, generator) -> dict`.
+        model_config: plain, so that the checkpoint can rebuild the model.
+        data: fingerprint of the training data.
+        num_rows: training examples; `batch(rows)` gives them.
+        num_validation_rows: held-out examples; `validation_batch(rows)` gives them.
+        checks: optional numbers about the model on held-out data, asked for at each validation.
+        examples: optional picture (H, W, 3) uint8.
+    """
+
+    kind: str
+    model: nn.Module
+    model_config: dict[str, Any]
+    data: str
+    num_rows: int
+    batch: Callable[[np.ndarray], Any]
+    num_validation_rows: int
+    validation_batch: Callable[[np.ndarray], Any]
+    checks: Callable[[], dict[str, float]] | None = None
+    examples: Callable[[], np.ndarray] | None = None
+
+
+class Loop:
+    """One run of a task."""
+
+    def __init__(self, task: Task, config: LoopConfig, ranks: Ranks) -> None:
+        if config.batch_size % (config.accumulate * ranks.world_size):
+            raise UserError(
+                f"--batch-size {config.batch_size} cannot be cut into {config.accumulate} micro-batches on "
+                f"{ranks.world_size} processes; choose a multiple of {config.accumulate * ranks.world_size}"
+            )
+        self.task, self.config, self.ranks = task, config, ranks
+        self.model = task.model
+        self.sampler = Sampler(task.num_rows, config.batch_size, config.seed)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(),
+            lr=config.optimizer.learning_rate,
+            betas=(config.optimizer.beta1, config.optimizer.beta2),
+            fused=True,
+        )
+        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")  # type: ignore[attr-defined]
+        self.parallel: nn.Module = self.model
+        if ranks.world_size > 1:
+            ids = [ranks.device.index] if ranks.device.type == "cuda" else None
+            self.parallel = nn.parallel.DistributedDataParallel(self.model, device_ids=ids)
+        self.step, self.best = 0, math.inf
+        self._saved_at, self._saved_step = time.monotonic(), -1
+
+    # -- files ------------------------------------------------------------------------------------------
+
+    def prepare_folder(self) -> None:
+        """Resume, start afresh, or refuse.
+
+        Raises:
+            UserError: the folder holds a run and neither resume nor overwrite was asked for.
+        """
+        folder = self.config.out
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder}: is a file, not a folder for checkpoints; give another --out")
+        last = folder / "last.pt"
+        if self.config.overwrite:
+            if self.ranks.is_first and folder.is_dir():
+                clear_run(folder)
+        elif self.config.resume and last.is_file():
+            self.load_state(read_for_resume(last, self.task.kind, to_plain(self.config), self.task.data))
+        elif holds_checkpoints(folder) and not self.config.resume:
+            raise UserError(
+                f"{folder}: holds a training run; go on with --resume, or clear it with --overwrite"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on as if nothing had happened."""
+        return {
+            "kind": self.task.kind,
+            "config": to_plain(self.config),
+            "model_config": self.task.model_config,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "best": self.best,
+            "rng": torch.get_rng_state(),
+            "data": self.task.data,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the state of an earlier run."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.best = state["step"], state["best"]
+        self._saved_step = self.step
+        torch.set_rng_state(state["rng"])
+
+    def save(self, *names: str) -> None:
+        """Write the state under the first name and give it the others too."""
+        if self.ranks.is_first:
+            first = self.config.out / names[0]
+            write_checkpoint(first, self.state())
+            for name in names[1:]:
+                copy_checkpoint(first, self.config.out / name)
+        self._saved_at, self._saved_step = time.monotonic(), self.step
+
+    # -- one step ---------------------------------------------------------------------------------------
+
+    def train_step(self) -> dict[str, Tensor | float]:
+        """One optimizer step; returns its metrics as tensors on the device."""
+        config = self.config
+        rate = learning_rate(config.optimizer, self.step, config.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rows = self.sampler.rows(self.step)[self.ranks.share(config.batch_size)]
+        self.optimizer.zero_grad(set_to_none=True)
+        totals: dict[str, Tensor] = {}
+        micro_rows = np.split(rows, config.accumulate)
+        for index, part in enumerate(micro_rows):
+            last = index == len(micro_rows) - 1
+            with nullcontext() if last else self._no_sync(), self._autocast():
+                loss, metrics = self.parallel(self.task.batch(part))
+                self.scaler.scale(loss / len(micro_rows)).backward()
+            for name, value in metrics.items():
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value / len(micro_rows)
+        if config.gradient_clip:
+            self.scaler.unscale_(self.optimizer)
+            totals["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.step += 1
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
+        events = self.model.after_step(self.step, config.steps, self.optimizer, generator)  # type: ignore[operator]
+        return {**totals, "learning_rate": rate, **events}
+
+    def _no_sync(self) -> Any:
+        return self.parallel.no_sync() if self.ranks.world_size > 1 else nullcontext()  # type: ignore[operator]
+
+    def _autocast(self) -> Any:
+        if self.config.precision == "fp32":
+            return nullcontext()
+        dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float16
+        return torch.autocast(self.ranks.device.type, dtype=dtype)
+
+    # -- validation -------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def validation_loss(self, rows: np.ndarray) -> Tensor:
+        """Mean reconstruction loss over held-out rows, in inference mode."""
+        self.model.eval()
+        total = torch.zeros((), device=self.ranks.device)
+        for start in range(0, len(rows), self.config.batch_size):
+            part = rows[start : start + self.config.batch_size]
+            with self._autocast():
+                total += self.model(self.task.validation_batch(part))[1]["reconstruction"] * len(part)
+        self.model.train()
+        return total / len(rows)
+
+    def validation_rows(self) -> np.ndarray:
+        """The rows of every validation of this run."""
+        num, wanted = self.task.num_validation_rows, self.config.validation_pairs
+        if not wanted or wanted >= num:
+            return np.arange(num)
+        return np.sort(np.random.default_rng(self.config.seed).choice(num, wanted, replace=False))
+
+    def validate(self) -> dict[str, float]:
+        """Validate, keep the best model, and ask the checks."""
+        loss = float(self.validation_loss(self.validation_rows()))
+        values = {"validation_reconstruction": loss}
+        if self.task.checks is not None and self.ranks.is_first:
+            self.model.eval()
+            values |= {f"validation_{name}": value for name, value in self.task.checks().items()}
+            self.model.train()
+        if loss < self.best or not (self.config.out / "best.pt").is_file():
+            self.best = min(loss, self.best)
+            self.save("last.pt", "best.pt")
+        return values
+
+    # -- the run ----------------------------------------------------------------------------------------
+
+    def run(self) -> dict[str, float]:
+        """Train to the end (or to `stop_after`); returns the last validation.
+
+        Raises:
+            KeyboardInterrupt: interrupted; `last.pt` holds the step that was reached.
+        """
+        config = self.config
+        end = min(config.steps, config.stop_after or config.steps)
+        tracker = Tracker(
+            config.out, config.tracker, to_plain(config), self.step, f"ghostpad-{self.task.kind}"
+        )
+        bar = progress(what="train", unit="steps", total=end)
+        bar.update(self.step)
+        values: dict[str, float] = {}
+        self.model.train()
+        try:
+            with _stop_signals() as stop:
+                while self.step < end and not stop.is_set():
+                    values = self._advance(tracker, bar, end) or values
+            if self._saved_step != self.step:
+                self.save("last.pt")
+            if stop.is_set():
+                raise KeyboardInterrupt
+        finally:
+            bar.close()
+            tracker.close()
+        return values
+
+    def _advance(self, tracker: Tracker, bar: Any, end: int) -> dict[str, float] | None:
+        config, started = self.config, time.perf_counter()
+        metrics = self.train_step()
+        if config.validation_micro_batch:
+            size = config.validation_micro_batch
+            rows = np.arange(self.step * size, (self.step + 1) * size) % self.task.num_validation_rows
+            metrics["validation_loss"] = self.validation_loss(rows)
+        metrics["pairs_per_second"] = config.batch_size / (time.perf_counter() - started)
+        if self.ranks.device.type == "cuda":
+            metrics["gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 2**30
+        tracker.log(self.step, metrics)
+        bar.update(1)
+        values = None
+        if self.step % config.validate_every == 0 or self.step == end:
+            values = self.validate()
+            tracker.log(self.step, dict(values))
+        if self.step % config.histogram_every == 0 and hasattr(self.model, "code_counts"):
+            tracker.histogram(self.step, "code_counts", self.model.code_counts())  # type: ignore[operator]
+        if self.task.examples and self.step % config.examples_every == 0:
+            tracker.image(self.step, "reconstructions", self.task.examples())
+        if self.step % config.log_every == 0 or self.step == end:
+            rows = tracker.flush()
+            bar.set_postfix_str(_summary([row for _, row in rows]), refresh=False)
+        if self.step % config.save_every == 0:
+            self.save("last.pt", f"step_{self.step:06d}.pt")
+        elif time.monotonic() - self._saved_at >= config.save_seconds:
+            self.save("last.pt")
+        return values
+
+
+def _summary(rows: list[dict[str, float]]) -> str:
+    losses = [row["loss"] for row in rows if "loss" in row]
+    text = f"loss {np.mean(losses):.5f}" if losses else ""
+    gains = [row["validation_gain_over_copy_db"] for row in rows if "validation_gain_over_copy_db" in row]
+    return f"{text}, gain over copy {gains[-1]:.1f} dB" if gains else text
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or SIGTERM into a request to stop after the current step; the second acts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, _frame: Any) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

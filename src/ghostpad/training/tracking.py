@@ -1,0 +1,113 @@
+"""Where the numbers of a run go: JSONL always, wandb when asked; no step waits for the device."""
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ghostpad.atomic import whole_file
+
+
+class Tracker:
+    """Gathers values of single steps where they are and fetches them together.
+
+    Args:
+        folder: run folder; `metrics.jsonl` is kept there.
+        kind: "wandb" (offline unless a key is set) or "none".
+        config: plain config, for wandb.
+        step: step that the run goes on from; later lines of an earlier, killed try are dropped.
+        name: project name for wandb.
+    """
+
+    def __init__(self, folder: Path, kind: str, config: dict[str, Any], step: int, name: str) -> None:
+        self.path = folder / "metrics.jsonl"
+        self._drop_after(step)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._pending: list[tuple[int, dict[str, Tensor | float]]] = []
+        self._wandb = _start_wandb(folder, config, step, name) if kind == "wandb" else None
+
+    def log(self, step: int, values: dict[str, Tensor | float]) -> None:
+        """Remember scalar values (0-dim tensors on any device, or floats) for `step`."""
+        self._pending.append((step, values))
+
+    def flush(self) -> list[tuple[int, dict[str, float]]]:
+        """Fetch everything that is pending in one transfer, write it, and return it."""
+        if not self._pending:
+            return []
+        tensors = [v for _, values in self._pending for v in values.values() if isinstance(v, Tensor)]
+        numbers = iter(torch.stack([t.float() for t in tensors]).tolist() if tensors else [])
+        rows = []
+        for step, values in self._pending:
+            plain = {k: float(next(numbers) if isinstance(v, Tensor) else v) for k, v in values.items()}
+            rows.append((step, plain))
+            self._file.write(json.dumps({"step": step, **plain}) + "\n")
+            if self._wandb is not None:
+                self._wandb.log(plain, step=step)
+        self._file.flush()
+        self._pending.clear()
+        return rows
+
+    def histogram(self, step: int, name: str, counts: np.ndarray) -> None:
+        """Log how often each of K codes was chosen."""
+        self.flush()
+        self._file.write(json.dumps({"step": step, name: counts.tolist()}) + "\n")
+        if self._wandb is not None:
+            import wandb
+
+            bins = np.arange(len(counts) + 1)
+            # wandb takes at most 512 bins.
+            if len(counts) <= 512:
+                self._wandb.log({name: wandb.Histogram(np_histogram=(counts, bins))}, step=step)
+
+    def image(self, step: int, name: str, picture_HW3: np.ndarray) -> None:
+        """Log a picture (uint8) under `name`; it is also kept as a PNG in the run folder's `examples/`."""
+        from PIL import Image
+
+        self.flush()
+        path = self.path.parent / "examples" / f"{name}_{step:06d}.png"
+        with whole_file(path) as temporary:
+            Image.fromarray(picture_HW3).save(temporary, format="png")
+        if self._wandb is not None:
+            import wandb
+
+            self._wandb.log({name: wandb.Image(picture_HW3)}, step=step)
+
+    def close(self) -> None:
+        """Write what is pending and end the wandb run."""
+        self.flush()
+        self._file.close()
+        if self._wandb is not None:
+            self._wandb.finish(quiet=True)
+
+    def _drop_after(self, step: int) -> None:
+        if not self.path.is_file():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue
+        with whole_file(self.path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _start_wandb(folder: Path, config: dict[str, Any], step: int, name: str) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        warnings.warn(f"wandb cannot be loaded ({error}); metrics go to metrics.jsonl alone", stacklevel=2)
+        return None
+    has_key = bool(os.environ.get("WANDB_API_KEY")) or bool(wandb.api.api_key)
+    mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+    settings = wandb.Settings(silent=True, console="off")
+    kind: Any = mode
+    return wandb.init(
+        project=name, dir=str(folder), config=config, mode=kind, settings=settings, resume="allow"
+    )
