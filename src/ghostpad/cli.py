@@ -62,7 +62,7 @@ VERBS = {
     ),
     "train": Verb(
         "learn a latent action for every transition, from frames alone",
-        "ghostpad.training.loop",
+        "ghostpad.training.latent_action",
         "TrainConfig",
         "train",
         "--data bulk_videos --preset tiny",
@@ -142,24 +142,15 @@ def _dispatch(arguments: list[str]) -> None:
 
 def _train(options: list[str]) -> None:
     """Start from a preset, let the other options change it, and hand training its checks."""
+    training = importlib.import_module(VERBS["train"].module)
     presets = importlib.import_module("ghostpad.presets").PRESETS
-    preset, options = _take(options, "--preset")
-    if preset is not None and preset not in presets:
-        known = ", ".join(presets)
-        raise UserError(f"--preset {preset}: no such preset{_nearest(preset, presets)}; there are {known}")
-    default = presets[preset or "spec"]()
-    listing = "\n".join(f"  {name:8} {_first_line(make)}" for name, make in presets.items())
-    config = _parse(
-        "train",
-        type(default),
-        options,
-        default=default,
-        more=f"--preset NAME sets every option at once (default: spec); then change any of them:\n{listing}",
-    )
+    default = training.require_preset(_value_of("--preset", options) or "spec", presets)
+    listing = "\n".join(f"  {name:8}{_first_line(preset)}" for name, preset in presets.items())
+    more = f"A preset sets every option at once; the other options then change it. There are:\n{listing}"
+    config = _parse("train", training.TrainConfig, options, default=default, more=more)
     # Training is a floor below evaluation and cannot import it: this is where the two meet.
-    loop = importlib.import_module("ghostpad.training.loop")
-    report = importlib.import_module("ghostpad.evaluation.report")
-    loop.train(config, checks=report.light_checks)
+    report = importlib.import_module(VERBS["evaluate"].module)
+    training.train(config, checks=report.light_checks)
 
 
 def _parse(name: str, config_type: type, options: list[str], default: Any = None, more: str = "") -> Any:
@@ -169,10 +160,9 @@ def _parse(name: str, config_type: type, options: list[str], default: Any = None
     verb = VERBS[name]
     fields = {field.name for field in dataclasses.fields(config_type)}
     for common in EVERYWHERE:
-        if common not in fields:
-            value, options = _take(options, f"--{common}")
-            if value is not None:
-                print(f"ghostpad: --{common} has no effect on {name} and is ignored", file=sys.stderr)
+        if common not in fields and _value_of(f"--{common}", options) is not None:
+            options = _without(f"--{common}", options)
+            print(f"ghostpad: --{common} has no effect on {name} and is ignored", file=sys.stderr)
     about = f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n  ghostpad {name} {verb.example}"
     box = io.StringIO()
     try:
@@ -214,17 +204,24 @@ def _plain(box: str) -> str:
     return (text[0].lower() + text[1:]).rstrip(". ")
 
 
-def _take(options: list[str], flag: str) -> tuple[str | None, list[str]]:
-    """Return the last value given to `flag`, and the options without it."""
-    value, rest, remaining = None, [], iter(options)
-    for option in remaining:
+def _value_of(flag: str, options: list[str]) -> str | None:
+    """Return the last value given to `flag` (`--flag value` or `--flag=value`), None when it is not there."""
+    value = None
+    for option, after in zip(options, [*options[1:], ""], strict=True):
         if option == flag:
-            value = next(remaining, "")
+            value = after
         elif option.startswith(f"{flag}="):
             value = option.partition("=")[2]
-        else:
-            rest.append(option)
-    return value, rest
+    return value
+
+
+def _without(flag: str, options: list[str]) -> list[str]:
+    """Return the options without `flag` and its values."""
+    return [
+        option
+        for before, option in zip(["", *options], options, strict=False)
+        if option != flag and before != flag and not option.startswith(f"{flag}=")
+    ]
 
 
 def _overview() -> str:
