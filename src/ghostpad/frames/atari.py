@@ -1,0 +1,227 @@
+"""Record real Atari games through the Arcade Learning Environment, as folders of PNG frames."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from ghostpad.atomic import whole_folder, write_json
+from ghostpad.errors import UserError
+from ghostpad.frames.breakout import Tracker, truth_from_ram
+from ghostpad.machine import num_cores
+from ghostpad.progress import progress
+
+_TRACKED_GAMES = ("breakout",)
+_TRACKER_SHARE = 0.6
+Policy = Callable[[np.ndarray], int]
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """What to record, how much of it, and where."""
+
+    out: Path = Path("bulk_videos")
+    """Folder for the episodes; one that this very recording has begun is completed."""
+    game: str = "breakout"
+    """Game, by the ROM name of the Arcade Learning Environment (breakout, pong, space_invaders, …)."""
+    episodes: int = 40
+    """Number of episodes."""
+    max_frames: int = 1000
+    """Most frames (PNG files) per episode; an episode also ends with its game."""
+    frame_skip: int = 4
+    """Frames of the console per written frame; the control is held for as long."""
+    sticky: float = 0.0
+    """Probability (0 to 1) that the console repeats the control before instead of taking the new one."""
+    policy: Literal["mixed", "random", "tracker"] = "mixed"
+    """Who plays: random controls held for random times, a tracker that follows the ball, or some episodes of
+    each."""
+    seed: int = 0
+    """Seed of everything random: the same seed gives the same bytes."""
+    workers: int | None = None
+    """Processes that record at once (default: one per core)."""
+
+
+def record(config: RecordConfig) -> None:
+    """Record `config.episodes` episodes below `config.out`; those that are already there are kept.
+
+    Raises:
+        UserError: ale-py is missing, the game is unknown, a number is out of range, or the folder holds
+        something else.
+    """
+    _check(config)
+    missing = [index for index in range(config.episodes) if index not in _recorded(config)]
+    if not missing:
+        return
+    config.out.mkdir(parents=True, exist_ok=True)
+    bar = progress(what="record", unit="frames", total=None)
+    with bar:
+        if (workers := min(config.workers or num_cores(), len(missing))) == 1:
+            for index in missing:
+                bar.update(_record_episode(config, index))
+            return
+        # spawn, not fork: the parent may already run threads, which a fork would leave with locks held for
+        # ever
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            futures = [pool.submit(_record_episode, config, index) for index in missing]
+            try:
+                for future in as_completed(futures):
+                    bar.update(future.result())
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+def _check(config: RecordConfig) -> None:
+    for name, low in (("episodes", 1), ("max_frames", 2), ("frame_skip", 1), ("seed", 0)):
+        if getattr(config, name) < low:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be at least {low}")
+    if not 0 <= config.sticky < 1:
+        raise UserError(f"--sticky {config.sticky}: must be at least 0 and less than 1")
+    if config.policy == "tracker" and config.game not in _TRACKED_GAMES:
+        raise UserError(f"--policy tracker: there is no tracker for {config.game}; use --policy random")
+    _rom_path(config.game)
+
+
+def _rom_path(game: str) -> Path:
+    try:
+        from ale_py import roms
+    except ImportError:
+        raise UserError('recording needs ale-py; install it with: pip install "ghostpad[atari]"') from None
+    if game not in roms.get_all_rom_ids():
+        raise UserError(
+            f"--game {game}: the Arcade Learning Environment has no such game; try breakout or pong"
+        )
+    return Path(roms.get_rom_path(game))
+
+
+def _identity(config: RecordConfig) -> dict[str, Any]:
+    """What decides the bytes of an episode, apart from its index."""
+    names = ("game", "frame_skip", "sticky", "seed", "policy", "max_frames")
+    return {name: getattr(config, name) for name in names}
+
+
+def _recorded(config: RecordConfig) -> set[int]:
+    """Indices of the episodes that are already below `config.out`; refuses a folder that holds anything
+    else.
+    """
+    if not config.out.exists():
+        return set()
+    if not config.out.is_dir():
+        raise UserError(f"{config.out} is a file; choose another folder with --out")
+    wanted = _identity(config)
+    found = set()
+    for entry in sorted(config.out.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        number = entry.name.removeprefix("episode_")
+        if not (number.isdigit() and entry.name == _episode_name(int(number))):
+            raise UserError(
+                f"{config.out} holds {entry.name}, which is no recording; choose another folder with --out"
+            )
+        try:
+            metadata = json.loads((entry / "episode.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise UserError(
+                f"{entry} was not recorded by ghostpad; choose another folder with --out"
+            ) from None
+        for name, value in wanted.items():
+            if metadata.get(f"recorded_{name}", metadata.get(name)) != value:
+                was = metadata.get(f"recorded_{name}", metadata.get(name))
+                raise UserError(
+                    f"{entry} was recorded with {name}={was}, not {value}; choose another folder with --out"
+                )
+        found.add(int(number))
+    return found
+
+
+def _episode_name(index: int) -> str:
+    return f"episode_{index:04d}"
+
+
+def _record_episode(config: RecordConfig, index: int) -> int:
+    """Play and write one episode; returns its number of frames. Runs in a process of its own."""
+    rng = np.random.default_rng(np.random.SeedSequence([config.seed, index]))
+    policy = config.policy
+    if policy == "mixed":
+        tracked = rng.random() < _TRACKER_SHARE and config.game in _TRACKED_GAMES
+        policy = "tracker" if tracked else "random"
+    with whole_folder(config.out / _episode_name(index)) as folder:
+        metadata, ram = _play(config, policy, rng, folder)
+        if config.game == "breakout":
+            np.savez_compressed(folder / "truth.npz", **truth_from_ram(ram))  # type: ignore[arg-type]
+        write_json(folder / "episode.json", metadata)
+    return len(ram)
+
+
+def _play(
+    config: RecordConfig, policy: str, rng: np.random.Generator, folder: Path
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Play until the game or the frames end, writing each frame; returns what happened and memory (N,
+    128).
+    """
+    emulator = _emulator(config, int(rng.integers(2**31 - 1)))
+    actions = emulator.getMinimalActionSet()
+    choose: Policy = (
+        Tracker(rng, config.frame_skip)
+        if policy == "tracker"
+        else _RandomPolicy(rng, len(actions), config.frame_skip)
+    )
+    controls, rewards = [], []
+    lives, rams = [emulator.lives()], [emulator.getRAM().copy()]
+    _write_frame(emulator, folder / "0.png")
+    while len(rams) < config.max_frames and not emulator.game_over():
+        control = choose(rams[-1])
+        rewards.append(int(emulator.act(actions[control])))
+        controls.append(control)
+        lives.append(emulator.lives())
+        _write_frame(emulator, folder / f"{len(rams)}.png")
+        rams.append(emulator.getRAM().copy())
+    metadata = _identity(config) | {
+        "policy": policy,
+        "recorded_policy": config.policy,
+        "control_names": [action.name for action in actions],
+        "controls": controls,
+        "rewards": rewards,
+        "lives": lives,
+    }
+    return metadata, np.stack(rams)
+
+
+def _emulator(config: RecordConfig, seed: int) -> Any:
+    from ale_py import ALEInterface, LoggerMode
+
+    ALEInterface.setLoggerMode(LoggerMode.Error)
+    emulator = ALEInterface()
+    emulator.setInt("random_seed", seed)
+    emulator.setInt("frame_skip", config.frame_skip)
+    emulator.setFloat("repeat_action_probability", config.sticky)
+    emulator.loadROM(str(_rom_path(config.game)))
+    return emulator
+
+
+def _write_frame(emulator: Any, path: Path) -> None:
+    Image.fromarray(emulator.getScreenRGB()).save(path, compress_level=1)
+
+
+class _RandomPolicy:
+    """Any control, held for a random time."""
+
+    def __init__(self, rng: np.random.Generator, num_controls: int, frame_skip: int) -> None:
+        self._rng = rng
+        self._num_controls = num_controls
+        self._frame_skip = frame_skip
+        self._left = 0
+        self._control = 0
+
+    def __call__(self, ram: np.ndarray) -> int:
+        if self._left <= 0:
+            self._control = int(self._rng.integers(self._num_controls))
+            self._left = max(1, int(self._rng.integers(4, 44)) // self._frame_skip)
+        self._left -= 1
+        return self._control

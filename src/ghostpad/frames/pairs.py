@@ -1,0 +1,80 @@
+"""Transitions: pairs of frames `stride` apart, never across the border of an episode."""
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ghostpad.errors import UserError
+from ghostpad.frames.splits import MIN_EPISODES, too_few
+from ghostpad.frames.store import FrameStore
+
+
+class Transitions:
+    """Index of the transitions of one split of a store.
+
+    Attributes:
+        episode_index: (T,) int32, episode of each transition.
+        frame_index: (T,) int32, its current frame; the next frame is `frame_index + stride`.
+    """
+
+    def __init__(self, store: FrameStore, split: str | None, stride: int = 1) -> None:
+        """List the transitions of `split` (None: of all episodes), `stride` ≥ 1 frames apart.
+
+        Raises:
+            UserError: there are none, for example because every episode is too short.
+        """
+        if stride < 1:
+            raise UserError(f"--stride {stride}: must be at least 1")
+        if split is not None and len(store.episodes) < MIN_EPISODES:
+            raise UserError(f"{store.path} has {too_few(len(store.episodes))}")
+        episodes = [index for index, episode in enumerate(store.episodes) if split in (None, episode.split)]
+        lengths = [max(0, store.episodes[index].num_frames - stride) for index in episodes]
+        self.store = store
+        self.stride = stride
+        self.episode_index = np.repeat(np.array(episodes, np.int32), lengths)
+        self.frame_index = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths] or [[]])
+        self.frame_index = self.frame_index.astype(np.int32)
+        if len(self) == 0:
+            where = f"the {split} episodes of {store.path}" if split else str(store.path)
+            raise UserError(
+                f"no transitions in {where}: an episode needs more than {stride} frames; record longer ones"
+            )
+
+    def __len__(self) -> int:
+        return len(self.frame_index)
+
+    def read(self, rows: np.ndarray | slice, grayscale: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Read the frames and the next frames of `rows`, each uint8 (n, C, H, W).
+
+        A frame that several rows need is decoded once.
+        """
+        episodes = self.episode_index[rows].astype(np.int64)
+        frames = self.frame_index[rows].astype(np.int64)
+        longest = max(episode.num_frames for episode in self.store.episodes)
+        keys = np.concatenate([episodes * longest + frames, episodes * longest + frames + self.stride])
+        unique, place = np.unique(keys, return_inverse=True)
+        channels = 1 if grayscale else 3
+        decoded = np.empty((len(unique), channels, self.store.height, self.store.width), np.uint8)
+        owners = unique // longest
+        for owner in np.unique(owners):
+            mine = owners == owner
+            decoded[mine] = self.store.read(int(owner), unique[mine] % longest, grayscale)
+        return decoded[place[: len(episodes)]], decoded[place[len(episodes) :]]
+
+
+class FramePairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """(frame, next_frame) pairs as float32 (C, H, W) in [0, 1]; grayscale unless said otherwise."""
+
+    def __init__(
+        self, store: FrameStore, split: str | None = "train", stride: int = 1, grayscale: bool = True
+    ) -> None:
+        self.transitions = Transitions(store, split, stride)
+        self.grayscale = grayscale
+
+    def __len__(self) -> int:
+        return len(self.transitions)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read transition `index`."""
+        frame, next_frame = self.transitions.read(np.array([range(len(self))[index]]), self.grayscale)
+        return torch.from_numpy(frame[0]).float() / 255, torch.from_numpy(next_frame[0]).float() / 255

@@ -1,0 +1,193 @@
+"""The frame store: every frame of a data set, lossless and memory-mapped.
+
+A folder with `manifest.json` and one `.npy` array per episode. Frames are palette indices whenever the data
+set has at
+most 256 colours (a third of the size of RGB), gray values when the sources are gray, RGB otherwise.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ghostpad.errors import UserError
+
+VERSION = 1
+MANIFEST = "manifest.json"
+Encoding = Literal["palette", "rgb", "gray"]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode of a store."""
+
+    name: str
+    num_frames: int
+    source: str
+    """Where the frames came from."""
+    split: str
+    """`train`, `validation` or `test`."""
+    sha256: str
+    """SHA-256 of the pixels: equal for equal frames, however they were compressed."""
+    metadata: dict[str, Any] | None
+    """What the recording says about itself (`episode.json`), None when it says nothing."""
+
+
+@dataclass(frozen=True)
+class FrameStore:
+    """All frames of a data set; open one with `FrameStore.open`."""
+
+    path: Path
+    height: int
+    width: int
+    encoding: Encoding
+    palette: np.ndarray | None
+    """(P, 3) uint8 RGB, None unless the encoding is `palette`."""
+    episodes: tuple[Episode, ...]
+    fingerprint: str
+    """SHA-256 (hex) over names, lengths and pixels of the episodes."""
+    files: tuple[str, ...]
+    """File stem of each episode inside the store."""
+
+    @classmethod
+    def open(cls, path: Path) -> "FrameStore":
+        """Open the store at `path`.
+
+        Raises:
+            UserError: `path` is not a whole store of this version.
+        """
+        manifest = read_manifest(path)
+        try:
+            palette = (
+                None
+                if manifest["palette"] is None
+                else np.array(manifest["palette"], np.uint8).reshape(-1, 3)
+            )
+            rows = manifest["episodes"]
+            names = ("name", "num_frames", "source", "split", "sha256", "metadata")
+            return cls(
+                path=path,
+                height=int(manifest["height"]),
+                width=int(manifest["width"]),
+                encoding=manifest["encoding"],
+                palette=palette,
+                episodes=tuple(Episode(**{name: row[name] for name in names}) for row in rows),
+                fingerprint=manifest["fingerprint"],
+                files=tuple(_plain_name(path, row["file"]) for row in rows),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{path / MANIFEST}: damaged; delete {path} and ingest again") from None
+
+    @cached_property
+    def _arrays(self) -> dict[int, np.ndarray]:
+        return {}
+
+    def array(self, episode_index: int) -> np.ndarray:
+        """Frames of an episode as stored, memory-mapped: uint8 (N, H, W), or (N, H, W, 3) for `rgb`."""
+        if episode_index not in self._arrays:
+            path = self.path / f"{self.files[episode_index]}.npy"
+            try:
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError):
+                raise UserError(f"{path}: missing or damaged; delete {self.path} and ingest again") from None
+            channels = (3,) if self.encoding == "rgb" else ()
+            shape = (self.episodes[episode_index].num_frames, self.height, self.width, *channels)
+            if array.shape != shape or array.dtype != np.uint8:
+                raise UserError(f"{path}: not what the manifest says; delete {self.path} and ingest again")
+            self._arrays[episode_index] = array
+        return self._arrays[episode_index]
+
+    def colors(self, grayscale: bool) -> np.ndarray | None:
+        """The palette as (P, 3) uint8, or as (P, 1) luma (ITU-R 601, as PIL's "L"); None without a
+        palette.
+        """
+        if self.palette is None or not grayscale:
+            return self.palette
+        return luma(self.palette)[:, None]
+
+    def read(self, episode_index: int, frame_indices: np.ndarray, grayscale: bool) -> np.ndarray:
+        """Read frames of one episode as uint8 (n, C, H, W), C = 1 if `grayscale` else 3."""
+        frames = self.array(episode_index)[frame_indices]
+        if self.encoding == "palette":
+            colors = self.colors(grayscale)
+            assert colors is not None
+            return np.stack([np.take(channel, frames) for channel in colors.T], axis=1)
+        if self.encoding == "gray":
+            return frames[:, None] if grayscale else np.repeat(frames[:, None], 3, axis=1)
+        return luma(frames)[:, None] if grayscale else np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
+
+    def truth(self, episode_index: int) -> dict[str, np.ndarray] | None:
+        """What the game's memory says about each frame, as recorded; None when nobody recorded it."""
+        path = self.path / f"{self.files[episode_index]}.truth.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+
+    def controls(self, episode_index: int) -> np.ndarray | None:
+        """The control held during each transition, int8 (N − 1,); None when nobody recorded it."""
+        metadata = self.episodes[episode_index].metadata
+        if not metadata or "controls" not in metadata:
+            return None
+        return np.array(metadata["controls"], np.int8)
+
+    def control_names(self, episode_index: int) -> list[str] | None:
+        """Names of the controls, by their number; None when nobody recorded them."""
+        metadata = self.episodes[episode_index].metadata
+        return metadata.get("control_names") if metadata else None
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """ITU-R 601 luma of (…, 3) uint8, rounded exactly as PIL's conversion to "L" does."""
+    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
+    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read the manifest of the store at `path`.
+
+    Raises:
+        UserError: there is none, it is damaged, or it is of another version.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is not a frame store; make one with: ghostpad ingest SOURCE --out {path}"
+        ) from None
+    except (OSError, ValueError):
+        raise UserError(f"{path / MANIFEST}: damaged; delete {path} and ingest again") from None
+    if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
+        raise UserError(f"{path}: not a frame store of version {VERSION}; delete it and ingest again")
+    return manifest
+
+
+def is_store(path: Path) -> bool:
+    """Whether `path` looks like a frame store."""
+    return (path / MANIFEST).is_file()
+
+
+def _plain_name(path: Path, name: str) -> str:
+    """Names in a manifest cannot leave the store."""
+    if not isinstance(name, str) or not name or Path(name).name != name or name.startswith("."):
+        raise UserError(f"{path / MANIFEST}: a file name leaves the store; delete {path} and ingest again")
+    return name
+
+
+def open_data(path: Path, workers: int | None = None) -> FrameStore:
+    """Open a store, or a folder of episodes: ingested once into `<path>.store` beside it, reused while
+    unchanged.
+
+    Raises:
+        UserError: there is nothing to read at `path`, or a file in it is bad.
+    """
+    if is_store(path):
+        return FrameStore.open(path)
+    from ghostpad.frames.ingest import ingest_folder
+
+    return ingest_folder(path, path.with_name(f"{path.name}.store"), workers=workers)
