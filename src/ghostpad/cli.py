@@ -12,7 +12,9 @@ import os
 import re
 import signal
 import sys
+import typing
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -21,6 +23,14 @@ from ghostpad.errors import UserError
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130
 EVERYWHERE = ("device", "seed", "workers")
+# What the parser says, and how a person would say it.
+REPHRASED = {
+    r"Error parsing (\S+): invalid literal for int\(\) with base 10:": r"\1 wants a whole number, not",
+    r"Error parsing (\S+): could not convert string to float:": r"\1 wants a number, not",
+    r"[Ii]nvalid choice ('.*') for argument '(\S+)'. Expected one of \((.*?),?\)": r"\2 is one of \3, not \1",
+    r"Missing value for argument '(\S+)'. Expected (\d+) values": r"\1 wants a value",
+    r"Missing from ghostpad (\S+): (\S+).*": r"\2 is missing",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +173,7 @@ def _parse(name: str, config_type: type, options: list[str], default: Any = None
         if common not in fields and _value_of(f"--{common}", options) is not None:
             options = _without(f"--{common}", options)
             print(f"ghostpad: --{common} has no effect on {name} and is ignored", file=sys.stderr)
-    about = f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n  ghostpad {name} {verb.example}"
+    about = f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\nFor example: ghostpad {name} {verb.example}"
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -173,6 +183,7 @@ def _parse(name: str, config_type: type, options: list[str], default: Any = None
                 description=f"{about}\n\n{more}" if more else about,
                 args=options,
                 config=(tyro.conf.PositionalRequiredArgs,) if verb.positional else (),
+                registry=_registry(),
                 **({} if default is None else {"default": default}),
             )
     except SystemExit as leaving:
@@ -181,33 +192,55 @@ def _parse(name: str, config_type: type, options: list[str], default: Any = None
         raise UserError(f"{_plain(box.getvalue())}; see ghostpad {name} --help") from None
 
 
+def _registry() -> Any:
+    """Have the parser show an optional number as `INT (default: none)` and not as a union of types."""
+    import tyro
+    from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    registry = tyro.constructors.ConstructorRegistry()
+
+    @registry.primitive_rule
+    def optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        inner = [kind for kind in typing.get_args(info.type) if kind is not type(None)]
+        if len(inner) != 1 or len(typing.get_args(info.type)) != 2 or inner[0] not in (int, float, str, Path):
+            return None
+        kind = inner[0]
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar=kind.__name__.upper(),
+            instance_from_str=lambda words: None if words[0].lower() == "none" else kind(words[0]),
+            is_instance=lambda value: value is None or isinstance(value, kind),
+            str_from_instance=lambda value: ["none" if value is None else str(value)],
+        )
+
+    return registry
+
+
 def _plain(box: str) -> str:
     """Return the first paragraph of the parser's box as one line, with its best guess at what was meant."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in box.splitlines()]
-    inside = [line[1:-1].strip() for line in lines if line[:1] in ("│", "|")]
-    paragraphs = [[]]
-    for line in inside:
-        if not line or set(line) <= {"─", "-"}:
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip(" │") for line in box.splitlines()]
+    paragraphs: list[list[str]] = [[]]
+    for line in lines[1:]:  # the first is the box's title
+        if set(line) <= set("─-╭╮╰╯"):
             paragraphs.append([])
         else:
             paragraphs[-1].append(line)
-    text = " ".join(paragraphs[0]) or " ".join(inside) or "these options cannot be read"
+    paragraphs = [paragraph for paragraph in paragraphs if paragraph] or [["these options cannot be read"]]
+    text = " ".join(paragraphs[0]).rstrip(". ")
     if text.startswith("Unrecognized options: "):
         first = text.removeprefix("Unrecognized options: ").split(", ")[0]
         text = f"unknown option {first}" if first.startswith("-") else f"unexpected argument {first!r}"
-        meant = next((p[1] for p in paragraphs if p[0:1] == ["Perhaps you meant:"] and len(p) > 1), None)
-        if meant:
-            text += f", did you mean {re.split(r'[ ,]', meant)[0]}?"
-    text = re.sub(
-        r"Error parsing (\S+): no type matching (\S+) could be instantiated from", r"\1 wants \2, not", text
-    )
-    return (text[0].lower() + text[1:]).rstrip(". ")
+        meant = next((p[1] for p in paragraphs if p[0] == "Perhaps you meant:" and len(p) > 1), None)
+        return f"{text}, did you mean {re.split('[ ,]', meant)[0]}?" if meant else text
+    for pattern, plain in REPHRASED.items():
+        text = re.sub(pattern, plain, text)
+    return text
 
 
 def _value_of(flag: str, options: list[str]) -> str | None:
     """Return the last value given to `flag` (`--flag value` or `--flag=value`), None when it is not there."""
     value = None
-    for option, after in zip(options, [*options[1:], ""], strict=True):
+    for option, after in zip(options, [*options[1:], ""], strict=False):
         if option == flag:
             value = after
         elif option.startswith(f"{flag}="):

@@ -1,0 +1,254 @@
+"""The command line as a person meets it: help, exit statuses, and mistakes told in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import ghostpad
+from ghostpad import cli
+
+
+def run(*arguments, **settings):
+    """Run `python -m ghostpad …` in a process of its own."""
+    command = [sys.executable, "-m", "ghostpad", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
+
+
+def mistake(capsys, *arguments):
+    """Run a command line that must fail politely, and return its one line."""
+    status = cli.main([str(argument) for argument in arguments])
+    shown = capsys.readouterr()
+    assert status == 2, shown
+    lines = shown.err.splitlines()
+    assert len(lines) == 1, shown.err
+    assert lines[0].startswith("ghostpad: ")
+    return lines[0]
+
+
+def test_alone_it_lists_the_verbs_in_the_order_of_the_pipeline(capsys):
+    assert cli.main([]) == 0
+    shown = capsys.readouterr().out
+    at = [shown.index(f"\n  {name} ") for name in cli.VERBS]
+    assert at == sorted(at)
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"]])
+def test_help_is_the_same_list(arguments, capsys):
+    cli.main([])
+    listed = capsys.readouterr().out
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out == listed
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["train", "--version"], ["record", "--seed", "1", "--version"]]
+)
+def test_version(arguments, capsys):
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out == f"ghostpad {ghostpad.__version__}\n"
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_help_of_every_verb_shows_defaults(verb, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        cli.main([verb, "--help"])
+    shown = capsys.readouterr().out
+    assert leaving.value.code == 0
+    assert f"ghostpad {verb} " in shown
+    assert "(default: " in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--version"], ["record", "--help"], ["demo", "--help"], ["evalute"]]
+)
+def test_asking_for_help_never_loads_torch(arguments):
+    code = f"""
+import sys
+from ghostpad import cli
+try:
+    cli.main({arguments!r})
+except SystemExit:
+    pass
+sys.exit("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_threads_are_told_to_wait_politely_before_torch_loads():
+    code = "import os, ghostpad.cli as c; c.main([]); print(os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.endswith("\npassive\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["evalute"],
+            "there is no verb 'evalute', did you mean 'evaluate'?; `ghostpad` alone lists them all",
+        ),
+        (
+            ["record", "--episods", "3"],
+            "unknown option --episods, did you mean --episodes?; see ghostpad record --help",
+        ),
+        (["record", "here"], "unexpected argument 'here'; see ghostpad record --help"),
+        (
+            ["record", "--episodes"],
+            "--episodes wants a value; see ghostpad record --help",
+        ),
+        (
+            ["record", "--policy", "clever"],
+            "--policy is one of 'mixed', 'random', 'tracker', not 'clever'; see ghostpad record --help",
+        ),
+        (
+            (
+                ["record", "--workers", "2.5"],
+                "--workers wants a whole number, not '2.5'; see ghostpad record --help",
+            ),
+            (
+                ["record", "--episodes", "x"],
+                "--episodes wants a whole number, not 'x'; see ghostpad record --help",
+            ),
+            (["record", "--sticky", "x"], "--sticky wants a number, not 'x'; see ghostpad record --help"),
+            (["record", "--adjust", "x", "y"], "unknown option --adjust; see ghostpad record --help"),
+            (["ingest"], "SOURCE is missing; see ghostpad ingest --help"),
+            "--workers wants {None}|INT, not ['two']; see ghostpad record --help",
+        ),
+        (["train", "--preset", "tny"], "--preset tny: there is no such preset; choose one of tiny, spec"),
+    ],
+)
+def test_a_mistyped_command_gets_one_line(arguments, line, capsys):
+    assert mistake(capsys, *arguments) == f"ghostpad: {line}"
+
+
+def test_options_that_a_verb_does_not_know_are_ignored_with_a_warning(tmp_path, capsys):
+    assert "no such" in mistake_after_warning(
+        capsys, "record", "--game", "nogame", "--device", "cpu", "--out", tmp_path
+    )
+
+
+def mistake_after_warning(capsys, *arguments):
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    warning, line = capsys.readouterr().err.splitlines()
+    assert warning == "ghostpad: --device has no effect on record and is ignored"
+    return line
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "rest"),
+    [
+        (["--seed", "3", "--out", "x"], "3", ["--out", "x"]),
+        (["--out", "x", "--seed=3"], "3", ["--out", "x"]),
+        (["--out", "x", "--seed"], "", ["--out", "x"]),
+        (["--seeds", "3"], None, ["--seeds", "3"]),
+    ],
+)
+def test_taking_an_option_out(options, value, rest):
+    assert cli._value_of("--seed", options) == value
+    assert cli._without("--seed", options) == rest
+
+
+def test_both_spellings_and_dotted_names_reach_the_config(monkeypatch):
+    from ghostpad.training import latent_action
+
+    seen = {}
+    monkeypatch.setattr(
+        latent_action, "train", lambda config, checks: seen.update(config=config, checks=checks)
+    )
+    options = "--preset tiny --batch_size 8 --no-grayscale --optimizer.learning-rate 1e-3"
+    assert cli.main(["train", *options.split(), "--model.quantizer.codebook_size=512"]) == 0
+    config = seen["config"]
+    assert (config.preset, config.batch_size, config.grayscale) == ("tiny", 8, False)
+    assert (config.optimizer.learning_rate, config.model.quantizer.codebook_size) == (1e-3, 512)
+    assert config.model.reconstruction == "palette", "what is not named stays as the preset has it"
+    assert callable(seen["checks"])
+
+
+def test_without_a_preset_training_follows_the_text(monkeypatch):
+    from ghostpad.presets import spec
+    from ghostpad.training import latent_action
+
+    seen = []
+    monkeypatch.setattr(latent_action, "train", lambda config, checks: seen.append(config))
+    assert cli.main(["train"]) == 0
+    assert seen == [spec()]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (
+            KeyboardInterrupt(),
+            130,
+            "interrupted; what was finished is kept: the same command goes on from there",
+        ),
+        (
+            OSError(28, "No space left on device", "a.pt"),
+            2,
+            "a.pt: No space left on device; mend this and run the same command again",
+        ),
+        (ghostpad.errors.UserError("two\nlines"), 2, "two lines"),
+    ],
+)
+def test_what_can_go_wrong_has_a_status_and_a_line(error, status, line, monkeypatch, capsys):
+    from ghostpad.frames import atari
+
+    def fail(config):
+        raise error
+
+    monkeypatch.setattr(atari, "record", fail)
+    assert cli.main(["record"]) == status
+    assert capsys.readouterr().err == f"ghostpad: {line}\n"
+
+
+def test_a_bug_is_not_hidden(monkeypatch):
+    from ghostpad.frames import atari
+
+    def fail(config):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(atari, "record", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["record"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_recording_stops_with_130_and_leaves_whole_episodes(number, tmp_path):
+    out = tmp_path / "videos"
+    command = [
+        sys.executable,
+        "-m",
+        "ghostpad",
+        "record",
+        "--out",
+        out,
+        "--episodes",
+        "200",
+        "--workers",
+        "1",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    waited_until = time.monotonic() + 30
+    while not list(out.glob("episode_*")) and time.monotonic() < waited_until:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=30)
+    assert (process.returncode, shown.count("\n")) == (130, 1), shown
+    assert "interrupted" in shown
+    assert all((episode / "truth.npz").is_file() for episode in out.glob("episode_*"))
+    assert not list(out.glob(".*")), "nothing half-written stays"
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m ghostpad record --help | true", shell=True, capture_output=True, check=False
+    )
+    assert done.stderr == b""
