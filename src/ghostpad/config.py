@@ -1,4 +1,4 @@
-"""Configs as plain data: nested frozen dataclasses to JSON-like dicts and back, and their differences by name."""
+"""Configs as plain data: nested frozen dataclasses to JSON-like dicts and back, and where two differ."""
 
 import dataclasses
 import types

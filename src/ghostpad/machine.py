@@ -31,6 +31,19 @@ def resolve_device(name: str) -> "torch.device":
     return device
 
 
+def resolve_precision(name: str, device: "torch.device") -> str:
+    """Turn `auto` into `bf16` where the hardware computes with it at full speed, else `fp32`."""
+    import torch
+
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    # PyTorch has no public question for this; on CPUs without these instructions bf16 is slower than fp32.
+    asked = [getattr(torch.cpu, f"_is_{kind}_supported", None) for kind in ("avx512_bf16", "amx_tile")]
+    return "bf16" if device.type == "cpu" and any(ask is not None and ask() for ask in asked) else "fp32"
+
+
 def num_cores() -> int:
     """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

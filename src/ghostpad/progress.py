@@ -1,4 +1,4 @@
-"""Progress bars: rate and time left on work over two seconds, silent when standard error is not a terminal."""
+"""Progress bars: rate and time left on work over two seconds, silent where there is no terminal."""
 
 from collections.abc import Iterable
 from typing import Any

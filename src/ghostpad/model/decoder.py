@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from ghostpad.model.encoder import FramePyramid, ResidualBlock, grid_sizes
+from ghostpad.model.encoder import Checkpointable, FramePyramid, ResidualBlock, grid_sizes
+from ghostpad.model.normalization import BatchNorm
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class CrossAttention(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Stride-2 transposed 3×3 convolution to an exact size: the output padding is chosen, nothing is cropped."""
+    """Stride-2 transposed 3×3 convolution to an exact size: the output padding is chosen to fit."""
 
     def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int], bias: bool) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class Upsample(nn.Module):
         return self.conv(features)
 
 
-class Decoder(nn.Module):
+class Decoder(Checkpointable):
     """Draws the next frame from the current one and the latents: → (B, O, H, W)."""
 
     def __init__(
@@ -103,7 +104,7 @@ class Decoder(nn.Module):
         self.ups = nn.ModuleList(
             nn.Sequential(
                 Upsample(before, after, size, bias=False),
-                nn.BatchNorm2d(after),
+                BatchNorm(after),
                 nn.ReLU(inplace=True),
                 *(ResidualBlock(after) for _ in range(config.blocks)),
             )
@@ -116,7 +117,7 @@ class Decoder(nn.Module):
         pyramid = self.pyramid(frames_BCHW)
         features = self.condition(pyramid[-1], quantized_BDhw)
         for up, skip in zip(self.ups, pyramid[-2::-1], strict=True):
-            features = up(features)
+            features = self.maybe_checkpoint(up, features)
             if self.config.skips:
                 features = torch.cat([features, skip], 1)
         return self.last(features)

@@ -3,9 +3,13 @@
 Dimensions: B batch, C colour channels, H W frame, F features, D embedding, h w grid.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ghostpad.model.normalization import BatchNorm, recomputing
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class ConvBlock(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__(
             nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            BatchNorm(out_channels),
             nn.ReLU(inplace=True),
         )
 
@@ -36,7 +40,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = ConvBlock(channels, channels)
         self.second = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), BatchNorm(channels)
         )
         self.activation = nn.ReLU(inplace=True)
 
@@ -45,7 +49,23 @@ class ResidualBlock(nn.Module):
         return self.activation(features_BFHW + self.second(self.first(features_BFHW)))
 
 
-class FramePyramid(nn.Module):
+class Checkpointable(nn.Module):
+    """A part whose inner activations can be computed again in the backward pass instead of being kept."""
+
+    checkpointing = False
+
+    def maybe_checkpoint(self, part: nn.Module, features: Tensor) -> Tensor:
+        """Run `part` on `features`, keeping its activations or not."""
+        if not (self.checkpointing and self.training):
+            return part(features)
+        output = checkpoint(
+            part, features, use_reentrant=False, context_fn=lambda: (nullcontext(), recomputing())
+        )
+        assert isinstance(output, Tensor)
+        return output
+
+
+class FramePyramid(Checkpointable):
     """A stack of stride-2 stages; gives the features after every stage, finest first."""
 
     def __init__(self, in_channels: int, widths: tuple[int, ...], blocks: int = 0) -> None:
@@ -60,7 +80,7 @@ class FramePyramid(nn.Module):
         """Return one (B, widths[i], ceil(H/2^(i+1)), ceil(W/2^(i+1))) tensor per stage."""
         features = [frames_BCHW]
         for stage in self.stages:
-            features.append(stage(features[-1]))
+            features.append(self.maybe_checkpoint(stage, features[-1]))
         return features[1:]
 
 

@@ -57,7 +57,7 @@ def _with_batch(frames: Tensor, wanted: "FrameFormat", name: str) -> tuple[Tenso
     kind = "grayscale or RGB" if wanted.grayscale else "RGB"
     raise UserError(
         f"{name} have the shape {shape}; this model takes {kind} frames {wanted.height} high and "
-        f"{wanted.width} wide: (N, C, {wanted.height}, {wanted.width}) or (N, {wanted.height}, {wanted.width}, C)"
+        f"{wanted.width} wide: (N, C, H, W) or (N, H, W, C)"
     )
 
 
@@ -78,7 +78,7 @@ def palette_indices(frames_NCHW: Tensor, palette_PC: Tensor) -> Tensor:
         index, y, x = (int(v) for v in foreign.nonzero()[0])
         color = tuple(int(v) for v in frames[index, :, y, x])
         raise UserError(
-            f"frame {index} has the colour {color} at x={x}, y={y}, which the model's palette of {len(order)} "
-            "colours does not hold; use a model trained on such frames"
+            f"frame {index} has the colour {color} at x={x}, y={y}, which the model's palette of "
+            f"{len(order)} colours does not hold; use a model trained on such frames"
         )
     return order[places]

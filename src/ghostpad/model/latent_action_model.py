@@ -22,7 +22,7 @@ from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import Batch
 from ghostpad.model.decoder import Decoder, DecoderConfig, head_start
-from ghostpad.model.encoder import Encoder, EncoderConfig, grid_sizes
+from ghostpad.model.encoder import Checkpointable, Encoder, EncoderConfig, grid_sizes
 from ghostpad.model.inputs import palette_indices, to_frames
 from ghostpad.model.losses import palette_cross_entropy
 from ghostpad.model.quantizer import QuantizerConfig, VectorQuantizer
@@ -41,7 +41,7 @@ class FrameFormat:
     stride: int = 1
     """frames from a frame to its next frame"""
     palette: tuple[tuple[int, ...], ...] = ()
-    """the colours (0–255, one or three numbers each) that occur; empty when the store has no palette"""
+    """the colours (0 to 255, one or three numbers each) that occur; empty when the store has no palette"""
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,14 @@ class LatentActionModel(nn.Module):
         digest = hashlib.sha256(json.dumps(to_plain(self.config), sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.detach().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+    def set_checkpointing(self, checkpointing: bool) -> None:
+        """Compute activations again in the backward pass instead of keeping them: less memory, more time."""
+        for part in self.modules():
+            if isinstance(part, Checkpointable):
+                part.checkpointing = checkpointing
 
     # -- training ---------------------------------------------------------------------------------------
 
@@ -182,7 +188,7 @@ class LatentActionModel(nn.Module):
             `codes_reset` when the codebook was touched: how many codes were placed anew.
         """
         config = self.config.architecture.quantizer
-        if not self.quantizer.started:
+        if not self.quantizer.quantizing:
             if step < config.warmup_steps:
                 return {}
             self.quantizer.start(generator)
@@ -256,7 +262,7 @@ class LatentActionModel(nn.Module):
 
     @torch.inference_mode()
     def draw(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
-        """Decode codebook vectors to frames in [0, 1]; over a palette each pixel takes its likeliest colour."""
+        """Decode codebook vectors to frames in [0, 1]; over a palette each pixel takes the likeliest."""
         prediction = self._inferring(self.decoder)(frames_BCHW, quantized_BDhw).float()
         if not self.predicts_palette:
             return prediction.clamp(0, 1)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ghostpad.model.normalization import num_processes, sum_over_processes
+
 
 def palette_cross_entropy(logits_BPHW: Tensor, colors_BHW: Tensor) -> Tensor:
     """Mean cross-entropy (nats per pixel) of palette logits against palette indices."""
@@ -24,12 +26,13 @@ def soft_assignment(distances_NK: Tensor) -> Tensor:
     """
     num_codes = distances_NK.shape[1]
     spread = (distances_NK.mean(1) - distances_NK.amin(1)).mean().detach()
+    spread = sum_over_processes(spread) / num_processes()
     temperature = (spread / math.log(max(num_codes, 2))).clamp_min(torch.finfo(torch.float32).tiny)
     return torch.softmax(-distances_NK / temperature, dim=1)
 
 
 def assignment_entropy_loss(distances_NK: Tensor) -> Tensor:
     """1 − H(mean soft assignment) / ln K, in [0, 1]: 0 when all codes are used alike, 1 in full collapse."""
-    mean_K = soft_assignment(distances_NK).mean(0)
+    mean_K = sum_over_processes(soft_assignment(distances_NK).mean(0)) / num_processes()
     entropy = -(mean_K * mean_K.clamp_min(1e-12).log()).sum()
     return 1 - entropy / math.log(max(distances_NK.shape[1], 2))

@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ghostpad.model.losses import assignment_entropy_loss
+from ghostpad.model.normalization import gathered_from_processes, sum_over_processes
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class QuantizerConfig:
     entropy_weight: float = 0.1
     """weight of the entropy regularization of the mean assignment"""
     warmup_steps: int = 60
-    """steps without quantizing before the codebook is started from encoder outputs; 0 starts it on the first batch"""
+    """steps without quantizing before the codebook is started from encoder outputs"""
     reset_every: int = 10_000
     """steps between moves of unused codes to encoder outputs; 0 for never"""
     reset_until: float = 0.8
@@ -37,7 +38,7 @@ class QuantizerConfig:
 
 @dataclass(frozen=True)
 class Quantized:
-    """What every quantizer gives: `quantized` (B, D, h, w), `codes` (B, h, w) int64, `loss` (), its `terms`."""
+    """What every quantizer gives: `quantized` (B, D, h, w), `codes` (B, h, w), `loss` () and its `terms`."""
 
     quantized: Tensor
     codes: Tensor
@@ -63,6 +64,14 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("started", torch.tensor(False))
         self.register_buffer("use_counts", torch.zeros(config.codebook_size, dtype=torch.int64))
         self.recent_latents: Tensor | None = None
+        # The same as `started`, where asking costs no wait for the device.
+        self.quantizing = False
+        self.register_load_state_dict_post_hook(lambda module, _: module.set_quantizing(bool(module.started)))
+
+    def set_quantizing(self, quantizing: bool) -> None:
+        """Quantize from now on, or let latents pass."""
+        self.quantizing = quantizing
+        self.started.fill_(quantizing)
 
     def distances(self, latents_ND: Tensor) -> Tensor:
         """Squared Euclidean distances (N, K) to every code."""
@@ -90,9 +99,9 @@ class VectorQuantizer(nn.Module):
         batch, _, h, w = latents_BDhw.shape
         codes_Bhw = codes_N.view(batch, h, w)
         if self.training:
-            self.recent_latents = flat_ND.detach()
-            self.use_counts += torch.bincount(codes_N, minlength=self.config.codebook_size)
-        if not self.started:
+            self.recent_latents = flat_ND.detach().clone()
+            self.use_counts.index_add_(0, codes_N, torch.ones_like(codes_N))
+        if not self.quantizing:
             zero = latents_BDhw.new_zeros(())
             return Quantized(latents_BDhw, codes_Bhw, zero, {})
         quantized_BDhw = self.embed(codes_Bhw)
@@ -112,14 +121,15 @@ class VectorQuantizer(nn.Module):
         """Place the whole codebook on encoder outputs of the last batch and quantize from now on."""
         self.codebook.copy_(self._spread(self.config.codebook_size, None, generator))
         self.use_counts.zero_()
-        self.started.fill_(True)
+        self.set_quantizing(True)
 
     @torch.no_grad()
     def replace_unused(self, generator: torch.Generator) -> Tensor:
         """Move codes unused since the last call to outputs of the last batch; returns their indices."""
-        unused = (self.use_counts == 0).nonzero().flatten()
+        counts = sum_over_processes(self.use_counts)
+        unused = (counts == 0).nonzero().flatten()
         if len(unused):
-            used_KD = self.codebook[self.use_counts > 0]
+            used_KD = self.codebook[counts > 0]
             self.codebook[unused] = self._spread(len(unused), used_KD if len(used_KD) else None, generator)
         self.use_counts.zero_()
         return unused
@@ -130,7 +140,7 @@ class VectorQuantizer(nn.Module):
         This is the seeding of k-means++ (Arthur & Vassilvitskii 2007).
         """
         assert self.recent_latents is not None, "no forward pass in training mode yet"
-        latents_ND = self.recent_latents
+        latents_ND = gathered_from_processes(self.recent_latents)
         if existing_KD is None:
             far_N = torch.ones(len(latents_ND), device=latents_ND.device)
         else:

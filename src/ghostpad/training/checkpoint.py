@@ -20,7 +20,17 @@ from ghostpad.model.pretrained import CHECKPOINT_FORMAT, read_checkpoint
 # Fields that say where, how long and on what to run, not what is computed.
 FREE_FIELDS = (
     *("data", "out", "stop_after", "save_every", "save_seconds", "resume", "overwrite", "tracker"),
-    *("device", "workers", "log_every", "histogram_every", "examples_every", "preset", "frames_budget_gb"),
+    *(
+        "device",
+        "workers",
+        "log_every",
+        "checkpointing",
+        "compile",
+        "histogram_every",
+        "examples_every",
+        "preset",
+        "frames_budget_gb",
+    ),
 )
 
 

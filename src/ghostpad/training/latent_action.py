@@ -68,7 +68,9 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
     with joined(device) as ranks:
         torch.manual_seed(config.seed)
         model_config = model_config_for(config, store)
-        model = LatentActionModel(model_config).to(ranks.device, memory_format=torch.channels_last)
+        model = LatentActionModel(model_config).to(ranks.device)
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        model.set_checkpointing(config.checkpointing)
         banks = [FrameBank(t, config.grayscale, ranks.device, config.frames_budget_gb) for t in splits]
         task = Task(
             kind=KIND,
@@ -88,7 +90,7 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
 
 
 def model_config_for(config: TrainConfig, store: FrameStore) -> LatentActionModelConfig:
-    """Join the architecture with what the data says; a palette loss without a palette becomes MSE, and says so."""
+    """Join the architecture with what the data says; without a palette, a loss over one becomes MSE."""
     palette = training_palette(store, config.grayscale)
     colors = () if palette is None else tuple(tuple(int(v) for v in color) for color in palette)
     frames = FrameFormat(store.height, store.width, config.grayscale, config.stride, colors)

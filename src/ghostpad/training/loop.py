@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
+from ghostpad.machine import resolve_precision
 from ghostpad.progress import progress
 from ghostpad.training.checkpoint import (
     clear_run,
@@ -47,8 +48,12 @@ class LoopConfig:
     """transitions per optimizer step, over all processes"""
     accumulate: int = 1
     """micro-batches that a batch is cut into, for less memory"""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """arithmetic of the forward pass; fp16 scales the loss"""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """arithmetic of the forward pass; fp16 scales the loss; auto is bf16 where it is fast, else fp32"""
+    checkpointing: bool = False
+    """compute activations again in the backward pass: less memory, more time"""
+    compile: bool | None = None
+    """compile the model, with CUDA graphs; when not given, on GPUs alone"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     gradient_clip: float = 0.0
     """largest norm of the gradient; 0 for no limit"""
@@ -120,11 +125,15 @@ class Loop:
             betas=(config.optimizer.beta1, config.optimizer.beta2),
             fused=True,
         )
-        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")  # type: ignore[attr-defined]
+        self.precision = resolve_precision(config.precision, ranks.device)
+        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=self.precision == "fp16")  # type: ignore[attr-defined]
         self.parallel: nn.Module = self.model
         if ranks.world_size > 1:
-            ids = [ranks.device.index] if ranks.device.type == "cuda" else None
-            self.parallel = nn.parallel.DistributedDataParallel(self.model, device_ids=ids)
+            # Batch norm and codebook synchronize themselves.
+            self.parallel = nn.parallel.DistributedDataParallel(self.model, broadcast_buffers=False)
+        if ranks.device.type == "cuda" if config.compile is None else config.compile:
+            mode = "reduce-overhead" if ranks.device.type == "cuda" else "default"
+            self.parallel = torch.compile(self.parallel, mode=mode)  # type: ignore[assignment]
         self.step, self.best = 0, math.inf
         self._saved_at, self._saved_step = time.monotonic(), -1
 
@@ -217,9 +226,9 @@ class Loop:
         return self.parallel.no_sync() if self.ranks.world_size > 1 else nullcontext()  # type: ignore[operator]
 
     def _autocast(self) -> Any:
-        if self.config.precision == "fp32":
+        if self.precision == "fp32":
             return nullcontext()
-        dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float16
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
         return torch.autocast(self.ranks.device.type, dtype=dtype)
 
     # -- validation -------------------------------------------------------------------------------------
@@ -325,7 +334,7 @@ def _summary(rows: list[dict[str, float]]) -> str:
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into a request to stop after the current step; the second acts at once."""
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop after this step; the second acts at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
