@@ -1,7 +1,7 @@
 """Draw the README's picture from what a demo made: `python benchmarks/readme_picture.py [demo]`.
 
-Rows are transitions of held-out episodes; columns the frame, what came next, what the codes draw, the error (four
-times as bright) and the codes.
+Rows are transitions of held-out episodes; columns the frame, what came next, what the codes draw, the error
+(four times as bright) and the codes.
 """
 
 import sys
