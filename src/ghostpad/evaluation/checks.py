@@ -1,0 +1,74 @@
+"""The light version of an evaluation, for every validation during training."""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from ghostpad.evaluation.codebook import summarize_codes
+from ghostpad.evaluation.elements import element_sums, game_of, summarize_elements
+from ghostpad.evaluation.intervals import total
+from ghostpad.evaluation.measure import BATCH_SIZE, Model, as_unit, draw, to_numpy
+from ghostpad.evaluation.reconstruction import (
+    Sums,
+    counterfactual_sums,
+    delta_psnr,
+    pair_sums,
+    summarize,
+)
+from ghostpad.evaluation.summary import alarms
+
+_KEPT = ("psnr_db", "gain_over_copy_db", "moving_psnr_db")
+
+
+def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> dict[str, float]:
+    """A few numbers about a model on held-out pairs; prints a line when the model has gone wrong.
+
+    Args:
+        model: in evaluation mode.
+        frames: (N, C, H, W) uint8, as the model sees them.
+        next_frames: the same, one for each of `frames`.
+
+    Returns:
+        `psnr_db`, `gain_over_copy_db`, `moving_psnr_db`, `delta_psnr_db` (dB), `usage` (share of codes),
+        `perplexity`, `alarms` (number of lines printed), and `ball_within_2px`, `paddle_within_2px`,
+        `state_accuracy` (shares) for games with a detector. A number that cannot be had is left out.
+    """
+    codes = np.concatenate(
+        [to_numpy(model.encode(frames[rows], next_frames[rows])) for rows in _batches(len(frames))]
+    )
+    game = game_of(frames)
+    partners = np.roll(np.arange(len(frames)), len(frames) // 2 or 1)
+    parts: list[Sums] = []
+    for rows in _batches(len(frames)):
+        drawn = draw(model, frames[rows], codes[rows])
+        true, current = as_unit(next_frames[rows]), as_unit(frames[rows])
+        sums = pair_sums(drawn, true, current)
+        others = partners[rows]
+        scene = {"frames": as_unit(frames[others]), "next_frames": as_unit(next_frames[others])}
+        swapped = draw(model, frames[rows], codes[others])
+        sums |= counterfactual_sums(swapped, drawn, true, current, scene)
+        if game:
+            sums |= element_sums(game, drawn, next_frames[rows], frames[rows])
+        parts.append(sums)
+    sums = total({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    reconstruction = summarize(sums)
+    numbers: dict[str, Any] = {name: reconstruction[name] for name in _KEPT}
+    if len(frames) > 1:
+        numbers["delta_psnr_db"] = delta_psnr(sums)["delta_psnr_db"]
+    codebook = summarize_codes(codes, model.codebook_size)
+    numbers |= {name: codebook[name] for name in ("usage", "perplexity")}
+    if game:
+        found = summarize_elements(game, sums)
+        names = {"ball.within_2px": "ball_within_2px", "paddle.within_2px": "paddle_within_2px"}
+        names["bricks.state_accuracy"] = "state_accuracy"
+        numbers |= {name: found[key] for key, name in names.items() if key in found}
+    lines = alarms({"reconstruction": numbers, "codebook": codebook})
+    for line in lines:
+        print(f"ghostpad: alarm: {line}", file=sys.stderr)
+    numbers["alarms"] = len(lines)
+    return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
+
+
+def _batches(num: int) -> list[slice]:
+    return [slice(start, min(start + BATCH_SIZE, num)) for start in range(0, num, BATCH_SIZE)]

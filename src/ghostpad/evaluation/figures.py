@@ -1,0 +1,110 @@
+"""Plots as SVG that takes its colours from the page, so that it fits light and dark."""
+
+import io
+import itertools
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK = "#010203"
+"""Stands for the page's own text colour until the SVG is written."""
+MODEL, COPY, THIRD, FOURTH = "#3b82f6", "#9ca3af", "#f59e0b", "#10b981"
+SERIES = (MODEL, THIRD, FOURTH, "#ef4444", "#a855f7", "#06b6d4", "#ec4899", "#84cc16")
+
+
+def new_figure(width: float = 7.0, height: float = 2.6) -> "Figure":
+    """An empty figure (inches) in the page's style, without any display."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def style(axes: "object", title: str = "", x: str = "", y: str = "") -> None:
+    """Bring axes to the page's style."""
+    from matplotlib.axes import Axes
+
+    assert isinstance(axes, Axes)
+    axes.set_title(title, color=INK, fontsize=10, loc="left")
+    axes.set_xlabel(x, color=INK, fontsize=9)
+    axes.set_ylabel(y, color=INK, fontsize=9)
+    axes.tick_params(colors=INK, labelsize=8)
+    axes.set_facecolor("none")
+    for name, spine in axes.spines.items():
+        spine.set_color(INK)
+        spine.set_alpha(0.4)
+        spine.set_visible(name in ("left", "bottom"))
+    if (legend := axes.get_legend()) is not None:
+        legend.get_frame().set_visible(False)
+        for text in legend.get_texts():
+            text.set_color(INK)
+
+
+def to_svg(figure: "Figure", name: str, label: str) -> str:
+    """The figure as an `<svg>` element.
+
+    Args:
+        figure: drawn with `INK` where the page's text colour belongs.
+        name: unlike that of every other figure of the page, as the ids inside derive from it.
+        label: what the figure shows, for those who cannot see it.
+    """
+    import matplotlib
+
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}
+    buffer = io.StringIO()
+    with matplotlib.rc_context(settings):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    text = _own_ids(text, name)
+    opening = f'<svg class="plot" role="img" aria-label="{escape(label, quote=True)}"'
+    size = re.search(r'width="([\d.]+)pt"', text)
+    width = float(size.group(1)) * 4 / 3 if size else 600
+    text = re.sub(r'(<svg[^>]*?) width="[\d.]+pt"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[\d.]+pt"', r"\1", text, count=1)
+    return text.replace("<svg", f'{opening} style="max-width:{width:.0f}px"', 1)
+
+
+def _own_ids(text: str, name: str) -> str:
+    """Put the figure's name before every id, so that no two figures of a page share one."""
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = text.replace('xlink:href="#', f'xlink:href="#{name}-')
+    return text.replace("url(#", f"url(#{name}-")
+
+
+def code_histogram(counts: np.ndarray) -> str:
+    """How often each code is chosen, most used first."""
+    figure = new_figure()
+    axes = figure.add_subplot()
+    order = np.sort(counts)[::-1] / max(1, counts.sum())
+    axes.bar(np.arange(len(order)), 100 * order, width=1.0, color=MODEL)
+    axes.axhline(100 / len(order), color=INK, alpha=0.5, linewidth=0.8, linestyle="--")
+    axes.set_xlim(-0.5, len(order) - 0.5)
+    axes.annotate("even use", (len(order), 100 / len(order)), color=INK, fontsize=8, ha="right", va="bottom")
+    style(axes, x="codes, most used first", y="% of choices")
+    return to_svg(figure, "histogram", "Share of choices by code, most used first")
+
+
+def grouped_bars(
+    name: str, label: str, groups: Sequence[str], series: dict[str, Sequence[float | None]], unit: str
+) -> str:
+    """Bars side by side: one group per quantity, one colour per series."""
+    figure = new_figure(height=2.8)
+    axes = figure.add_subplot()
+    width = 0.8 / max(1, len(series))
+    for (index, (title, values)), color in zip(enumerate(series.items()), itertools.cycle(SERIES)):
+        heights = [0.0 if value is None else value for value in values]
+        places = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * width
+        axes.bar(places, heights, width * 0.94, color=color, label=title)
+    axes.set_xticks(np.arange(len(groups)), list(groups))
+    if len(series) > 1:
+        axes.legend(fontsize=8, ncols=2)
+    style(axes, y=unit)
+    return to_svg(figure, name, label)

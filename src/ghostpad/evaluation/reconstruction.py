@@ -1,0 +1,140 @@
+"""How near predicted next frames come to the true ones, and to those of a model that copies the frame.
+
+Every metric is a function of sums over transitions, so that the same code gives a number over a split and its
+bootstrap over episodes (`intervals.py`).
+
+Dimensions: N transitions, C colour channels (1 or 3), H W frame. Frames are float32 in [0, 1].
+"""
+
+import numpy as np
+
+PSNR_CAP_DB = 100.0
+"""PSNR of a perfect prediction, instead of infinity."""
+MOVING_MARGIN = 2
+"""Pixels by which changed pixels are dilated for the moving PSNR."""
+Sums = dict[str, np.ndarray]
+"""Quantities by name, one value per transition; or their sums over many, as scalars or arrays alike."""
+
+
+def psnr_db(mse: np.ndarray | float) -> np.ndarray:
+    """10·log10(1/MSE) for values in [0, 1], at most `PSNR_CAP_DB`; not a number where the MSE is not."""
+    return -10 * np.log10(np.maximum(np.asarray(mse, np.float64), 10 ** (-PSNR_CAP_DB / 10)))
+
+
+def changed(frames_NCHW: np.ndarray, next_frames_NCHW: np.ndarray) -> np.ndarray:
+    """(N, H, W) bool: the pixels that differ between two frames."""
+    return (frames_NCHW != next_frames_NCHW).any(1)
+
+
+def dilate(mask_NHW: np.ndarray, margin: int = MOVING_MARGIN) -> np.ndarray:
+    """Grow a mask by `margin` pixels in every direction, diagonals included."""
+    for axis in (1, 2):
+        grown = mask_NHW.copy()
+        for shift in range(1, margin + 1):
+            ahead: list[slice] = [slice(None)] * 3
+            behind: list[slice] = [slice(None)] * 3
+            ahead[axis], behind[axis] = slice(shift, None), slice(None, -shift)
+            grown[tuple(behind)] |= mask_NHW[tuple(ahead)]
+            grown[tuple(ahead)] |= mask_NHW[tuple(behind)]
+        mask_NHW = grown
+    return mask_NHW
+
+
+def pair_sums(predicted: np.ndarray, true: np.ndarray, current: np.ndarray) -> Sums:
+    """Sums over the pixels of each transition.
+
+    Args:
+        predicted: (N, C, H, W) predicted next frames.
+        true: (N, C, H, W) true next frames.
+        current: (N, C, H, W) current frames, which the copy model predicts.
+
+    Returns:
+        `pixels` (values per frame, C·H·W), `squared`, `absolute`, `moving_pixels`, `moving_squared`, and
+        `copy_squared`, `copy_absolute`, `copy_moving_squared`; each (N,) float64.
+    """
+    moving = dilate(changed(current, true))[:, None]
+    pixels = np.full(len(true), np.prod(true.shape[1:]), np.float64)
+    sums = {"pixels": pixels, "moving_pixels": _total(moving) * true.shape[1]}
+    for prefix, drawn in (("", predicted), ("copy_", current)):
+        error = drawn - true
+        squared = np.square(error)
+        sums[f"{prefix}squared"] = _total(squared)
+        sums[f"{prefix}absolute"] = _total(np.abs(error))
+        sums[f"{prefix}moving_squared"] = _total(squared * moving)
+    return sums
+
+
+def summarize(sums: Sums) -> Sums:
+    """Metrics of sums over transitions; not a number where there is nothing to divide by.
+
+    Returns:
+        PSNR (dB) from the pooled MSE, L1 and L2 (mean absolute and squared error of values in [0, 1]), the
+        PSNR over moving pixels (dB), each with its twin for copying, and the gain over copying (dB).
+    """
+    metrics = {}
+    for prefix in ("", "copy_"):
+        metrics[f"{prefix}psnr_db"] = psnr_db(ratio(sums[f"{prefix}squared"], sums["pixels"]))
+        metrics[f"{prefix}l1"] = ratio(sums[f"{prefix}absolute"], sums["pixels"])
+        metrics[f"{prefix}l2"] = ratio(sums[f"{prefix}squared"], sums["pixels"])
+        moving = ratio(sums[f"{prefix}moving_squared"], sums["moving_pixels"])
+        metrics[f"{prefix}moving_psnr_db"] = psnr_db(moving)
+    metrics["gain_over_copy_db"] = metrics["psnr_db"] - metrics["copy_psnr_db"]
+    metrics["moving_gain_db"] = metrics["moving_psnr_db"] - metrics["copy_moving_psnr_db"]
+    return metrics
+
+
+def structural_similarity(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """SSIM of each pair of frames, (N,): Gaussian window 11, σ 1.5 (torchmetrics)."""
+    import torch
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    similarity = structural_similarity_index_measure(
+        torch.from_numpy(predicted), torch.from_numpy(true), data_range=1.0, reduction="none"
+    )
+    assert isinstance(similarity, torch.Tensor)
+    return similarity.reshape(len(true)).double().numpy()
+
+
+def counterfactual_sums(
+    drawn: np.ndarray, own: np.ndarray, true: np.ndarray, current: np.ndarray, others: Sums
+) -> Sums:
+    """What happens when a transition gets the codes of another one.
+
+    Args:
+        drawn: (N, C, H, W) decoded from the current frames and codes of other transitions.
+        own: (N, C, H, W) decoded from the current frames and their own codes.
+        true: (N, C, H, W) true next frames.
+        current: (N, C, H, W) current frames.
+        others: `frames` and `next_frames` (N, C, H, W) of the transitions that gave the codes.
+
+    Returns:
+        `drawn_squared` and `own_squared` for ΔPSNR (see `delta_psnr`, as in Genie,
+        https://arxiv.org/abs/2402.15391); `leaked` and `leakable` for the leak test: over the pixels that
+        stand still in both transitions, the part of the difference between the two scenes that came along.
+    """
+    still = ~dilate(changed(current, true)) & ~dilate(changed(others["frames"], others["next_frames"]))
+    difference = (others["frames"] - current) * still[:, None]
+    return {
+        "drawn_pixels": np.full(len(true), np.prod(true.shape[1:]), np.float64),
+        "drawn_squared": _total(np.square(drawn - true)),
+        "own_squared": _total(np.square(own - true)),
+        "leaked": _total((drawn - current) * difference),
+        "leakable": _total(np.square(difference)),
+    }
+
+
+def delta_psnr(sums: Sums) -> Sums:
+    """`delta_psnr_db`: PSNR with own codes less PSNR with codes of others; `leak_share`: 0 is no leak."""
+    own = psnr_db(ratio(sums["own_squared"], sums["drawn_pixels"]))
+    drawn = psnr_db(ratio(sums["drawn_squared"], sums["drawn_pixels"]))
+    return {"delta_psnr_db": own - drawn, "leak_share": ratio(sums["leaked"], sums["leakable"])}
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """`part / whole`, not a number where `whole` is 0."""
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole != 0)
+
+
+def _total(values_NCHW: np.ndarray) -> np.ndarray:
+    return values_NCHW.reshape(len(values_NCHW), -1).sum(1).astype(np.float64)

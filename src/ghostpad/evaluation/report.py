@@ -1,0 +1,110 @@
+"""`ghostpad evaluate`: measure a model on held-out episodes, and write `metrics.json` and `report.html`."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ghostpad.atomic import whole_file, write_json
+from ghostpad.errors import UserError
+from ghostpad.evaluation import chapters
+from ghostpad.evaluation.assess import Amounts, Assessment, assess
+from ghostpad.evaluation.checks import light_checks
+from ghostpad.evaluation.page import page
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore, open_data
+
+__all__ = ["EvaluateConfig", "evaluate", "light_checks"]
+
+METRICS, REPORT = "metrics.json", "report.html"
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What to evaluate, on what, and how much of it."""
+
+    model: Path = Path("checkpoints/latent_action")
+    """folder of a training run (its best.pt, else last.pt), a checkpoint, or a shipped name"""
+    data: Path = Path("bulk_videos")
+    """folder of episodes or a frame store"""
+    split: Literal["train", "validation", "test"] = "test"
+    """episodes to measure on"""
+    out: Path = Path("reports/latent_action")
+    """folder for report.html and metrics.json"""
+    amounts: Amounts = field(default_factory=Amounts)
+    """how much to look at"""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N"""
+    seed: int = 0
+    """seed of everything that is drawn"""
+    workers: int | None = None
+    """processes for ingesting a folder; all cores when not given"""
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Measure a model, write the report, and return the content of `metrics.json`.
+
+    Raises:
+        UserError: the model or the data cannot be read, they do not fit each other, or `out` holds something
+            else.
+    """
+    began = time.perf_counter()
+    check_folder(config.out)
+    store = open_data(config.data, config.workers)
+    assessment = _assess(config.model, store, config)
+    metrics = assessment.metrics
+    metrics["timing"] = {"seconds": round(time.perf_counter() - began, 1)}
+    with whole_file(config.out / REPORT) as temporary:
+        temporary.write_text(render(assessment), encoding="utf-8")
+    write_json(config.out / METRICS, metrics)
+    print(f"report: {config.out / REPORT}\nmetrics: {config.out / METRICS}")
+    return metrics
+
+
+def render(assessment: Assessment) -> str:
+    """The report as one HTML file."""
+    metrics = assessment.metrics
+    body = [
+        chapters.opening(assessment),
+        chapters.success(metrics),
+        chapters.looks(assessment),
+        chapters.quality(metrics),
+        chapters.elements(metrics),
+        chapters.codebook(assessment),
+        chapters.missing(metrics),
+    ]
+    contents = [
+        ("criteria", "Criteria"),
+        ("look", "Pictures"),
+        ("quality", "Reconstruction"),
+        ("elements", "Elements"),
+        ("codebook", "Codebook"),
+    ]
+    return page(f"Latent actions: {assessment.name}", body, contents)
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that holds something else than a report.
+
+    Raises:
+        UserError: `out` is a file, or a folder with other things but no report.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file, not a folder for the report; give another --out")
+    if out.is_dir() and any(out.iterdir()) and not (out / REPORT).is_file():
+        raise UserError(f"{out}: holds something else than a report; give another --out")
+
+
+def _assess(path: Path, store: FrameStore, config: EvaluateConfig) -> Assessment:
+    from ghostpad.machine import resolve_device
+    from ghostpad.model.latent_action_model import LatentActionModel
+
+    model = LatentActionModel.from_pretrained(path, device=str(resolve_device(config.device)))
+    first = Transitions(store, config.split, model.stride).read(np.array([0]), model.grayscale)
+    try:
+        model.encode(*first)
+    except UserError as error:
+        raise UserError(f"{path} does not fit {config.data}: {error}") from None
+    return assess(model, store, config.split, config.amounts, config.seed, name=str(path))
