@@ -42,6 +42,13 @@ class FrameFormat:
     """frames from a frame to its next frame"""
     palette: tuple[tuple[int, ...], ...] = ()
     """the colours (0 to 255, one or three numbers each) that occur; empty when the store has no palette"""
+    downsample: int = 1
+    """the model works on frames this many times smaller; what it takes and gives keeps the source size"""
+
+    @property
+    def inner_size(self) -> tuple[int, int]:
+        """Height and width that the convolutions see."""
+        return -(-self.height // self.downsample), -(-self.width // self.downsample)
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,7 @@ class LatentActionModel(nn.Module):
         self.encoder = Encoder(architecture.encoder, 2 * channels, dim)
         self.quantizer = VectorQuantizer(architecture.quantizer)
         outputs = len(frames.palette) if self.predicts_palette else channels
-        size = (frames.height, frames.width)
-        self.decoder = Decoder(architecture.decoder, channels, outputs, dim, size)
+        self.decoder = Decoder(architecture.decoder, channels, outputs, dim, frames.inner_size)
         palette = torch.tensor(frames.palette, dtype=torch.float32).reshape(-1, channels) / 255
         self.register_buffer("palette_PC", palette, persistent=False)
         if self.predicts_palette:
@@ -118,8 +124,8 @@ class LatentActionModel(nn.Module):
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the grid of codes."""
-        frames = self.config.frames
-        return grid_sizes(frames.height, frames.width, len(self.config.architecture.encoder.widths))[-1]
+        size = self.config.frames.inner_size
+        return grid_sizes(*size, len(self.config.architecture.encoder.widths))[-1]
 
     @property
     def codebook_size(self) -> int:
@@ -155,6 +161,7 @@ class LatentActionModel(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss () and its parts, detached: `reconstruction`, the quantizer's terms, `mse`."""
+        batch = self._shrunk_batch(batch)
         quantized = self.quantizer(self.encoder(torch.cat([batch.frames, batch.next_frames], 1)))
         prediction = self.decoder(batch.frames, quantized.quantized.to(batch.frames.dtype))
         reconstruction = self.reconstruction_loss(prediction, batch)
@@ -209,7 +216,7 @@ class LatentActionModel(nn.Module):
 
     # -- inference --------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """Infer the latent action of each pair.
 
@@ -225,17 +232,17 @@ class LatentActionModel(nn.Module):
             UserError: shapes, types or ranges do not fit.
         """
         both, single = self._pair(frames, next_frames)
-        codes = self.quantizer.nearest(self._inferring(self.encoder)(both))
+        codes = self.quantizer.nearest(self._inferring(self.encoder)(self._shrunk(both)))
         return codes[0] if single else codes
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """Like `encode`, but gives the latents before quantizing: (N, D, h, w), or (D, h, w) for one pair."""
         both, single = self._pair(frames, next_frames)
-        latents = self._inferring(self.encoder)(both).float()
+        latents = self._inferring(self.encoder)(self._shrunk(both)).float()
         return latents[0] if single else latents
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, frames: np.ndarray | Tensor, codes: np.ndarray | Tensor) -> Tensor:
         """Draw the next frames from frames and codes.
 
@@ -260,14 +267,51 @@ class LatentActionModel(nn.Module):
         drawn = self.draw(shown, self.quantizer.embed(codes))
         return drawn[0] if single else drawn
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def draw(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
         """Decode codebook vectors to frames in [0, 1]; over a palette each pixel takes the likeliest."""
-        prediction = self._inferring(self.decoder)(frames_BCHW, quantized_BDhw).float()
-        if not self.predicts_palette:
-            return prediction.clamp(0, 1)
-        logits = self._logits(prediction, palette_indices(frames_BCHW, self.palette_PC))
-        return self.palette_PC[logits.argmax(1)].permute(0, 3, 1, 2).contiguous()
+        inner_BCHW = self._shrunk(frames_BCHW)
+        prediction = self._inferring(self.decoder)(inner_BCHW, quantized_BDhw).float()
+        if self.predicts_palette:
+            logits = self._logits(prediction, palette_indices(inner_BCHW, self.palette_PC))
+            drawn = self.palette_PC[logits.argmax(1)].permute(0, 3, 1, 2).contiguous()
+        else:
+            drawn = prediction.clamp(0, 1)
+        return self._enlarged(drawn, inner_BCHW, frames_BCHW)
+
+    # -- working on smaller frames ------------------------------------------------------------------------
+
+    def _shrunk(self, frames_BCHW: Tensor) -> Tensor:
+        """Every n-th pixel where colours must stay in the palette, else the mean of n×n."""
+        factor = self.config.frames.downsample
+        if factor == 1:
+            return frames_BCHW
+        if self.predicts_palette:
+            return frames_BCHW[:, :, ::factor, ::factor]
+        return F.avg_pool2d(frames_BCHW, factor, ceil_mode=True, count_include_pad=False)
+
+    def _shrunk_batch(self, batch: Batch) -> Batch:
+        factor = self.config.frames.downsample
+        if factor == 1:
+            return batch
+        frames, next_frames = self._shrunk(batch.frames), self._shrunk(batch.next_frames)
+        if batch.colors is None or batch.next_colors is None:
+            return Batch(frames, next_frames)
+        colors, next_colors = (c[:, ::factor, ::factor] for c in (batch.colors, batch.next_colors))
+        return Batch(frames, next_frames, colors, next_colors)
+
+    def _enlarged(self, drawn: Tensor, inner: Tensor, frames_BCHW: Tensor) -> Tensor:
+        """Bring a small picture to the source size: what changed there changes here."""
+        factor = self.config.frames.downsample
+        if factor == 1:
+            return drawn
+        change, blocks = drawn - inner, drawn
+        for dim, size in ((2, frames_BCHW.shape[2]), (3, frames_BCHW.shape[3])):
+            change = change.repeat_interleave(factor, dim).narrow(dim, 0, size)
+            blocks = blocks.repeat_interleave(factor, dim).narrow(dim, 0, size)
+        if self.predicts_palette:
+            return torch.where((change != 0).any(1, keepdim=True), blocks, frames_BCHW)
+        return (frames_BCHW + change).clamp(0, 1)
 
     def _pair(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> tuple[Tensor, bool]:
         shown, single = to_frames(frames, self.config.frames, self.device, "frames")

@@ -41,6 +41,8 @@ class TrainConfig(LoopConfig):
     """frames from a frame to its next frame"""
     grayscale: bool = True
     """train on one channel instead of three"""
+    downsample: int = 1
+    """work on frames this many times smaller in height and width"""
     frames_budget_gb: float = 8.0
     """GiB of GPU memory that frames may take; above it they stay in main memory"""
     model: ArchitectureConfig = field(default_factory=ArchitectureConfig)
@@ -93,7 +95,11 @@ def model_config_for(config: TrainConfig, store: FrameStore) -> LatentActionMode
     """Join the architecture with what the data says; without a palette, a loss over one becomes MSE."""
     palette = training_palette(store, config.grayscale)
     colors = () if palette is None else tuple(tuple(int(v) for v in color) for color in palette)
-    frames = FrameFormat(store.height, store.width, config.grayscale, config.stride, colors)
+    if not 1 <= config.downsample <= min(store.height, store.width) // 2:
+        raise UserError(f"--downsample {config.downsample}: must be at least 1 and leave at least two pixels")
+    frames = FrameFormat(
+        store.height, store.width, config.grayscale, config.stride, colors, config.downsample
+    )
     architecture = config.model
     if architecture.reconstruction == "palette" and not 0 < len(colors) <= MAX_PALETTE:
         why = f"{len(colors)} colours" if colors else "no palette"
