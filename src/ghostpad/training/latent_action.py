@@ -85,6 +85,7 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
             validation_batch=banks[1].batch,
             checks=_held_out_checks(checks, model, splits[1], config) if checks else None,
             examples=lambda: example_picture(model, splits[1]),
+            advice="" if config.preset == "tiny" else "For a model in minutes: --preset tiny.",
         )
         loop = Loop(task, config, ranks)
         loop.prepare_folder()

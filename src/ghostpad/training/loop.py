@@ -29,6 +29,8 @@ from ghostpad.training.distributed import Ranks
 from ghostpad.training.schedule import OptimizerConfig, Sampler, learning_rate
 from ghostpad.training.tracking import Tracker
 
+PACED_STEPS = 5
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -93,6 +95,7 @@ class Task:
         num_validation_rows: held-out examples; `validation_batch(rows)` gives them.
         checks: optional numbers about the model on held-out data, asked for at each validation.
         examples: optional picture (H, W, 3) uint8.
+        advice: what to tell people whose run will take more than an hour.
     """
 
     kind: str
@@ -105,6 +108,7 @@ class Task:
     validation_batch: Callable[[np.ndarray], Any]
     checks: Callable[[], dict[str, float]] | None = None
     examples: Callable[[], np.ndarray] | None = None
+    advice: str = ""
 
 
 class Loop:
@@ -136,6 +140,7 @@ class Loop:
             self.parallel = torch.compile(self.parallel, mode=mode)  # type: ignore[assignment]
         self.step, self.best = 0, math.inf
         self._saved_at, self._saved_step = time.monotonic(), -1
+        self._paces: list[float] = []
 
     # -- files ------------------------------------------------------------------------------------------
 
@@ -302,7 +307,9 @@ class Loop:
             size = config.validation_micro_batch
             rows = np.arange(self.step * size, (self.step + 1) * size) % self.task.num_validation_rows
             metrics["validation_loss"] = self.validation_loss(rows)
-        metrics["pairs_per_second"] = config.batch_size / (time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        metrics["pairs_per_second"] = config.batch_size / seconds
+        self._announce(seconds, end)
         if self.ranks.device.type == "cuda":
             metrics["gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 2**30
         tracker.log(self.step, metrics)
@@ -323,6 +330,29 @@ class Loop:
         elif time.monotonic() - self._saved_at >= config.save_seconds:
             self.save("last.pt")
         return values
+
+    def _announce(self, seconds: float, end: int) -> None:
+        """After a few steps, say how long the rest will take if it is long."""
+        self._paces.append(seconds)
+        if len(self._paces) != PACED_STEPS or not self.ranks.is_first:
+            return
+        # The first steps set caches up.
+        left = float(np.median(self._paces[1:])) * (end - self.step)
+        if left > 3600:
+            where = self.ranks.device.type.upper()
+            words = f"About {_in_words(left)} for the {end - self.step} steps left on this {where}."
+            print(f"{words} {self.task.advice}".rstrip(), flush=True)
+
+
+def _in_words(seconds: float) -> str:
+    hours = seconds / 3600
+    return (
+        f"{hours / 24:.0f} days"
+        if hours > 72
+        else f"{hours:.1f} hours"
+        if hours > 1
+        else f"{60 * hours:.0f} minutes"
+    )
 
 
 def _summary(rows: list[dict[str, float]]) -> str:
