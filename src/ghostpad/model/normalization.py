@@ -59,7 +59,9 @@ class BatchNorm(nn.BatchNorm2d):
         if not self.training or (num_processes() == 1 and not _recomputing):
             return super().forward(input)
         if num_processes() == 1:
-            return F.batch_norm(input, None, None, self.weight, self.bias, True, 0.0, self.eps)
+            assert self.running_mean is not None and self.running_var is not None
+            statistics = self.running_mean.clone(), self.running_var.clone()
+            return F.batch_norm(input, *statistics, self.weight, self.bias, True, 0.0, self.eps)
         return self._over_processes(input.float()).to(input.dtype)
 
     def _over_processes(self, input_BFHW: Tensor) -> Tensor:
