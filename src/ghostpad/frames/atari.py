@@ -93,11 +93,12 @@ def _rom_path(game: str) -> Path:
         from ale_py import roms
     except ImportError:
         raise UserError('recording needs ale-py; install it with: pip install "ghostpad[atari]"') from None
-    if game not in roms.get_all_rom_ids():
+    path = roms.get_rom_path(game) if game in roms.get_all_rom_ids() else None
+    if path is None:
         raise UserError(
             f"--game {game}: the Arcade Learning Environment has no such game; try breakout or pong"
         )
-    return Path(roms.get_rom_path(game))
+    return path
 
 
 def _identity(config: RecordConfig) -> dict[str, Any]:
@@ -107,9 +108,7 @@ def _identity(config: RecordConfig) -> dict[str, Any]:
 
 
 def _recorded(config: RecordConfig) -> set[int]:
-    """Indices of the episodes that are already below `config.out`; refuses a folder that holds anything
-    else.
-    """
+    """Indices of the episodes that are there already; refuses a folder that holds anything else."""
     if not config.out.exists():
         return set()
     if not config.out.is_dir():
@@ -162,9 +161,7 @@ def _record_episode(config: RecordConfig, index: int) -> int:
 def _play(
     config: RecordConfig, policy: str, rng: np.random.Generator, folder: Path
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Play until the game or the frames end, writing each frame; returns what happened and memory (N,
-    128).
-    """
+    """Play and write every frame; returns what happened, and the memory (N, 128) of all frames."""
     emulator = _emulator(config, int(rng.integers(2**31 - 1)))
     actions = emulator.getMinimalActionSet()
     choose: Policy = (

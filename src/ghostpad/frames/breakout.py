@@ -12,8 +12,8 @@ FIELD_LEFT, FIELD_RIGHT, FIELD_TOP, FIELD_BOTTOM = 8, 152, 32, 195
 PADDLE_TOP, PADDLE_HEIGHT = 189, 4
 BALL_WIDTH, BALL_HEIGHT = 2, 4
 
-# Bricks are the console's playfield: six bytes per register (bottom row first), two bits per brick. For each of
-# the 18 columns: the first byte of its register and the bit that is set while the brick stands.
+# Bricks are the console's playfield: six bytes per register (bottom row first), two bits per brick. For each
+# of the 18 columns: the first byte of its register and the bit that is set while the brick stands.
 _BRICK_BITS = (
     [(30, 7)]
     + [(24, bit) for bit in (7, 5, 3, 1)]
@@ -22,8 +22,8 @@ _BRICK_BITS = (
     + [(6, bit) for bit in (7, 5, 3, 1)]
     + [(0, bit) for bit in (1, 3, 5)]
 )
-# From this line down the ball is drawn where memory has it; above, among the bricks, one line higher. A ball that
-# hangs over the line is drawn five pixels tall.
+# From this line down the ball is drawn where memory has it; above, among the bricks, one line higher. A ball
+# that hangs over the line is drawn five pixels tall.
 _BALL_SEAM = 94
 
 
@@ -36,8 +36,8 @@ def truth_from_ram(ram: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         `ball_x`, `ball_y` int16 (N,): top-left pixel of the 2×4 ball, −1 when none of its pixels can be seen
         (no ball in play, outside the field, or wholly inside a brick of its own colour);
-        `paddle_x`, `paddle_width` int16 (N,): left pixel and visible width (16, or 12 once shrunk; less where the
-        right wall covers its end);
+        `paddle_x`, `paddle_width` int16 (N,): left pixel and visible width (16, or 12 once shrunk; less where
+        the right wall covers its end);
         `bricks` bool (N, 6, 18): which bricks stand, top row first; `score` int32 (N,); `lives` int16 (N,).
     """
     values = ram.astype(np.int16)
@@ -64,7 +64,7 @@ def _bricks(ram: np.ndarray) -> np.ndarray:
 
 
 def _ball_seen(ball_x: np.ndarray, ball_y: np.ndarray, bricks: np.ndarray) -> np.ndarray:
-    """Whether any pixel of the ball is inside the field and not on a brick, which has the ball's colour there."""
+    """Whether any pixel of the ball is inside the field and not on a brick, which has the ball's colour."""
     rows, columns = np.mgrid[0 : BALL_HEIGHT + 1, 0:BALL_WIDTH].reshape(2, -1)
     y, x = ball_y[:, None] + rows, ball_x[:, None] + columns
     drawn = (rows < BALL_HEIGHT) | ((y == _BALL_SEAM - 1) & (ball_y[:, None] < _BALL_SEAM - 1))

@@ -1,94 +1,182 @@
-"""Turn recordings into a frame store."""
+"""Turn recordings into a frame store: `ghostpad ingest`."""
 
-import hashlib
+import errno
 import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ghostpad.atomic import whole_folder, write_json
 from ghostpad.errors import UserError
-from ghostpad.frames.episodes import EpisodeFolder, read_metadata, scan
-from ghostpad.frames.splits import MIN_EPISODES, assign_splits
-from ghostpad.frames.store import MANIFEST, VERSION, FrameStore, is_store, read_manifest
+from ghostpad.frames.assemble import Draft, join_pieces
+from ghostpad.frames.decode import Decoded, Task, decode
+from ghostpad.frames.faults import Faults, OnBad, Rejected
+from ghostpad.frames.lock import writing
+from ghostpad.frames.revision import Old, Revision
+from ghostpad.frames.sources import list_units
+from ghostpad.frames.splits import Splitting, read_split_file
+from ghostpad.frames.store import FrameStore
+from ghostpad.frames.units import Fit, Frame, Unit
+from ghostpad.frames.workers import map_in_order
+from ghostpad.machine import num_cores
 from ghostpad.progress import progress
 
+_FEW_FRAMES = 3000  # below this, starting processes costs more than they save
 
-def ingest_folder(source: Path, out: Path, workers: int | None = None) -> FrameStore:
-    """Ingest the PNG episodes below `source` into a store at `out`, unless it is there already and
-    unchanged.
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """Where frames come from, and how they enter the store."""
+
+    source: Path
+    """Folder of PNG episodes."""
+    out: Path | None = None
+    """The store to make, or to bring up to date (default: SOURCE.store, beside the source)."""
+    on_bad: OnBad = "fail"
+    """A bad file: `fail` stops at the first and leaves no store, `skip` takes the rest and lists it in
+    `rejected.json`."""
+    height: int | None = None
+    """Height of the frames in pixels (default: as they are; with only one of the two, proportions are
+    kept)."""
+    width: int | None = None
+    """Width of the frames in pixels (default: as they are)."""
+    crop: bool = False
+    """When a size is given: keep the proportions and cut off what sticks out, instead of squeezing."""
+    split_file: Path | None = None
+    """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw."""
+    seed: int = 0
+    """Seed that draws the validation and test episodes."""
+    workers: int | None = None
+    """Processes that decode at once (default: one per core)."""
+
+
+def ingest(config: IngestConfig) -> FrameStore:
+    """Make a frame store of `config.source`, or add to it what is new since the last time.
+
+    Raises:
+        UserError: a file is bad (with `on_bad="fail"`), the store is being written by somebody else, or it
+        would
+            not fit on the disk.
     """
-    folders = scan(source)
-    states = [folder.state for folder in folders]
-    if is_store(out):
-        if read_manifest(out).get("states") == states:
-            return FrameStore.open(out)
-        shutil.rmtree(out)
-    palette: dict[int, int] = {}
-    rows: list[dict[str, Any]] = []
-    splits = ["train"] * len(folders) if len(folders) < MIN_EPISODES else assign_splits(len(folders))
-    with whole_folder(out) as folder, progress(what="ingest", unit="frames", total=None) as bar:
-        shape = None
-        for index, episode in enumerate(folders):
-            stem = f"{index:06d}"
-            frames = np.stack([_decode(path) for path in episode.frames])
-            if shape is None:
-                shape = frames.shape[1:3]
-            if frames.shape[1:3] != shape:
-                raise UserError(f"{episode.frames[0]}: of another size")
-            np.save(folder / f"{stem}.npy", _index(frames, palette))
-            rows.append(_row(episode, stem, splits[index], frames, folder))
-            bar.update(len(frames))
-        assert shape is not None
-        colors = [[code >> 16, code >> 8 & 255, code & 255] for code in palette]
-        write_json(
-            folder / MANIFEST,
-            {
-                "version": VERSION,
-                "height": shape[0],
-                "width": shape[1],
-                "encoding": "palette",
-                "palette": colors,
-                "fingerprint": hashlib.sha256(repr([row["sha256"] for row in rows]).encode()).hexdigest(),
-                "states": states,
-                "episodes": rows,
-            },
+    out = config.out or store_beside(config.source)
+    own = read_split_file(config.split_file) if config.split_file else None
+    store = _ingest(config, out, Splitting(config.seed, own), wait=False)
+    frames = sum(episode.num_frames for episode in store.episodes)
+    size = f"{store.width}x{store.height}"
+    print(f"{out}: {len(store.episodes)} episodes, {frames:,} frames, {size}, {store.encoding}")
+    return store
+
+
+def ingest_beside(source: Path, workers: int | None) -> FrameStore:
+    """Make or refresh the store beside `source`, waiting for another process that does just that."""
+    return _ingest(IngestConfig(source, workers=workers), store_beside(source), None, wait=True)
+
+
+def store_beside(source: Path) -> Path:
+    """The store that belongs to a folder of episodes."""
+    source = source.resolve() if source.name in ("", "..") else source
+    return source.with_name(f"{source.name}.store")
+
+
+def _ingest(config: IngestConfig, out: Path, splitting: Splitting | None, wait: bool) -> FrameStore:
+    if out.resolve().is_relative_to(config.source.resolve()):
+        raise UserError(
+            f"{out} lies inside the source, which is never written to; choose another place with --out"
         )
+    faults = Faults(config.on_bad)
+    units = list_units(config.source, faults)
+    options = {"height": config.height, "width": config.width, "crop": config.crop}
+    with writing(out, wait):
+        old = Old.load(out, options)
+        if old.is_of_others(units):
+            raise UserError(
+                f"{out} holds other episodes than {config.source}; choose another --out, or delete it"
+            )
+        splitting = splitting or old.splitting
+        if not old.is_current(units, splitting):
+            with _staging(out) as folder:
+                fresh = [unit for unit in units if not old.has(unit)]
+                fit, palette = _probe(fresh, config, old)
+                tasks = [
+                    Task(unit, folder, f"part-{index:06d}", fit, palette, config.on_bad)
+                    for index, unit in enumerate(fresh)
+                ]
+                revision = Revision(old, folder, units, fit, faults)
+                coding = revision.add(list(_decode_all(tasks, config.workers, faults)))
+                revision.publish(coding, splitting, options, faults.rejected)
     return FrameStore.open(out)
 
 
-def _row(episode: EpisodeFolder, stem: str, split: str, frames: np.ndarray, out: Path) -> dict[str, Any]:
-    home = episode.frames[0].parent
-    if (home / "truth.npz").exists():
-        shutil.copyfile(home / "truth.npz", out / f"{stem}.truth.npz")
-    return {
-        "name": episode.name,
-        "num_frames": len(frames),
-        "source": str(home),
-        "split": split,
-        "sha256": hashlib.sha256(frames.tobytes()).hexdigest(),
-        "metadata": read_metadata(home),
-        "file": stem,
-    }
-
-
-def _decode(path: Path) -> np.ndarray:
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that goes when the ingest ends; what a killed one left is removed first."""
+    for left in out.parent.glob(f".{out.name}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    folder.chmod(0o755)
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except Exception:
-        raise UserError(
-            f"{path}: not a readable PNG; restore it, or leave it out with --on-bad skip"
-        ) from None
+        yield folder
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise UserError(f"{out}: the disk is full; free some space, or give a smaller --height") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _index(frames: np.ndarray, palette: dict[int, int]) -> np.ndarray:
-    red, green, blue = (frames[..., channel].astype(np.uint32) for channel in range(3))
-    values = red << 16 | green << 8 | blue
-    unique, inverse = np.unique(values, return_inverse=True)
-    indices = [palette.setdefault(int(code), len(palette)) for code in unique]
-    if len(palette) > 256:
-        raise UserError("more than 256 colours: not yet")
-    return np.array(indices, np.uint8)[inverse].reshape(values.shape)
+def _probe(units: list[Unit], config: IngestConfig, old: Old) -> tuple[Fit, tuple[int, ...]]:
+    """Size and first colours of the store: from the store that is there, else from the first good frame."""
+    if old.coding is not None:
+        height, width = old.manifest["height"], old.manifest["width"]
+        return Fit(height, width, _is_resized(config), config.crop), old.coding.palette
+    for unit in units:
+        for item in unit.frames():
+            if isinstance(item, Frame):
+                fit = _target_size(item, config)
+                colors = np.unique(fit(item.colors))
+                return fit, tuple(colors.tolist()) if len(colors) <= 256 else ()
+            if isinstance(item, Rejected) and config.on_bad == "fail":
+                Faults("fail").add(item)
+    raise UserError(f"{config.source} holds no frame that can be read; see docs/inputs.md")
+
+
+def _target_size(frame: Frame, config: IngestConfig) -> Fit:
+    height, width = frame.colors.shape
+    for name, value in (("height", config.height), ("width", config.width)):
+        if value is not None and not 1 <= value <= 4096:
+            raise UserError(f"--{name} {value}: must be 1 to 4096")
+    wanted_height = config.height or (round(height * config.width / width) if config.width else height)
+    wanted_width = config.width or (round(width * config.height / height) if config.height else width)
+    return Fit(max(1, wanted_height), max(1, wanted_width), _is_resized(config), config.crop)
+
+
+def _is_resized(config: IngestConfig) -> bool:
+    return config.height is not None or config.width is not None
+
+
+def _decode_all(tasks: list[Task], workers: int | None, faults: Faults) -> Iterator[Draft]:
+    total = sum(task.unit.num_frames for task in tasks)
+    num_workers = 1 if total < _FEW_FRAMES else workers or num_cores()
+    told: set[str] = set()
+    with progress(what="ingest", unit="frames", total=total) as bar:
+        decoded = zip(tasks, map_in_order(decode, tasks, num_workers), strict=True)
+        for name, group in groupby(decoded, key=lambda pair: pair[0].unit.name):
+            pieces = []
+            for _, result in group:
+                bar.update(result.num_frames)
+                pieces += result.pieces
+                faults.rejected += result.rejected
+                _tell(result, told)
+            yield from join_pieces(name, pieces)
+
+
+def _tell(result: Decoded, told: set[str]) -> None:
+    for notice in result.notices:
+        if notice not in told:
+            told.add(notice)
+            warnings.warn(notice, stacklevel=2)

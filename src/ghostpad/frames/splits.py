@@ -1,6 +1,10 @@
-"""Which episodes train, validate and test: drawn by a seed, and never moved by episodes that are added
-later.
-"""
+"""Which episodes train, validate and test: drawn by a seed, not moved by episodes that are added later."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,16 +13,17 @@ from ghostpad.errors import UserError
 SPLITS = ("train", "validation", "test")
 MIN_EPISODES = 3
 _BLOCK = 10
+_COMPARED_FRAMES = 64
 
 
 def assign_splits(num_episodes: int, seed: int = 0) -> list[str]:
     """Draw 80 % train, 10 % validation, 10 % test, in blocks of ten episodes in natural order.
 
     Each block gives one episode to validation and one to test. In the first block they are among the first
-    three, so
-    that three episodes suffice; an episode's split depends on the seed and its position only, so that
-    episodes added
-    at the end move none.
+    three,
+    so that three episodes suffice. An episode's split depends on the seed and its position only: episodes
+    added at
+    the end move none.
 
     Raises:
         UserError: there are fewer than three episodes.
@@ -39,4 +44,103 @@ def assign_splits(num_episodes: int, seed: int = 0) -> list[str]:
 def too_few(num_episodes: int) -> str:
     """Say what is wrong with fewer than three episodes."""
     have = "1 episode" if num_episodes == 1 else f"{num_episodes} episodes"
-    return f"{have}, but train, validation and test need one each: record or add at least {MIN_EPISODES}"
+    return f"{have}, but train, validation and test need one each: add some until there are {MIN_EPISODES}"
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """How a store puts its episodes into train, validation and test."""
+
+    seed: int = 0
+    own: dict[str, str] | None = None
+    """Split by episode name, when the user brings one's own."""
+
+    def assign(self, names: Sequence[str], originals: Sequence[int]) -> list[str]:
+        """Give each episode its split; near-duplicates go with their original, so that nothing leaks.
+
+        Fewer than three different episodes all train: evaluation will refuse, reading will not.
+
+        Args:
+            names: names of the episodes.
+            originals: for each episode, the index of the first one that it duplicates (its own if none).
+
+        Raises:
+            UserError: an episode is not in the user's own split.
+        """
+        if self.own is not None:
+            if missing := [name for name in names if name not in self.own]:
+                raise UserError(
+                    f"--split-file has no line for episode {missing[0]}; add one, or leave the option out"
+                )
+            return [self.own[name] for name in names]
+        distinct = sorted(set(originals))
+        drawn = (
+            assign_splits(len(distinct), self.seed)
+            if len(distinct) >= MIN_EPISODES
+            else ["train"] * len(distinct)
+        )
+        by_original = dict(zip(distinct, drawn, strict=True))
+        return [by_original[original] for original in originals]
+
+
+def read_split_file(path: Path) -> dict[str, str]:
+    """Read lines `episode,split`; a first line with these very words is a heading.
+
+    Raises:
+        UserError: the file is missing, or a line is not of that form.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise UserError(
+            f"{path}: cannot be read; --split-file wants a CSV with lines episode,split"
+        ) from None
+    own: dict[str, str] = {}
+    for number, row in enumerate(rows, 1):
+        if number == 1 and row == ["episode", "split"]:
+            continue
+        if len(row) != 2 or row[1].strip() not in SPLITS:
+            raise UserError(
+                f"{path}: line {number} is not `episode,split` with a split of {', '.join(SPLITS)}"
+            )
+        if row[0] in own:
+            raise UserError(f"{path}: line {number} names {row[0]} again; remove one of the two")
+        own[row[0]] = row[1].strip()
+    return own
+
+
+def find_originals(heads: Sequence[Any], frames: Callable[[int], np.ndarray]) -> list[int]:
+    """For each episode, the index of the first one that it duplicates, or its own.
+
+    Two episodes are near-duplicates when every frame of the shorter one equals that of the longer one at the
+    same
+    place, as when a recording was copied, cut short, or made again with the same seed.
+
+    Args:
+        heads: equal for two episodes whenever their first frames are equal.
+        frames: gives the frames of an episode, (N, …).
+    """
+    originals: list[int] = []
+    by_head: dict[Any, list[int]] = {}
+    for index, head in enumerate(heads):
+        known = by_head.setdefault(head, [])
+        same = (candidate for candidate in known if _one_begins_the_other(frames(candidate), frames(index)))
+        original = next(same, index)
+        originals.append(original)
+        if original == index:
+            known.append(index)
+    return originals
+
+
+def _one_begins_the_other(one: np.ndarray, other: np.ndarray) -> bool:
+    """Compare from the back: episodes that only share their beginning are told apart at once."""
+    length = min(len(one), len(other))
+    starts = range(0, length, _COMPARED_FRAMES)
+    return all(
+        np.array_equal(
+            one[start : start + _COMPARED_FRAMES][: length - start],
+            other[start : start + _COMPARED_FRAMES][: length - start],
+        )
+        for start in reversed(starts)
+    )

@@ -32,8 +32,25 @@ class Episode:
     """`train`, `validation` or `test`."""
     sha256: str
     """SHA-256 of the pixels: equal for equal frames, however they were compressed."""
-    metadata: dict[str, Any] | None
-    """What the recording says about itself (`episode.json`), None when it says nothing."""
+    files: Path
+    """Path of its files in the store, without their endings."""
+    num_still: int = 0
+    """Transitions in which no pixel changes."""
+
+    @cached_property
+    def metadata(self) -> dict[str, Any] | None:
+        """What the recording says about itself (`episode.json`), None when it says nothing.
+
+        Raises:
+            UserError: the store is damaged.
+        """
+        path = self.files.with_suffix(".json")
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise UserError(f"{path}: damaged; delete the store and ingest again") from None
 
 
 @dataclass(frozen=True)
@@ -49,8 +66,6 @@ class FrameStore:
     episodes: tuple[Episode, ...]
     fingerprint: str
     """SHA-256 (hex) over names, lengths and pixels of the episodes."""
-    files: tuple[str, ...]
-    """File stem of each episode inside the store."""
 
     @classmethod
     def open(cls, path: Path) -> "FrameStore":
@@ -66,22 +81,23 @@ class FrameStore:
                 if manifest["palette"] is None
                 else np.array(manifest["palette"], np.uint8).reshape(-1, 3)
             )
-            rows = manifest["episodes"]
-            names = ("name", "num_frames", "source", "split", "sha256", "metadata")
             return cls(
                 path=path,
                 height=int(manifest["height"]),
                 width=int(manifest["width"]),
                 encoding=manifest["encoding"],
                 palette=palette,
-                episodes=tuple(Episode(**{name: row[name] for name in names}) for row in rows),
+                episodes=tuple(_read_episode(path, row) for row in manifest["episodes"]),
                 fingerprint=manifest["fingerprint"],
-                files=tuple(_plain_name(path, row["file"]) for row in rows),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{path / MANIFEST}: damaged; delete {path} and ingest again") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to other processes as a path: memory maps would travel as their contents."""
+        return (FrameStore.open, (self.path,))
 
     @cached_property
     def _arrays(self) -> dict[int, np.ndarray]:
@@ -90,7 +106,7 @@ class FrameStore:
     def array(self, episode_index: int) -> np.ndarray:
         """Frames of an episode as stored, memory-mapped: uint8 (N, H, W), or (N, H, W, 3) for `rgb`."""
         if episode_index not in self._arrays:
-            path = self.path / f"{self.files[episode_index]}.npy"
+            path = self.episodes[episode_index].files.with_suffix(".npy")
             try:
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError):
@@ -103,9 +119,7 @@ class FrameStore:
         return self._arrays[episode_index]
 
     def colors(self, grayscale: bool) -> np.ndarray | None:
-        """The palette as (P, 3) uint8, or as (P, 1) luma (ITU-R 601, as PIL's "L"); None without a
-        palette.
-        """
+        """The palette as (P, 3) uint8, or as (P, 1) luma (ITU-R 601, as Pillow's "L"); None without one."""
         if self.palette is None or not grayscale:
             return self.palette
         return luma(self.palette)[:, None]
@@ -123,7 +137,7 @@ class FrameStore:
 
     def truth(self, episode_index: int) -> dict[str, np.ndarray] | None:
         """What the game's memory says about each frame, as recorded; None when nobody recorded it."""
-        path = self.path / f"{self.files[episode_index]}.truth.npz"
+        path = self.episodes[episode_index].files.with_suffix(".truth.npz")
         if not path.exists():
             return None
         with np.load(path, allow_pickle=False) as archive:
@@ -172,22 +186,30 @@ def is_store(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def _plain_name(path: Path, name: str) -> str:
-    """Names in a manifest cannot leave the store."""
-    if not isinstance(name, str) or not name or Path(name).name != name or name.startswith("."):
-        raise UserError(f"{path / MANIFEST}: a file name leaves the store; delete {path} and ingest again")
-    return name
+def _read_episode(path: Path, row: dict[str, Any]) -> Episode:
+    if not str(row["file"]).isdecimal():  # so that no name in a manifest leads out of the store
+        raise ValueError("not the name of a file of this store")
+    return Episode(
+        name=str(row["name"]),
+        num_frames=int(row["num_frames"]),
+        source=str(row["source"]),
+        split=str(row["split"]),
+        sha256=str(row["sha256"]),
+        files=path / row["file"],
+        num_still=int(row["still"]),
+    )
 
 
 def open_data(path: Path, workers: int | None = None) -> FrameStore:
-    """Open a store, or a folder of episodes: ingested once into `<path>.store` beside it, reused while
-    unchanged.
+    """Open a store, or a folder of episodes, which is ingested once into `<path>.store` beside it.
+
+    That store is reused while the folder is unchanged, and brought up to date when it is not.
 
     Raises:
         UserError: there is nothing to read at `path`, or a file in it is bad.
     """
     if is_store(path):
         return FrameStore.open(path)
-    from ghostpad.frames.ingest import ingest_folder
+    from ghostpad.frames.ingest import ingest_beside
 
-    return ingest_folder(path, path.with_name(f"{path.name}.store"), workers=workers)
+    return ingest_beside(path, workers)

@@ -1,0 +1,233 @@
+"""From the store as it was to the store as it will be: files first, the manifest last and at once.
+
+Whenever an ingest is killed, the old manifest or the new one is there, and all that it names.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ghostpad.atomic import write_json
+from ghostpad.errors import UserError
+from ghostpad.frames.assemble import (
+    GRAY_LEVELS,
+    Coding,
+    Draft,
+    choose_coding,
+    recode_file,
+    recoding,
+    write_episode,
+)
+from ghostpad.frames.faults import BadInput, Faults, Rejected
+from ghostpad.frames.pieces import palette_rgb
+from ghostpad.frames.splits import Splitting, find_originals
+from ghostpad.frames.store import MANIFEST, VERSION, is_store, read_manifest
+from ghostpad.frames.units import Fit, Unit
+
+REJECTED = "rejected.json"
+
+
+@dataclass(frozen=True)
+class Old:
+    """What is at the place of the store before an ingest: nothing, or an earlier state of it."""
+
+    path: Path
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, out: Path, options: dict[str, Any]) -> "Old":
+        """Read the store at `out`, if there is one.
+
+        Raises:
+            UserError: `out` holds something else, or a store that was made with other options.
+        """
+        if not is_store(out):
+            if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                raise UserError(
+                    f"{out} holds something that is no frame store; choose another place with --out"
+                )
+            return cls(out)
+        manifest = read_manifest(out)
+        for name, value in options.items():
+            was = manifest.get("options", {}).get(name)
+            if was != value:
+                raise UserError(
+                    f"{out} was made with {name} = {was}, not {value}; choose another --out, or delete it"
+                )
+        return cls(out, manifest)
+
+    @property
+    def coding(self) -> Coding | None:
+        """How its frames are written; None if there is no store."""
+        if not self.manifest:
+            return None
+        if self.manifest["encoding"] == "gray":
+            return Coding("gray", GRAY_LEVELS)
+        colors = self.manifest["palette"] or []
+        return Coding(
+            self.manifest["encoding"], tuple(red | green << 8 | blue << 16 for red, green, blue in colors)
+        )
+
+    @property
+    def splitting(self) -> Splitting:
+        """How its episodes were split."""
+        return Splitting(**self.manifest.get("splitting", {}))
+
+    def has(self, unit: Unit) -> bool:
+        """Whether `unit` was ingested already and has not changed since."""
+        return self.manifest.get("units", {}).get(unit.name) == unit.state
+
+    def is_of_others(self, units: list[Unit]) -> bool:
+        """Whether there is a store, and it shares no episode with `units`."""
+        return bool(self.manifest) and not any(unit.name in self.manifest["units"] for unit in units)
+
+    def is_current(self, units: list[Unit], splitting: Splitting) -> bool:
+        """Whether nothing at all is to be done."""
+        states = {unit.name: unit.state for unit in units}
+        return bool(self.manifest) and self.manifest["units"] == states and self.splitting == splitting
+
+
+class Revision:
+    """The next state of a store, prepared in a folder beside it."""
+
+    def __init__(self, old: Old, folder: Path, units: list[Unit], fit: Fit, faults: Faults) -> None:
+        """Begin with what stays from the old state.
+
+        Args:
+            old: the state before.
+            folder: where new files are prepared.
+            units: all that the store will hold, in order.
+            fit: size of the frames.
+            faults: collects what is wrong beside the frames.
+        """
+        self._old, self._folder, self._fit, self._faults = old, folder, fit, faults
+        self._units = {unit.name: unit for unit in units}
+        rows = old.manifest.get("episodes", [])
+        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in self._units}
+        for row in rows:
+            if row["unit"] in self._units and old.has(self._units[row["unit"]]):
+                self._rows[row["unit"]].append(row)
+        self._next = 1 + max((int(row["file"]) for row in rows), default=-1)
+
+    def add(self, drafts: list[Draft]) -> Coding:
+        """Write new episodes, all episodes in the coding that suits them all; returns that coding."""
+        kept = [row for rows in self._rows.values() for row in rows]
+        coding = choose_coding(
+            [piece for draft in drafts for piece in draft.pieces], self._old.coding if kept else None
+        )
+        old_coding = self._old.coding
+        if kept and old_coding is not None and recoding(old_coding.palette, coding) is not None:
+            for row in kept:
+                self._recode(row, old_coding, coding)
+        for draft in drafts:
+            stem = self._stem()
+            write_episode(draft, self._folder / f"{stem}.npy", coding, self._fit.height, self._fit.width)
+            self._rows[draft.unit].append(self._describe(draft, stem))
+        return coding
+
+    def publish(
+        self, coding: Coding, splitting: Splitting, options: dict[str, Any], rejected: list[Rejected]
+    ) -> None:
+        """Write the manifest and put everything in its place."""
+        rows = [row for name in self._units for row in self._rows[name]]
+        if not rows:
+            raise UserError("there is no frame that can be read; see docs/inputs.md")
+        originals = find_originals([row["head"] for row in rows], lambda index: self._array(rows[index]))
+        splits = splitting.assign([row["name"] for row in rows], originals)
+        for row, split in zip(rows, splits, strict=True):
+            row["split"] = split
+        manifest = {
+            "version": VERSION,
+            "height": self._fit.height,
+            "width": self._fit.width,
+            "encoding": coding.encoding,
+            "palette": palette_rgb(coding.palette).tolist() if coding.encoding == "palette" else None,
+            "fingerprint": _fingerprint(self._fit, rows),
+            "options": options,
+            "splitting": {"seed": splitting.seed, "own": splitting.own},
+            "units": {name: unit.state for name, unit in self._units.items()},
+            "episodes": rows,
+        }
+        self._write_rejected(rejected)
+        if self._old.manifest:
+            self._replace(manifest)
+        else:
+            write_json(self._folder / MANIFEST, manifest)
+            self._folder.rename(self._old.path)
+
+    def _stem(self) -> str:
+        self._next += 1
+        return f"{self._next - 1:06d}"
+
+    def _describe(self, draft: Draft, stem: str) -> dict[str, Any]:
+        """The manifest's row for a new episode; writes what is known beside its frames."""
+        unit, count = self._units[draft.unit], draft.num_frames
+        try:
+            metadata, truth = unit.metadata(draft.start, count), unit.truth(draft.start, count)
+        except BadInput as bad:
+            self._faults.add(Rejected(draft.unit, unit.source(), None, str(bad)))
+            metadata = truth = None
+        if metadata is not None:
+            write_json(self._folder / f"{stem}.json", metadata)
+        if truth is not None:
+            np.savez_compressed(self._folder / f"{stem}.truth.npz", allow_pickle=False, **truth)
+        return {
+            "name": draft.name,
+            "num_frames": count,
+            "source": unit.source(),
+            "split": "",
+            "sha256": draft.sha256,
+            "head": draft.pieces[0].head_sha256.hex(),
+            "still": draft.num_still,
+            "unit": draft.unit,
+            "file": stem,
+        }
+
+    def _recode(self, row: dict[str, Any], old: Coding, new: Coding) -> None:
+        before, row["file"] = row["file"], self._stem()
+        size = (self._fit.height, self._fit.width)
+        source, target = self._old.path / before, self._folder / row["file"]
+        recode_file(
+            source.with_suffix(".npy"), target.with_suffix(".npy"), old, new, (row["num_frames"], *size)
+        )
+        for suffix in (".json", ".truth.npz"):
+            if source.with_suffix(suffix).exists():
+                shutil.copyfile(source.with_suffix(suffix), target.with_suffix(suffix))
+
+    def _array(self, row: dict[str, Any]) -> np.ndarray:
+        """Frames of an episode, wherever its file lies for now."""
+        path = self._folder / f"{row['file']}.npy"
+        path = path if path.exists() else self._old.path / path.name
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def _write_rejected(self, rejected: list[Rejected]) -> None:
+        """List what was left out, now and in those earlier ingests whose episodes stay."""
+        rows = [vars(fault) for fault in rejected]
+        fresh = {row["unit"] for row in rows}
+        before = self._old.path / REJECTED
+        if before.exists():
+            stays = {name for name in self._rows if self._rows[name]} - fresh
+            rows += [row for row in json.loads(before.read_text(encoding="utf-8")) if row["unit"] in stays]
+        if rows:
+            write_json(self._folder / REJECTED, rows)
+
+    def _replace(self, manifest: dict[str, Any]) -> None:
+        for file in self._folder.iterdir():
+            file.replace(self._old.path / file.name)
+        write_json(self._old.path / MANIFEST, manifest)
+        used = {row["file"] for row in manifest["episodes"]}
+        for file in self._old.path.iterdir():
+            stem = file.name.split(".")[0]
+            if file.name.endswith((".npy", ".npz", ".json")) and stem.isdigit() and stem not in used:
+                file.unlink()
+
+
+def _fingerprint(fit: Fit, rows: list[dict[str, Any]]) -> str:
+    """Hash of everything that a model could see."""
+    content = [fit.height, fit.width, [(row["name"], row["num_frames"], row["sha256"]) for row in rows]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
