@@ -22,7 +22,8 @@ from ghostpad.model.latent_action_model import (
 )
 from ghostpad.model.pretrained import KIND
 from ghostpad.training.distributed import joined
-from ghostpad.training.loop import Loop, LoopConfig, Task
+from ghostpad.training.loop import Loop
+from ghostpad.training.task import LoopConfig, Task
 
 MAX_PALETTE = 64
 CHECKED_PAIRS = 64

@@ -1,14 +1,9 @@
 """The one training loop: any model whose `forward(batch)` gives `(loss, metrics)`."""
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,89 +21,12 @@ from ghostpad.training.checkpoint import (
     write_checkpoint,
 )
 from ghostpad.training.distributed import Ranks
-from ghostpad.training.schedule import OptimizerConfig, Sampler, learning_rate
+from ghostpad.training.interrupts import stop_signals
+from ghostpad.training.schedule import Sampler, learning_rate
+from ghostpad.training.task import LoopConfig, Task
 from ghostpad.training.tracking import Tracker
 
 PACED_STEPS = 5
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """How to train; the defaults are those of the text (part 2)."""
-
-    out: Path = Path("checkpoints/latent_action")
-    """folder for checkpoints and metrics"""
-    steps: int = 100_000
-    """optimizer steps of the whole run (its schedule ends there)"""
-    stop_after: int | None = None
-    """end the run early at this step, leaving the schedule alone"""
-    save_every: int = 10_000
-    """steps between kept checkpoints step_NNNNNN.pt"""
-    save_seconds: float = 60.0
-    """seconds between updates of last.pt"""
-    batch_size: int = 32
-    """transitions per optimizer step, over all processes"""
-    accumulate: int = 1
-    """micro-batches that a batch is cut into, for less memory"""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """arithmetic of the forward pass; fp16 scales the loss; auto is bf16 where it is fast, else fp32"""
-    checkpointing: bool = False
-    """compute activations again in the backward pass: less memory, more time"""
-    compile: bool | None = None
-    """compile the model, with CUDA graphs; when not given, on GPUs alone"""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    gradient_clip: float = 0.0
-    """largest norm of the gradient; 0 for no limit"""
-    validate_every: int = 1_000
-    """steps between validations; best.pt is chosen by them"""
-    validation_pairs: int = 0
-    """transitions of a validation, drawn once by the seed; 0 for all"""
-    validation_micro_batch: int = 4
-    """transitions of the small rotating validation at each step; 0 for none"""
-    log_every: int = 20
-    """steps between writes of the gathered metrics"""
-    histogram_every: int = 5_000
-    """steps between codebook histograms"""
-    examples_every: int = 2_500
-    """steps between example reconstructions"""
-    resume: bool = False
-    """go on from last.pt when there is one"""
-    overwrite: bool = False
-    """clear the checkpoints of an earlier run in this folder"""
-    tracker: Literal["wandb", "none"] = "wandb"
-    """where metrics go besides metrics.jsonl; wandb is offline unless a key is set"""
-    seed: int = 0
-    """seed of weights, order and codebook starts"""
-
-
-@dataclass
-class Task:
-    """What the loop needs to know of the thing it trains.
-
-    Attributes:
-        kind: name in the checkpoint.
-        model: a module with `forward(batch) -> (loss, metrics)` and
-            `after_step(step, num_steps, optimizer, generator) -> dict`.
-        model_config: plain, so that the checkpoint can rebuild the model.
-        data: fingerprint of the training data.
-        num_rows: training examples; `batch(rows)` gives them.
-        num_validation_rows: held-out examples; `validation_batch(rows)` gives them.
-        checks: optional numbers about the model on held-out data, asked for at each validation.
-        examples: optional picture (H, W, 3) uint8.
-        advice: what to tell people whose run will take more than an hour.
-    """
-
-    kind: str
-    model: nn.Module
-    model_config: dict[str, Any]
-    data: str
-    num_rows: int
-    batch: Callable[[np.ndarray], Any]
-    num_validation_rows: int
-    validation_batch: Callable[[np.ndarray], Any]
-    checks: Callable[[], dict[str, float]] | None = None
-    examples: Callable[[], np.ndarray] | None = None
-    advice: str = ""
 
 
 class Loop:
@@ -288,7 +206,7 @@ class Loop:
         values: dict[str, float] = {}
         self.model.train()
         try:
-            with _stop_signals() as stop:
+            with stop_signals() as stop:
                 while self.step < end and not stop.is_set():
                     values = self._advance(tracker, bar, end) or values
             if self._saved_step != self.step:
@@ -360,25 +278,3 @@ def _summary(rows: list[dict[str, float]]) -> str:
     text = f"loss {np.mean(losses):.5f}" if losses else ""
     gains = [row["validation_gain_over_copy_db"] for row in rows if "validation_gain_over_copy_db" in row]
     return f"{text}, gain over copy {gains[-1]:.1f} dB" if gains else text
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop after this step; the second acts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, _frame: Any) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
