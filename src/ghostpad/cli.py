@@ -174,6 +174,7 @@ def _parse(name: str, config_type: type, options: list[str], default: Any = None
             options = _without(f"--{common}", options)
             print(f"ghostpad: --{common} has no effect on {name} and is ignored", file=sys.stderr)
     about = f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\nFor example: ghostpad {name} {verb.example}"
+    markers = (tyro.conf.PositionalRequiredArgs, tyro.conf.PositionalMetavarFromFieldName)
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -182,7 +183,7 @@ def _parse(name: str, config_type: type, options: list[str], default: Any = None
                 prog=f"ghostpad {name}",
                 description=f"{about}\n\n{more}" if more else about,
                 args=options,
-                config=(tyro.conf.PositionalRequiredArgs,) if verb.positional else (),
+                config=markers if verb.positional else (),
                 registry=_registry(),
                 **({} if default is None else {"default": default}),
             )
@@ -193,24 +194,29 @@ def _parse(name: str, config_type: type, options: list[str], default: Any = None
 
 
 def _registry() -> Any:
-    """Have the parser show an optional number as `INT (default: none)` and not as a union of types."""
+    """Have the parser show what may be left open as `INT (default: none)` and not as a union of types."""
     import tyro
     from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
     registry = tyro.constructors.ConstructorRegistry()
+    readers = {int: int, float: float, str: str, Path: Path, bool: {"true": True, "false": False}.__getitem__}
 
     @registry.primitive_rule
     def optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-        inner = [kind for kind in typing.get_args(info.type) if kind is not type(None)]
-        if len(inner) != 1 or len(typing.get_args(info.type)) != 2 or inner[0] not in (int, float, str, Path):
+        kinds = typing.get_args(info.type)
+        kind = next((kind for kind in kinds if kind in readers), None)
+        if kind is None or set(kinds) != {kind, type(None)}:
             return None
-        kind = inner[0]
+        choices = ("none", "true", "false") if kind is bool else None
         return PrimitiveConstructorSpec(
             nargs=1,
-            metavar=kind.__name__.upper(),
-            instance_from_str=lambda words: None if words[0].lower() == "none" else kind(words[0]),
+            metavar=f"{{{','.join(choices)}}}" if choices else kind.__name__.upper(),
+            instance_from_str=lambda words: None if words[0] == "none" else readers[kind](words[0]),
             is_instance=lambda value: value is None or isinstance(value, kind),
-            str_from_instance=lambda value: ["none" if value is None else str(value)],
+            str_from_instance=lambda value: [
+                "none" if value is None else str(value).lower() if choices else str(value)
+            ],
+            choices=choices,
         )
 
     return registry
