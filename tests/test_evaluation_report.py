@@ -1,0 +1,131 @@
+"""From a model and a store to `metrics.json` and `report.html`."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from ghostpad.errors import UserError
+from ghostpad.evaluation import report
+from ghostpad.evaluation.assess import Amounts, assess
+from ghostpad.evaluation.checks import light_checks
+from ghostpad.evaluation.schema import KEYS, complete
+from ghostpad.frames.pairs import Transitions
+from known_models import KnownModel, copy_model
+
+FEW = Amounts(ssim=16, counterfactual=16, other_splits=16, examples=3)
+
+
+def leaves(value, key=""):
+    if isinstance(value, dict) and value:
+        for name, part in value.items():
+            yield from leaves(part, f"{key}.{name}" if key else name)
+    else:
+        yield key, value
+
+
+@pytest.fixture(scope="module")
+def perfect(store):
+    return assess(KnownModel(), store, "test", FEW, seed=0, name="<perfect>")
+
+
+def test_perfect_model_end_to_end(perfect):
+    metrics = perfect.metrics
+    reconstruction = metrics["reconstruction"]
+    assert reconstruction["psnr_db"] == 100
+    assert reconstruction["ssim"] == pytest.approx(1, abs=1e-3)  # of float32
+    assert reconstruction["gain_over_copy_db"] > 50
+    assert reconstruction["delta_psnr_db"] > 50
+    # This model knows the picture from its codes alone, so all of the other scene comes along.
+    assert reconstruction["leak_share"] == pytest.approx(1, abs=1e-4) or reconstruction["leak_share"] is None
+    assert metrics["elements"]["ball"]["within_1px"] == metrics["elements"]["paddle"]["within_1px"] == 1
+
+
+def test_copy_model_end_to_end(store):
+    metrics = assess(copy_model(), store, "test", FEW, seed=0).metrics
+    reconstruction = metrics["reconstruction"]
+    for key in ("psnr_db", "psnr_mean_db", "ssim", "l1", "l2", "moving_psnr_db"):
+        assert reconstruction[key] == reconstruction[f"copy_{key}"]
+    assert reconstruction["gain_over_copy_db"] == reconstruction["delta_psnr_db"] == 0
+
+
+def test_every_key_is_there_and_every_null_has_a_reason(perfect):
+    found = dict(leaves(perfect.metrics))
+    for key in KEYS:
+        assert any(name == key or name.startswith(f"{key}.") for name in found), key
+    absent = perfect.metrics["absent"]
+    for key, value in found.items():
+        if value is None:
+            assert any(key == start or key.startswith(f"{start}.") for start in absent), key
+    json.dumps(perfect.metrics, allow_nan=False)
+
+
+def test_numbers_that_are_not_numbers_become_null_with_a_reason():
+    whole = complete(
+        {"reconstruction": {"ssim": float("nan"), "l1": np.float32(0.5)}}, {"elements": "no detector"}
+    )
+    assert whole["reconstruction"]["ssim"] is None
+    assert whole["reconstruction"]["l1"] == 0.5
+    assert whole["absent"]["elements"] == "no detector"
+    assert "reconstruction.ssim" in whole["absent"]
+
+
+def test_same_seed_same_metrics(store, perfect):
+    again = assess(KnownModel(), store, "test", FEW, seed=0, name="<perfect>")
+    assert again.metrics == perfect.metrics
+    assert report.render(again) == report.render(perfect)
+
+
+def test_fewer_transitions_are_stated(store):
+    few = Amounts(transitions=7, ssim=3, counterfactual=2, examples=1)
+    metrics = assess(KnownModel(), store, "train", few, seed=0).metrics
+    assert metrics["num_transitions"] == 7
+    assert metrics["reconstruction"]["ssim_transitions"] == 3
+    assert metrics["reconstruction"]["delta_transitions"] == 2
+
+
+def test_report_is_one_file_without_network_and_escaped(perfect):
+    page = report.render(perfect)
+    assert "<perfect>" not in page
+    assert "&lt;perfect&gt;" in page
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert addresses
+    for address in addresses:
+        assert address.startswith(("data:image/png;base64,", "#")), address
+    assert not re.search(r"url\((?!#)", page)
+    assert "prefers-color-scheme: dark" in page
+    assert 'name="viewport"' in page
+
+
+def test_ids_on_the_page_are_unique(perfect):
+    ids = re.findall(r'\bid="([^"]*)"', report.render(perfect))
+    assert len(ids) == len(set(ids))
+
+
+def test_light_checks(store, capsys):
+    frames, next_frames = Transitions(store, "train").read(slice(0, 78), True)
+    numbers = light_checks(KnownModel(), frames, next_frames)
+    assert numbers["psnr_db"] == 100
+    assert numbers["ball_within_2px"] == numbers["paddle_within_2px"] == 1
+    assert numbers["alarms"] == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_light_checks_sound_the_alarm(store, capsys):
+    frames, next_frames = Transitions(store, "train").read(slice(0, 78), True)
+    model = copy_model()
+    model.encode = lambda frames, next_frames: np.zeros((len(frames), 4, 3), int)
+    model.decode = lambda frames, codes: frames.astype(np.float32) / 255
+    assert light_checks(model, frames, next_frames)["alarms"] == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert any("ignores the codes" in line for line in lines)
+    assert any("collapsed" in line for line in lines)
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="something else"):
+        report.check_folder(tmp_path)
+    (tmp_path / report.REPORT).write_text("an earlier report")
+    report.check_folder(tmp_path)
