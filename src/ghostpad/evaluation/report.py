@@ -14,6 +14,7 @@ from ghostpad.evaluation.assess import Amounts, Assessment, assess
 from ghostpad.evaluation.checks import light_checks
 from ghostpad.evaluation.page import page
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore, open_data
 
 __all__ = ["EvaluateConfig", "evaluate", "light_checks"]
@@ -52,7 +53,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """
     began = time.perf_counter()
     check_folder(config.out)
-    store = open_data(config.data, config.workers)
+    store = open_data(config.data, config.workers, MIN_EPISODES)
     assessment = _assess(config.model, store, config)
     metrics = assessment.metrics
     metrics["timing"] = {"seconds": round(time.perf_counter() - began, 1)}

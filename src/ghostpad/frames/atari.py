@@ -1,10 +1,9 @@
 """Record real Atari games through the Arcade Learning Environment, as folders of PNG frames."""
 
 import json
+import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,8 @@ from PIL import Image
 from ghostpad.atomic import whole_folder, write_json
 from ghostpad.errors import UserError
 from ghostpad.frames.breakout import Tracker, truth_from_ram
+from ghostpad.frames.lock import writing
+from ghostpad.frames.workers import map_in_order
 from ghostpad.machine import num_cores
 from ghostpad.progress import progress
 
@@ -55,26 +56,14 @@ def record(config: RecordConfig) -> None:
         something else.
     """
     _check(config)
-    missing = [index for index in range(config.episodes) if index not in _recorded(config)]
-    if not missing:
-        return
-    config.out.mkdir(parents=True, exist_ok=True)
-    bar = progress(what="record", unit="frames", total=None)
-    with bar:
-        if (workers := min(config.workers or num_cores(), len(missing))) == 1:
-            for index in missing:
-                bar.update(_record_episode(config, index))
-            return
-        # spawn, not fork: the parent may already run threads, which a fork would leave with locks held for
-        # ever
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            futures = [pool.submit(_record_episode, config, index) for index in missing]
-            try:
-                for future in as_completed(futures):
-                    bar.update(future.result())
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+    with writing(config.out, wait=False):
+        recorded = _recorded(config)
+        tasks = [(config, index) for index in range(config.episodes) if index not in recorded]
+        for left in config.out.glob(".episode_*.partial"):  # of a recording that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with progress(what="record", unit="frames") as bar:
+            for num_frames in map_in_order(_record_episode, tasks, config.workers or num_cores()):
+                bar.update(num_frames)
 
 
 def _check(config: RecordConfig) -> None:
@@ -143,8 +132,9 @@ def _episode_name(index: int) -> str:
     return f"episode_{index:04d}"
 
 
-def _record_episode(config: RecordConfig, index: int) -> int:
-    """Play and write one episode; returns its number of frames. Runs in a process of its own."""
+def _record_episode(task: tuple[RecordConfig, int]) -> int:
+    """Play and write the episode of that index, in a process of its own; returns its number of frames."""
+    config, index = task
     rng = np.random.default_rng(np.random.SeedSequence([config.seed, index]))
     policy = config.policy
     if policy == "mixed":

@@ -98,6 +98,11 @@ def scan_episode(folder: Path, root: Path, faults: Faults) -> list[PngUnit]:
         return []
     numbered, state = _list_frames(folder, root, faults)
     numbers = sorted(numbered)
+    if len(numbers) == 1:
+        faults.add(
+            Rejected(folder.name, str(folder), None, "has a single frame, so there is no transition in it")
+        )
+        return []
     units: list[PngUnit] = []
     start = 0
     for end in range(1, len(numbers) + 1):

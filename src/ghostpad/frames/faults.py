@@ -1,7 +1,7 @@
 """What is wrong with a recording, and what to do about it: stop at the first fault, or leave it out."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from ghostpad.errors import UserError
 
@@ -38,13 +38,7 @@ class Faults:
             UserError: faults are not to be left out.
         """
         if self.on_bad == "fail":
-            where = "" if fault.frame is None or f"{fault.frame}." in fault.file else f"frame {fault.frame} "
-            raise UserError(
-                f"{fault.file}: {where}{fault.reason}; mend it, or leave it out with --on-bad skip"
-            )
+            where = "" if fault.frame is None or fault.file.endswith(".png") else f"frame {fault.frame} "
+            mend = "mend it, or leave it out with --on-bad skip"
+            raise UserError(f"{fault.file}: {where}{fault.reason}; {mend}")
         self.rejected.append(fault)
-
-
-def rejected_rows(rejected: list[Rejected]) -> list[dict[str, Any]]:
-    """Faults as plain data, for `rejected.json`."""
-    return [asdict(fault) for fault in rejected]

@@ -19,7 +19,7 @@ from ghostpad.frames.faults import Faults, OnBad, Rejected
 from ghostpad.frames.lock import writing
 from ghostpad.frames.revision import Old, Revision
 from ghostpad.frames.sources import list_units
-from ghostpad.frames.splits import Splitting, read_split_file
+from ghostpad.frames.splits import Splitting, read_split_file, too_few
 from ghostpad.frames.store import FrameStore
 from ghostpad.frames.units import Fit, Frame, Unit
 from ghostpad.frames.workers import map_in_order
@@ -72,9 +72,10 @@ def ingest(config: IngestConfig) -> FrameStore:
     return store
 
 
-def ingest_beside(source: Path, workers: int | None) -> FrameStore:
+def ingest_beside(source: Path, workers: int | None, min_episodes: int) -> FrameStore:
     """Make or refresh the store beside `source`, waiting for another process that does just that."""
-    return _ingest(IngestConfig(source, workers=workers), store_beside(source), None, wait=True)
+    config = IngestConfig(source, workers=workers)
+    return _ingest(config, store_beside(source), None, wait=True, min_episodes=min_episodes)
 
 
 def store_beside(source: Path) -> Path:
@@ -83,13 +84,17 @@ def store_beside(source: Path) -> Path:
     return source.with_name(f"{source.name}.store")
 
 
-def _ingest(config: IngestConfig, out: Path, splitting: Splitting | None, wait: bool) -> FrameStore:
+def _ingest(
+    config: IngestConfig, out: Path, splitting: Splitting | None, wait: bool, min_episodes: int = 1
+) -> FrameStore:
     if out.resolve().is_relative_to(config.source.resolve()):
         raise UserError(
             f"{out} lies inside the source, which is never written to; choose another place with --out"
         )
     faults = Faults(config.on_bad)
     units = list_units(config.source, faults)
+    if (found := len({unit.name for unit in units})) < min_episodes:
+        raise UserError(f"{config.source}: {too_few(found)}")
     options = {"height": config.height, "width": config.width, "crop": config.crop}
     with writing(out, wait):
         old = Old.load(out, options)
@@ -172,7 +177,14 @@ def _decode_all(tasks: list[Task], workers: int | None, faults: Faults) -> Itera
                 pieces += result.pieces
                 faults.rejected += result.rejected
                 _tell(result, told)
-            yield from join_pieces(name, pieces)
+            for draft in join_pieces(name, pieces):
+                if draft.num_frames > 1:
+                    yield draft
+                    continue
+                faults.rejected.append(
+                    Rejected(name, draft.name, draft.start, "has no neighbour to pair it with")
+                )
+                draft.pieces[0].path.unlink()
 
 
 def _tell(result: Decoded, told: set[str]) -> None:

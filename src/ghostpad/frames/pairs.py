@@ -25,9 +25,9 @@ class Transitions:
         """
         if stride < 1:
             raise UserError(f"--stride {stride}: must be at least 1")
-        if split is not None and len(store.episodes) < MIN_EPISODES:
-            raise UserError(f"{store.path} has {too_few(len(store.episodes))}")
         episodes = [index for index, episode in enumerate(store.episodes) if split in (None, episode.split)]
+        if not episodes and len(store.episodes) < MIN_EPISODES:
+            raise UserError(f"{store.path} has {too_few(len(store.episodes))}")
         lengths = [max(0, store.episodes[index].num_frames - stride) for index in episodes]
         self.store = store
         self.stride = stride

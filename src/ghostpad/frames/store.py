@@ -200,16 +200,21 @@ def _read_episode(path: Path, row: dict[str, Any]) -> Episode:
     )
 
 
-def open_data(path: Path, workers: int | None = None) -> FrameStore:
+def open_data(path: Path, workers: int | None = None, min_episodes: int = 1) -> FrameStore:
     """Open a store, or a folder of episodes, which is ingested once into `<path>.store` beside it.
 
     That store is reused while the folder is unchanged, and brought up to date when it is not.
 
+    Args:
+        path: a store or a folder of episodes.
+        workers: processes that decode (default: one per core).
+        min_episodes: refuse a folder with fewer, before anything is ingested.
+
     Raises:
-        UserError: there is nothing to read at `path`, or a file in it is bad.
+        UserError: there is nothing to read at `path`, a file in it is bad, or there are too few episodes.
     """
     if is_store(path):
         return FrameStore.open(path)
     from ghostpad.frames.ingest import ingest_beside
 
-    return ingest_beside(path, workers)
+    return ingest_beside(path, workers, min_episodes)

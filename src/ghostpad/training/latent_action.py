@@ -12,6 +12,7 @@ from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import FrameBank, training_palette
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore, open_data
 from ghostpad.machine import resolve_device
 from ghostpad.model.latent_action_model import (
@@ -66,7 +67,7 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
         UserError: data or folder do not fit; nothing is changed then.
     """
     device = resolve_device(config.device)
-    store = open_data(config.data, config.workers)
+    store = open_data(config.data, config.workers, MIN_EPISODES)
     splits = [Transitions(store, split, config.stride) for split in ("train", "validation")]
     with joined(device) as ranks:
         torch.manual_seed(config.seed)
