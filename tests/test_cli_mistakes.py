@@ -14,12 +14,11 @@ TRAIN = f"train --preset tiny --tracker none --device cpu {FEW}"
 
 
 def fingerprint(folder):
-    """Every path below `folder` and the bytes of every file."""
+    """Every path and the bytes of every file, but for the store that a recording gets beside it."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        if path.is_file()
-        else None
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for path in sorted(folder.rglob("*"))
+        if "videos.store" not in path.parts
     }
 
 

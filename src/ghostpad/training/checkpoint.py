@@ -33,6 +33,8 @@ FREE_FIELDS = (
     ),
 )
 
+RUN_FILES = ("*.pt", "metrics.jsonl", ".*.partial")
+
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write `content` with format and version added.
@@ -59,9 +61,15 @@ def holds_checkpoints(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob("*.pt"))
 
 
+def holds_other_things(folder: Path) -> bool:
+    """Whether there is anything that no training run has written."""
+    known = {path for pattern in (*RUN_FILES, "wandb") for path in folder.glob(pattern)}
+    return folder.is_dir() and any(path not in known for path in folder.iterdir())
+
+
 def clear_run(folder: Path) -> None:
     """Remove checkpoints and metrics of an earlier run, and nothing else."""
-    for pattern in ("*.pt", "metrics.jsonl", ".*.partial"):
+    for pattern in RUN_FILES:
         for path in folder.glob(pattern):
             path.unlink()
 

@@ -17,6 +17,7 @@ from ghostpad.training.checkpoint import (
     clear_run,
     copy_checkpoint,
     holds_checkpoints,
+    holds_other_things,
     read_for_resume,
     write_checkpoint,
 )
@@ -66,11 +67,13 @@ class Loop:
         """Resume, start afresh, or refuse.
 
         Raises:
-            UserError: the folder holds a run and neither resume nor overwrite was asked for.
+            UserError: the folder holds something else, or a run that is not to be resumed or overwritten.
         """
         folder = self.config.out
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder}: is a file, not a folder for checkpoints; give another --out")
+        if holds_other_things(folder) and not holds_checkpoints(folder):
+            raise UserError(f"{folder}: holds something else than a training run; give another --out")
         last = folder / "last.pt"
         if self.config.overwrite:
             if self.ranks.is_first and folder.is_dir():
