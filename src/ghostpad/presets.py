@@ -37,4 +37,37 @@ def tiny() -> TrainConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], TrainConfig]] = {"tiny": tiny, "spec": spec}
+def lapa() -> TrainConfig:
+    """LAPA's bottleneck in the text's model: 4 tokens of 8 codes, NSVQ."""
+    # https://arxiv.org/abs/2410.11758: codes of 32 dimensions, learned by the reconstruction alone.
+    codes = QuantizerConfig(8, 32, commitment_weight=0, codebook_weight=0, entropy_weight=0, kind="nsvq")
+    return _family("lapa", (2, 2), codes)
+
+
+def genie() -> TrainConfig:
+    """Genie's bottleneck in the text's model: one token of 8 codes, VQ."""
+    # https://arxiv.org/abs/2402.15391: codes of 32 dimensions.
+    return _family("genie", (1, 1), QuantizerConfig(8, 32, entropy_weight=0))
+
+
+def lapo() -> TrainConfig:
+    """LAPO's bottleneck in the text's model: 4 tokens, each a pair of 64 codes, VQ-EMA."""
+    # https://arxiv.org/abs/2312.10812: 2 codebooks of 64 codes × 16 dimensions, decay 0.999
+    codes = QuantizerConfig(
+        64, 32, commitment_weight=0.05, entropy_weight=0, kind="vq_ema", num_codebooks=2, decay=0.999
+    )
+    return _family("lapo", (2, 2), codes)
+
+
+def _family(name: str, tokens: tuple[int, int], codes: QuantizerConfig) -> TrainConfig:
+    model = ArchitectureConfig(encoder=EncoderConfig(tokens=tokens), quantizer=codes)
+    return TrainConfig(preset=name, model=model)
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {
+    "tiny": tiny,
+    "spec": spec,
+    "lapa": lapa,
+    "genie": genie,
+    "lapo": lapo,
+}

@@ -3,6 +3,7 @@
 Dimensions: B batch, C colour channels, O output channels, H W frame, F features, D embedding, h w grid.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,8 +30,10 @@ class DecoderConfig:
     """heads of the cross-attention"""
     skips: bool = False
     """hand features of the current frame (of it alone) to every level of the decoder"""
-    blocks: int = 0
-    """residual blocks after each transposed convolution but the last"""
+    frame_blocks: tuple[int, ...] = ()
+    """residual blocks after each stride-2 convolution over the current frame; empty for none"""
+    blocks: tuple[int, ...] = ()
+    """residual blocks after the conditioning and after each transposed convolution but the last; empty for none"""
 
 
 class FiLM(nn.Module):
@@ -49,10 +52,10 @@ class FiLM(nn.Module):
 class CrossAttention(nn.Module):
     """Each cell of the current frame asks all cells of the latents; residual, with learned positions."""
 
-    def __init__(self, features: int, dim: int, grid: tuple[int, int], heads: int) -> None:
+    def __init__(self, features: int, dim: int, num_queries: int, num_keys: int, heads: int) -> None:
         super().__init__()
-        self.query_position = nn.Parameter(torch.randn(grid[0] * grid[1], features) * 0.02)
-        self.key_position = nn.Parameter(torch.randn(grid[0] * grid[1], dim) * 0.02)
+        self.query_position = nn.Parameter(torch.randn(num_queries, features) * 0.02)
+        self.key_position = nn.Parameter(torch.randn(num_keys, dim) * 0.02)
         self.norm = nn.LayerNorm(features)
         self.attention = nn.MultiheadAttention(features, heads, kdim=dim, vdim=dim, batch_first=True)
 
@@ -83,21 +86,35 @@ class Upsample(nn.Module):
 
 
 class Decoder(Checkpointable):
-    """Draws the next frame from the current one and the latents: → (B, O, H, W)."""
+    """Draws the next frame from the current one and the latents: → (B, O, H, W).
+
+    Latents that are a few tokens instead of a grid act on every cell alike: all of them through FiLM, or each
+    cell asks them through cross-attention.
+    """
 
     def __init__(
-        self, config: DecoderConfig, in_channels: int, out_channels: int, dim: int, size: tuple[int, int]
+        self,
+        config: DecoderConfig,
+        in_channels: int,
+        out_channels: int,
+        dim: int,
+        size: tuple[int, int],
+        tokens: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         levels = len(config.frame_widths)
         sizes = grid_sizes(*size, levels)
-        self.pyramid = FramePyramid(in_channels, config.frame_widths)
+        self.pyramid = FramePyramid(in_channels, config.frame_widths, config.frame_blocks)
         bottom = config.frame_widths[-1]
+        self.joins_tokens = tokens is not None and config.conditioning == "film"
         if config.conditioning == "film":
-            self.condition: nn.Module = FiLM(bottom, dim)
+            self.condition: nn.Module = FiLM(bottom, dim * math.prod(tokens or (1,)))
         else:
-            self.condition = CrossAttention(bottom, dim, sizes[-1], config.attention_heads)
+            keys = math.prod(tokens or sizes[-1])
+            self.condition = CrossAttention(bottom, dim, math.prod(sizes[-1]), keys, config.attention_heads)
+        blocks = config.blocks or (0,) * levels
+        self.mix = nn.Sequential(*(ResidualBlock(bottom) for _ in range(blocks[0])))
         ins = [bottom, *config.widths]
         if config.skips:
             ins = [ins[0], *(a + b for a, b in zip(ins[1:], config.frame_widths[-2::-1], strict=True))]
@@ -106,16 +123,20 @@ class Decoder(Checkpointable):
                 Upsample(before, after, size, bias=False),
                 BatchNorm(after),
                 nn.ReLU(inplace=True),
-                *(ResidualBlock(after) for _ in range(config.blocks)),
+                *(ResidualBlock(after) for _ in range(num_blocks)),
             )
-            for before, after, size in zip(ins[:-1], config.widths, sizes[-2:0:-1], strict=True)
+            for before, after, size, num_blocks in zip(
+                ins[:-1], config.widths, sizes[-2:0:-1], blocks[1:], strict=True
+            )
         )
         self.last = Upsample(ins[-1], out_channels, sizes[0], bias=True)
 
     def forward(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
         """Return the next frame, or the change to the palette logits that gives it."""
         pyramid = self.pyramid(frames_BCHW)
-        features = self.condition(pyramid[-1], quantized_BDhw)
+        if self.joins_tokens:
+            quantized_BDhw = rearrange(quantized_BDhw, "b d h w -> b (d h w) 1 1")
+        features = self.mix(self.condition(pyramid[-1], quantized_BDhw))
         for up, skip in zip(self.ups, pyramid[-2::-1], strict=True):
             features = self.maybe_checkpoint(up, features)
             if self.config.skips:

@@ -3,6 +3,7 @@
 Dimensions: B batch, C colour channels, H W frame, F features, D embedding, h w grid.
 """
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -18,8 +19,10 @@ class EncoderConfig:
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
     """channels after each stride-2 convolution; their number decides the grid"""
-    blocks: int = 0
-    """residual blocks after each stride-2 convolution"""
+    blocks: tuple[int, ...] = ()
+    """residual blocks after each stride-2 convolution; empty for none"""
+    tokens: tuple[int, int] | None = None
+    """rows and columns of tokens that all cells of the grid are condensed into; none to keep the grid"""
 
 
 class ConvBlock(nn.Sequential):
@@ -68,12 +71,14 @@ class Checkpointable(nn.Module):
 class FramePyramid(Checkpointable):
     """A stack of stride-2 stages; gives the features after every stage, finest first."""
 
-    def __init__(self, in_channels: int, widths: tuple[int, ...], blocks: int = 0) -> None:
+    def __init__(self, in_channels: int, widths: tuple[int, ...], blocks: tuple[int, ...]) -> None:
         super().__init__()
         inputs = (in_channels, *widths[:-1])
         self.stages = nn.ModuleList(
-            nn.Sequential(ConvBlock(before, after, stride=2), *(ResidualBlock(after) for _ in range(blocks)))
-            for before, after in zip(inputs, widths, strict=True)
+            nn.Sequential(
+                ConvBlock(before, after, stride=2), *(ResidualBlock(after) for _ in range(num_blocks))
+            )
+            for before, after, num_blocks in zip(inputs, widths, blocks or (0,) * len(widths), strict=True)
         )
 
     def forward(self, frames_BCHW: Tensor) -> list[Tensor]:
@@ -84,13 +89,29 @@ class FramePyramid(Checkpointable):
         return features[1:]
 
 
+class Condense(nn.Module):
+    """A few tokens, each a linear function of all cells, as in LAPO (https://arxiv.org/abs/2312.10812)."""
+
+    def __init__(self, features: int, dim: int, cells: tuple[int, int], tokens: tuple[int, int]) -> None:
+        super().__init__()
+        self.shape = (dim, *tokens)
+        self.linear = nn.Linear(features * math.prod(cells), math.prod(self.shape))
+
+    def forward(self, features_BFHW: Tensor) -> Tensor:
+        """(B, F, H, W) → (B, D, h, w)."""
+        return self.linear(features_BFHW.flatten(1)).unflatten(1, self.shape)
+
+
 class Encoder(nn.Module):
     """Concatenated frame and next frame to latents: (B, 2·C, H, W) → (B, D, h, w)."""
 
-    def __init__(self, config: EncoderConfig, in_channels: int, dim: int) -> None:
+    def __init__(self, config: EncoderConfig, in_channels: int, dim: int, cells: tuple[int, int]) -> None:
         super().__init__()
         self.pyramid = FramePyramid(in_channels, config.widths, config.blocks)
-        self.project = nn.Conv2d(config.widths[-1], dim, 1)
+        last = config.widths[-1]
+        self.project = (
+            nn.Conv2d(last, dim, 1) if config.tokens is None else Condense(last, dim, cells, config.tokens)
+        )
 
     def forward(self, both_frames_B2CHW: Tensor) -> Tensor:
         """Return latents, before quantizing."""

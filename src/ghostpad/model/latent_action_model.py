@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import Batch
+from ghostpad.model.bottleneck import QuantizerConfig
 from ghostpad.model.decoder import Decoder, DecoderConfig, head_start
 from ghostpad.model.encoder import Checkpointable, Encoder, EncoderConfig, grid_sizes
 from ghostpad.model.inputs import palette_indices, to_frames
 from ghostpad.model.losses import palette_cross_entropy
-from ghostpad.model.quantizer import QuantizerConfig, VectorQuantizer
+from ghostpad.model.quantizer_families import make_quantizer
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,19 @@ class LatentActionModel(nn.Module):
             raise UserError(
                 "cross-entropy over a palette needs palette-encoded frames; use reconstruction mse"
             )
-        if len(architecture.encoder.widths) != len(architecture.decoder.frame_widths):
-            raise UserError("encoder.widths and decoder.frame_widths must have the same length (same grid)")
-        if len(architecture.decoder.widths) + 1 != len(architecture.decoder.frame_widths):
-            raise UserError("decoder.widths must have one entry less than decoder.frame_widths")
+        _check_stages(architecture)
         self.config = config
         self.predicts_palette = architecture.reconstruction == "palette"
         channels = self.num_channels
         dim = architecture.quantizer.dim
-        self.encoder = Encoder(architecture.encoder, 2 * channels, dim)
-        self.quantizer = VectorQuantizer(architecture.quantizer)
+        tokens, size = architecture.encoder.tokens, frames.inner_size
+        if tokens is not None and (len(tokens) != 2 or min(tokens) < 1):
+            raise UserError(f"encoder.tokens {tokens}: give rows and columns, each at least 1")
+        cells = grid_sizes(*size, len(architecture.encoder.widths))[-1]
+        self.encoder = Encoder(architecture.encoder, 2 * channels, dim, cells)
+        self.quantizer = make_quantizer(architecture.quantizer)
         outputs = len(frames.palette) if self.predicts_palette else channels
-        self.decoder = Decoder(architecture.decoder, channels, outputs, dim, frames.inner_size)
+        self.decoder = Decoder(architecture.decoder, channels, outputs, dim, size, tokens)
         palette = torch.tensor(frames.palette, dtype=torch.float32).reshape(-1, channels) / 255
         self.register_buffer("palette_PC", palette, persistent=False)
         if self.predicts_palette:
@@ -124,23 +126,23 @@ class LatentActionModel(nn.Module):
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the grid of codes."""
-        size = self.config.frames.inner_size
-        return grid_sizes(*size, len(self.config.architecture.encoder.widths))[-1]
+        size, encoder = self.config.frames.inner_size, self.config.architecture.encoder
+        return encoder.tokens or grid_sizes(*size, len(encoder.widths))[-1]
 
     @property
     def codebook_size(self) -> int:
         """Number of codes K."""
-        return self.config.architecture.quantizer.codebook_size
+        return self.quantizer.num_codes
 
     @property
     def codebook(self) -> Tensor:
         """The codebook (K, D)."""
-        return self.quantizer.codebook.detach()
+        return self.quantizer.codebook_vectors
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.quantizer.codebook.device
+        return self.palette_PC.device
 
     @property
     def model_hash(self) -> str:
@@ -183,32 +185,8 @@ class LatentActionModel(nn.Module):
     def after_step(
         self, step: int, num_steps: int, optimizer: torch.optim.Optimizer, generator: torch.Generator
     ) -> dict[str, float]:
-        """Start the codebook after the warm-up, and move unused codes when it is time.
-
-        Args:
-            step: completed optimizer steps.
-            num_steps: steps of the whole run.
-            optimizer: its moments are cleared for codes that were moved.
-            generator: source of the draws.
-
-        Returns:
-            `codes_reset` when the codebook was touched: how many codes were placed anew.
-        """
-        config = self.config.architecture.quantizer
-        if not self.quantizer.quantizing:
-            if step < config.warmup_steps:
-                return {}
-            self.quantizer.start(generator)
-            moved = torch.arange(config.codebook_size)
-        elif config.reset_every and step % config.reset_every == 0 and step <= config.reset_until * num_steps:
-            moved = self.quantizer.replace_unused(generator)
-        else:
-            return {}
-        state = optimizer.state.get(self.quantizer.codebook, {})
-        for moment in ("exp_avg", "exp_avg_sq"):
-            if moment in state:
-                state[moment][moved] = 0
-        return {"codes_reset": float(len(moved))}
+        """Finish an optimizer step: see `Quantizer.maintain`."""
+        return self.quantizer.maintain(step, num_steps, optimizer, generator)
 
     def code_counts(self) -> np.ndarray:
         """How often each code was chosen since codes were last moved: (K,) int64."""
@@ -352,6 +330,22 @@ class LatentActionModel(nn.Module):
             reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise UserError(f"{path_or_name}: the weights do not fit their own config ({reason})") from None
         return model.to(device).eval()
+
+
+def _check_stages(architecture: ArchitectureConfig) -> None:
+    encoder, decoder = architecture.encoder, architecture.decoder
+    wanted = len(encoder.widths)
+    lengths = {
+        "encoder.blocks": len(encoder.blocks) or wanted,
+        "decoder.frame-widths": len(decoder.frame_widths),
+        "decoder.frame-blocks": len(decoder.frame_blocks) or wanted,
+        "decoder.blocks": len(decoder.blocks) or wanted,
+        "decoder.widths": len(decoder.widths) + 1,
+    }
+    for name, length in lengths.items():
+        if length != wanted:
+            needed = wanted - 1 if name == "decoder.widths" else wanted
+            raise UserError(f"--model.{name} needs {needed} entries, as --model.encoder.widths has {wanted}")
 
 
 def with_frames(architecture: ArchitectureConfig, frames: FrameFormat) -> LatentActionModelConfig:
