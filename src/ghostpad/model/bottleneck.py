@@ -69,6 +69,11 @@ class Quantizer(nn.Module):
     def __init__(self, config: QuantizerConfig, num_codes: int) -> None:
         super().__init__()
         self.config, self.num_codes = config, num_codes
+        self.weights = {
+            "commitment": config.commitment_weight,
+            "codebook": config.codebook_weight,
+            "entropy": config.entropy_weight,
+        }
         self.register_buffer("started", torch.tensor(False))
         self.register_buffer("use_counts", torch.zeros(num_codes, dtype=torch.int64))
         self.recent_latents: Tensor | None = None
@@ -144,8 +149,7 @@ class Quantizer(nn.Module):
             counts_K = torch.zeros_like(self.use_counts).index_add_(0, codes_N, torch.ones_like(codes_N))
             self.use_counts += sum_over_processes(counts_K)
         codes_Bhw = codes_N.view(batch, h, w)
-        weights = {name: getattr(self.config, f"{name}_weight") for name in terms}
-        loss = sum((weights[name] * term for name, term in terms.items()), latents_ND.new_zeros(()))
+        loss = sum((self.weights[name] * term for name, term in terms.items()), latents_ND.new_zeros(()))
         if not self.quantizing:
             # Joined processes want a gradient for every weight at every step, if only zero.
             return Quantized(latents_BDhw, codes_Bhw, 0 * loss, {})
