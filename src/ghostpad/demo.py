@@ -166,7 +166,7 @@ def summary(metrics: dict[str, Any]) -> str:
             _copying(bricks, "state_accuracy", 2),
         ),
     ]
-    head = f"On {metrics['num_episodes']} held-out episodes ({metrics['num_transitions']} transitions):"
+    head = f"Held-out episodes: {metrics['num_episodes']}, with {metrics['num_transitions']:,} transitions"
     return "\n".join([head, *(f"  {name:30}{value:>9}   ({note})" for name, value, note in lines)])
 
 
