@@ -16,22 +16,39 @@ def spec() -> TrainConfig:
 
 
 def tiny() -> TrainConfig:
-    """For two CPU cores and minutes."""
+    """For two CPU cores and minutes: sharp's ideas, small."""
     return TrainConfig(
         preset="tiny",
-        steps=600,
-        batch_size=32,
-        validate_every=100,
+        steps=1_200,
+        batch_size=16,
+        validate_every=200,
         validation_pairs=256,
         validation_micro_batch=0,
-        save_every=200,
-        histogram_every=200,
-        examples_every=200,
+        save_every=400,
+        histogram_every=400,
+        examples_every=400,
         optimizer=OptimizerConfig(learning_rate=2e-3, final_learning_rate=1e-4),
         model=ArchitectureConfig(
             encoder=EncoderConfig(widths=(32, 48, 64, 96)),
-            quantizer=QuantizerConfig(dim=32, warmup_steps=60, reset_every=50),
+            quantizer=QuantizerConfig(dim=32, reset_every=50),
             decoder=DecoderConfig(frame_widths=(32, 48, 64, 96), widths=(64, 48, 32), skips=True),
+            reconstruction="palette",
+        ),
+    )
+
+
+def sharp() -> TrainConfig:
+    """Ours: a 14×10 grid, cross-entropy over the palette, skips from the current frame (docs/experiments.md)."""
+    return TrainConfig(
+        preset="sharp",
+        grayscale=False,
+        batch_size=32,
+        validation_pairs=1_024,
+        optimizer=OptimizerConfig(learning_rate=2e-3, final_learning_rate=5e-5),
+        model=ArchitectureConfig(
+            encoder=EncoderConfig(widths=(48, 64, 96, 128)),
+            quantizer=QuantizerConfig(dim=32, reset_every=200),
+            decoder=DecoderConfig(frame_widths=(48, 64, 96, 128), widths=(96, 64, 48), skips=True),
             reconstruction="palette",
         ),
     )
