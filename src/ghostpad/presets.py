@@ -38,7 +38,7 @@ def tiny() -> TrainConfig:
 
 
 def sharp() -> TrainConfig:
-    """Ours: a 14×10 grid, cross-entropy over the palette, skips from the current frame (docs/experiments.md)."""
+    """Ours: a finer grid, cross-entropy over the palette, skips from the current frame."""
     return TrainConfig(
         preset="sharp",
         grayscale=False,
@@ -84,6 +84,7 @@ def _family(name: str, tokens: tuple[int, int], codes: QuantizerConfig) -> Train
 PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "tiny": tiny,
     "spec": spec,
+    "sharp": sharp,
     "lapa": lapa,
     "genie": genie,
     "lapo": lapo,
