@@ -26,6 +26,7 @@ from ghostpad.model.decoder import Decoder, DecoderConfig, head_start
 from ghostpad.model.encoder import Checkpointable, Encoder, EncoderConfig, grid_sizes
 from ghostpad.model.inputs import palette_indices, to_frames
 from ghostpad.model.losses import palette_cross_entropy
+from ghostpad.model.perceptual import PerceptualLoss
 from ghostpad.model.quantizer_families import make_quantizer
 
 
@@ -99,6 +100,7 @@ class LatentActionModel(nn.Module):
         self.quantizer = make_quantizer(architecture.quantizer)
         outputs = len(frames.palette) if self.predicts_palette else channels
         self.decoder = Decoder(architecture.decoder, channels, outputs, dim, size, tokens)
+        self.use_perceptual(None, 0.0)
         palette = torch.tensor(frames.palette, dtype=torch.float32).reshape(-1, channels) / 255
         self.register_buffer("palette_PC", palette, persistent=False)
         if self.predicts_palette:
@@ -159,6 +161,14 @@ class LatentActionModel(nn.Module):
             if isinstance(part, Checkpointable):
                 part.checkpointing = checkpointing
 
+    def use_perceptual(self, perceptual: PerceptualLoss | None, weight: float) -> None:
+        """Add `weight` times a perceptual loss in training. It is no part of the model or its checkpoints."""
+        # Not registered as a module: its frozen weights belong to somebody else.
+        object.__setattr__(self, "perceptual", perceptual)
+        self.perceptual_weight = weight
+
+    perceptual: PerceptualLoss | None
+
     # -- training ---------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -168,7 +178,11 @@ class LatentActionModel(nn.Module):
         prediction = self.decoder(batch.frames, quantized.quantized.to(batch.frames.dtype))
         reconstruction = self.reconstruction_loss(prediction, batch)
         loss = reconstruction + quantized.loss
-        terms = {"loss": loss, "reconstruction": reconstruction, **quantized.terms}
+        terms = {"reconstruction": reconstruction, **quantized.terms}
+        if self.perceptual is not None and self.training:
+            terms["perceptual"] = self.perceptual(self._picture(prediction, batch), batch.next_frames)
+            loss = loss + self.perceptual_weight * terms["perceptual"]
+        terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
 
     def reconstruction_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
@@ -177,6 +191,14 @@ class LatentActionModel(nn.Module):
             return F.mse_loss(prediction.float(), batch.next_frames)
         assert batch.colors is not None and batch.next_colors is not None
         return palette_cross_entropy(self._logits(prediction, batch.colors), batch.next_colors)
+
+    def _picture(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """What is predicted as colours, with a gradient; over a palette the expected ones."""
+        if not self.predicts_palette:
+            return prediction
+        assert batch.colors is not None
+        shares = self._logits(prediction, batch.colors).softmax(1)
+        return torch.einsum("bphw,pc->bchw", shares, self.palette_PC)
 
     def _logits(self, prediction: Tensor, colors_BHW: Tensor) -> Tensor:
         architecture = self.config.architecture

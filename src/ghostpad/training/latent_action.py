@@ -21,6 +21,7 @@ from ghostpad.model.latent_action_model import (
     LatentActionModel,
     LatentActionModelConfig,
 )
+from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
 from ghostpad.model.pretrained import KIND
 from ghostpad.training.distributed import joined
 from ghostpad.training.loop import Loop
@@ -49,6 +50,7 @@ class TrainConfig(LoopConfig):
     """GiB of GPU memory that frames may take; above it they stay in main memory"""
     model: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     """the parts of the model"""
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
     device: str = "auto"
     """auto, cpu, cuda or cuda:N"""
     workers: int | None = None
@@ -75,6 +77,8 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
         model = LatentActionModel(model_config).to(ranks.device)
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         model.set_checkpointing(config.checkpointing)
+        if config.perceptual.weight:
+            model.use_perceptual(PerceptualLoss(config.perceptual).to(ranks.device), config.perceptual.weight)
         banks = [FrameBank(t, config.grayscale, ranks.device, config.frames_budget_gb) for t in splits]
         task = Task(
             kind=KIND,
