@@ -52,14 +52,15 @@ class Transitions:
         frames = self.frame_index[rows].astype(np.int64)
         longest = max(episode.num_frames for episode in self.store.episodes)
         keys = np.concatenate([episodes * longest + frames, episodes * longest + frames + self.stride])
-        unique, place = np.unique(keys, return_inverse=True)
-        channels = 1 if grayscale else 3
-        decoded = np.empty((len(unique), channels, self.store.height, self.store.width), np.uint8)
+        unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        decoded = np.empty((len(keys), 1 if grayscale else 3, self.store.height, self.store.width), np.uint8)
         owners = unique // longest
         for owner in np.unique(owners):
             mine = owners == owner
-            decoded[mine] = self.store.read(int(owner), unique[mine] % longest, grayscale)
-        return decoded[place[: len(episodes)]], decoded[place[len(episodes) :]]
+            decoded[first[mine]] = self.store.read(int(owner), unique[mine] % longest, grayscale)
+        again = np.flatnonzero(first[inverse] != np.arange(len(keys)))
+        decoded[again] = decoded[first[inverse[again]]]
+        return decoded[: len(episodes)], decoded[len(episodes) :]
 
 
 class FramePairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -76,5 +77,7 @@ class FramePairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Read transition `index`."""
-        frame, next_frame = self.transitions.read(np.array([range(len(self))[index]]), self.grayscale)
-        return torch.from_numpy(frame[0]).float() / 255, torch.from_numpy(next_frame[0]).float() / 255
+        row, transitions = range(len(self))[index], self.transitions
+        episode, frame = int(transitions.episode_index[row]), int(transitions.frame_index[row])
+        pair = transitions.store.read_pair(episode, frame, frame + transitions.stride, self.grayscale)
+        return torch.from_numpy(pair[0]), torch.from_numpy(pair[1])

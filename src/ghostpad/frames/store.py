@@ -17,6 +17,7 @@ from ghostpad.errors import UserError
 
 VERSION = 1
 MANIFEST = "manifest.json"
+_WHITE = np.float32(255)
 Encoding = Literal["palette", "rgb", "gray"]
 
 
@@ -68,12 +69,13 @@ class FrameStore:
     """SHA-256 (hex) over names, lengths and pixels of the episodes."""
 
     @classmethod
-    def open(cls, path: Path) -> "FrameStore":
+    def open(cls, path: Path | str) -> "FrameStore":
         """Open the store at `path`.
 
         Raises:
             UserError: `path` is not a whole store of this version.
         """
+        path = Path(path)
         manifest = read_manifest(path)
         try:
             palette = (
@@ -108,7 +110,8 @@ class FrameStore:
         if episode_index not in self._arrays:
             path = self.episodes[episode_index].files.with_suffix(".npy")
             try:
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                # a plain view of the map: numpy's memmap class makes every small access slow
+                array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
             except (OSError, ValueError):
                 raise UserError(f"{path}: missing or damaged; delete {self.path} and ingest again") from None
             channels = (3,) if self.encoding == "rgb" else ()
@@ -124,16 +127,55 @@ class FrameStore:
             return self.palette
         return luma(self.palette)[:, None]
 
-    def read(self, episode_index: int, frame_indices: np.ndarray, grayscale: bool) -> np.ndarray:
-        """Read frames of one episode as uint8 (n, C, H, W), C = 1 if `grayscale` else 3."""
+    def read(self, episode_index: int, frame_indices: np.ndarray | slice, grayscale: bool) -> np.ndarray:
+        """Read frames of one episode as uint8 (n, C, H, W), C = 1 if `grayscale` else 3; may be read-only."""
         frames = self.array(episode_index)[frame_indices]
         if self.encoding == "palette":
-            colors = self.colors(grayscale)
-            assert colors is not None
-            return np.stack([np.take(channel, frames) for channel in colors.T], axis=1)
+            return self._paint(frames, grayscale)
         if self.encoding == "gray":
             return frames[:, None] if grayscale else np.repeat(frames[:, None], 3, axis=1)
         return luma(frames)[:, None] if grayscale else np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
+
+    def read_pair(self, episode_index: int, frame: int, next_frame: int, grayscale: bool) -> np.ndarray:
+        """Read two frames of one episode as float32 (2, C, H, W) in [0, 1], C = 1 if `grayscale` else 3.
+
+        Quick for neighbours: of the second frame only the pixels that differ are looked up.
+        """
+        if self.encoding != "palette":
+            pair = self.read(episode_index, np.array([frame, next_frame]), grayscale)
+            return pair / _WHITE
+        array, tables = self.array(episode_index), self._tables[grayscale]
+        first, second = array[frame].reshape(-1), array[next_frame].reshape(-1)
+        changed = np.flatnonzero(first != second)
+        indices, new_indices = first.tobytes(), second[changed].tobytes()
+        pair = np.empty((2, len(tables), self.height * self.width), np.float32)
+        for channel, table in enumerate(tables):
+            np.divide(_look_up(indices, table), _WHITE, out=pair[0, channel])
+            pair[1, channel] = pair[0, channel]
+            pair[1, channel, changed] = _look_up(new_indices, table) / _WHITE
+        return pair.reshape(2, -1, self.height, self.width)
+
+    def _paint(self, frames: np.ndarray, grayscale: bool) -> np.ndarray:
+        """(n, H, W) palette indices → (n, C, H, W) colours."""
+        tables = self._tables[grayscale]
+        # bytes.translate is the fastest look-up of single bytes there is, several times faster than numpy's
+        indices = frames.tobytes()
+        painted = [
+            np.frombuffer(indices.translate(table), np.uint8).reshape(frames.shape) for table in tables
+        ]
+        return painted[0][:, None] if grayscale else np.stack(painted, axis=1)
+
+    @cached_property
+    def _tables(self) -> dict[bool, list[bytes]]:
+        """For gray and for colour: per channel, the value of each of the 256 possible indices."""
+        tables = {}
+        for grayscale in (True, False):
+            colors = self.colors(grayscale)
+            assert colors is not None
+            padded = np.zeros((colors.shape[1], 256), np.uint8)
+            padded[:, : len(colors)] = colors.T
+            tables[grayscale] = [channel.tobytes() for channel in padded]
+        return tables
 
     def truth(self, episode_index: int) -> dict[str, np.ndarray] | None:
         """What the game's memory says about each frame, as recorded; None when nobody recorded it."""
@@ -160,6 +202,11 @@ def luma(rgb: np.ndarray) -> np.ndarray:
     """ITU-R 601 luma of (…, 3) uint8, rounded exactly as PIL's conversion to "L" does."""
     red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
+
+
+def _look_up(indices: bytes, table: bytes) -> np.ndarray:
+    """Value of each index; `translate` looks single bytes up several times faster than numpy does."""
+    return np.frombuffer(indices.translate(table), np.uint8)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
