@@ -9,7 +9,7 @@ import numpy as np
 from ghostpad.frames.pieces import HEADER_BYTES, MAX_COLORS, Piece, copy_frames, npy_header, palette_rgb
 from ghostpad.frames.store import Encoding
 
-GRAY_LEVELS = tuple(level * 0x010101 for level in range(MAX_COLORS))
+_GRAY_LEVELS = tuple(level * 0x010101 for level in range(MAX_COLORS))
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,13 @@ class Coding:
     """How the frames of a store, or of a piece, are written."""
 
     encoding: Encoding
-    palette: tuple[int, ...]
-    """Colour of each index; of `gray`, all levels; of `rgb`, empty."""
+    colors: tuple[int, ...]
+    """The colours that occur; of `rgb`, empty."""
+
+    @property
+    def palette(self) -> tuple[int, ...]:
+        """Colour of each index; of `rgb`, empty."""
+        return _GRAY_LEVELS if self.encoding == "gray" else self.colors
 
     @property
     def pixel_bytes(self) -> int:
@@ -81,11 +86,11 @@ def choose_coding(pieces: list[Piece], old: Coding | None) -> Coding:
     """Choose the smallest encoding that loses nothing; old indices keep their meaning if they can."""
     if any(piece.palette is None for piece in pieces) or (old is not None and old.encoding == "rgb"):
         return Coding("rgb", ())
-    if all(piece.gray for piece in pieces) and (old is None or old.encoding == "gray"):
-        return Coding("gray", GRAY_LEVELS)
-    colors: dict[int, None] = dict.fromkeys(old.palette if old else ())
+    colors: dict[int, None] = dict.fromkeys(old.colors if old else ())
     for piece in pieces:
         colors |= dict.fromkeys(piece.palette or ())
+    if all(piece.gray for piece in pieces) and (old is None or old.encoding == "gray"):
+        return Coding("gray", tuple(colors))
     return Coding("palette", tuple(colors)) if len(colors) <= MAX_COLORS else Coding("rgb", ())
 
 
@@ -96,7 +101,8 @@ def recoding(palette: tuple[int, ...] | None, target: Coding) -> np.ndarray | No
     if target.encoding == "rgb":
         return palette_rgb(palette)
     place = {color: index for index, color in enumerate(target.palette)}
-    return np.array([place[color] for color in palette], np.uint8)
+    # indices of colours that do not occur (gray levels, say) have no place, and need none
+    return np.array([place.get(color, 0) for color in palette], np.uint8)
 
 
 def write_episode(draft: Draft, path: Path, target: Coding, height: int, width: int) -> None:

@@ -138,7 +138,7 @@ def _probe(units: list[Unit], config: IngestConfig, old: Old) -> tuple[Fit, tupl
     """Size and first colours of the store: from the store that is there, else from the first good frame."""
     if old.coding is not None:
         height, width = old.manifest["height"], old.manifest["width"]
-        return Fit(height, width, _is_resized(config), config.crop), old.coding.palette
+        return Fit(height, width, _is_resized(config), config.crop), old.coding.colors
     for unit in units:
         for item in unit.frames():
             if isinstance(item, Frame):

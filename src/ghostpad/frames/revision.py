@@ -15,7 +15,6 @@ import numpy as np
 from ghostpad.atomic import write_json
 from ghostpad.errors import UserError
 from ghostpad.frames.assemble import (
-    GRAY_LEVELS,
     Coding,
     Draft,
     choose_coding,
@@ -66,9 +65,7 @@ class Old:
         """How its frames are written; None if there is no store."""
         if not self.manifest:
             return None
-        if self.manifest["encoding"] == "gray":
-            return Coding("gray", GRAY_LEVELS)
-        colors = self.manifest["palette"] or []
+        colors = self.manifest["colors"]
         return Coding(
             self.manifest["encoding"], tuple(red | green << 8 | blue << 16 for red, green, blue in colors)
         )
@@ -146,7 +143,7 @@ class Revision:
             "height": self._fit.height,
             "width": self._fit.width,
             "encoding": coding.encoding,
-            "palette": palette_rgb(coding.palette).tolist() if coding.encoding == "palette" else None,
+            "colors": palette_rgb(coding.colors).tolist(),
             "fingerprint": _fingerprint(self._fit, rows),
             "options": options,
             "splitting": {"seed": splitting.seed, "own": splitting.own},

@@ -78,17 +78,13 @@ class FrameStore:
         path = Path(path)
         manifest = read_manifest(path)
         try:
-            palette = (
-                None
-                if manifest["palette"] is None
-                else np.array(manifest["palette"], np.uint8).reshape(-1, 3)
-            )
+            colors = np.array(manifest["colors"], np.uint8).reshape(-1, 3)
             return cls(
                 path=path,
                 height=int(manifest["height"]),
                 width=int(manifest["width"]),
                 encoding=manifest["encoding"],
-                palette=palette,
+                palette=colors if manifest["encoding"] == "palette" else None,
                 episodes=tuple(_read_episode(path, row) for row in manifest["episodes"]),
                 fingerprint=manifest["fingerprint"],
             )
