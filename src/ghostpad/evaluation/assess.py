@@ -8,11 +8,13 @@ import numpy as np
 import ghostpad
 from ghostpad.evaluation.codebook import summarize_codes
 from ghostpad.evaluation.elements import Game, distances, game_of, summarize_elements
+from ghostpad.evaluation.insight import Insight, Scene, observe, study
 from ghostpad.evaluation.intervals import bootstrap, total
-from ghostpad.evaluation.measure import Measured, Model, Plan, measure
+from ghostpad.evaluation.measure import Measured, Model, Plan, draw_blocks, measure
 from ghostpad.evaluation.reconstruction import Sums, delta_psnr, psnr_db, ratio, summarize
-from ghostpad.evaluation.schema import VERSION, complete, nest
+from ghostpad.evaluation.schema import VERSION, complete, get, nest
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
 
 _NUM_LOOKS = 64
@@ -24,14 +26,16 @@ class Amounts:
     """How much to look at; drawn by the seed where there is more."""
 
     transitions: int | None = None
-    """most transitions of the split; all when not given"""
+    """most transitions of the split, in blocks of neighbours; all when not given"""
     ssim: int = 512
     """transitions whose SSIM is taken"""
     counterfactual: int = 1024
     """transitions that are also decoded with the codes of others (ΔPSNR, leak test)"""
     other_splits: int = 512
     """transitions of each other split, to compare with"""
-    examples: int = 24
+    probe: int = 4096
+    """training transitions on which the probe for the controls is fitted"""
+    examples: int = 36
     """transitions shown in the report"""
 
 
@@ -43,14 +47,16 @@ class Assessment:
         name: how the report calls it.
         metrics: the content of `metrics.json`.
         measured: what each transition adds to it.
-        game: whose elements were looked for.
+        scene: what happens in the transitions.
+        insight: what the codes know of it.
         examples: (P,) positions of the transitions that the report shows.
     """
 
     name: str
     metrics: dict[str, Any]
     measured: Measured
-    game: Game | None
+    scene: Scene
+    insight: Insight
     examples: np.ndarray
 
 
@@ -64,12 +70,15 @@ def assess(
     """
     stride = int(getattr(model, "stride", 1))
     transitions = Transitions(store, split, stride)
-    rows = draw_rows(len(transitions), amounts.transitions, seed)
+    rows = draw_blocks(len(transitions), amounts.transitions, seed)
     game = recognize(transitions)
-    examples = draw_rows(len(rows), amounts.examples, seed + 1)
+    scene = observe(transitions, rows, game)
+    examples = choose_examples(scene.columns, len(rows), amounts.examples, seed)
     plan = Plan(seed, game, amounts.ssim, amounts.counterfactual, examples)
     measured = measure(model, transitions, rows, plan)
     metrics, absent = _numbers(model, measured, game, seed)
+    insight = study(model, measured, scene, split, amounts.probe, seed)
+    metrics["splits"] = _splits(model, measured, split, amounts.other_splits, metrics, plan)
     facts = {
         "version": VERSION,
         "ghostpad": ghostpad.__version__,
@@ -86,14 +95,21 @@ def assess(
         "data_fingerprint": store.fingerprint,
     }
     absent["model_hash"] = "the model does not give one"
-    return Assessment(name, complete({**facts, **metrics}, absent), measured, game, examples)
+    whole = complete({**facts, **metrics, **insight.metrics}, {**absent, **insight.absent})
+    return Assessment(name, whole, measured, scene, insight, examples)
 
 
-def draw_rows(num: int, most: int | None, seed: int) -> np.ndarray:
-    """At most `most` of the places 0…num-1, drawn by the seed, in ascending order."""
-    if most is None or most >= num:
-        return np.arange(num)
-    return np.sort(np.random.default_rng(seed).permutation(num)[:most])
+def choose_examples(columns: dict[str, np.ndarray], num: int, most: int, seed: int) -> np.ndarray:
+    """At most `most` of `num` transitions in ascending order: of each event in turn, so that all are seen."""
+    rng = np.random.default_rng(seed)
+    queues = [rng.permutation(np.flatnonzero(column)).tolist() for column in columns.values()]
+    queues.append(rng.permutation(num).tolist())
+    chosen: set[int] = set()
+    while len(chosen) < min(most, num):
+        for queue in queues:
+            if queue and len(chosen) < most:
+                chosen.add(queue.pop())
+    return np.array(sorted(chosen), np.int64)
 
 
 def recognize(transitions: Transitions) -> Game | None:
@@ -107,6 +123,10 @@ def flat_metrics(game: Game | None, sums: Sums) -> Sums:
     metrics = {f"reconstruction.{key}": value for key, value in summarize(sums).items()}
     if "drawn_squared" in sums:
         metrics |= {f"reconstruction.{key}": value for key, value in delta_psnr(sums).items()}
+    if "transfer_moved" in sums:
+        for near in ("", "_near"):
+            share = ratio(sums[f"transfer_right{near}"], sums[f"transfer_moved{near}"])
+            metrics[f"transfer.paddle_direction{near}"] = share
     if game:
         metrics |= {f"elements.{key}": value for key, value in summarize_elements(game, sums).items()}
     return metrics
@@ -123,10 +143,11 @@ def _numbers(
         missing = {"ball", "paddle", "bricks"} - set(game.parts)
         absent |= {f"elements.{part}": f"there is none in {game.name}" for part in missing}
     else:
-        absent["game"] = absent["elements"] = "no detector knows this game"
+        absent |= dict.fromkeys(("game", "elements", "transfer"), "no detector knows this game")
     if "drawn_squared" not in sums:
         reason = "one transition only, so there are no codes of others"
         absent |= {f"reconstruction.{key}": reason for key in ("delta_psnr_db", "leak_share")}
+        absent.setdefault("transfer", reason)
     metrics = nest(flat)
     codebook = summarize_codes(measured.codes, model.codebook_size)
     metrics["codebook"] = {"grid": list(model.grid), **codebook}
@@ -134,6 +155,40 @@ def _numbers(
     metrics["intervals"] = intervals or None
     absent["intervals"] = "one episode only: a bootstrap over episodes needs two"
     return metrics, absent
+
+
+_SIDE_BY_SIDE = {
+    "psnr_db": "reconstruction.psnr_db",
+    "copy_psnr_db": "reconstruction.copy_psnr_db",
+    "gain_over_copy_db": "reconstruction.gain_over_copy_db",
+    "moving_psnr_db": "reconstruction.moving_psnr_db",
+    "ball_within_2px": "elements.ball.within_2px",
+    "paddle_within_2px": "elements.paddle.within_2px",
+    "state_accuracy": "elements.bricks.state_accuracy",
+}
+
+
+def _splits(
+    model: Model, measured: Measured, split: str, num: int, metrics: dict[str, Any], plan: Plan
+) -> dict[str, Any]:
+    """The few numbers by which train, validation and test are compared."""
+    store, stride = measured.transitions.store, measured.transitions.stride
+    found = {}
+    for name in SPLITS:
+        if name == split:
+            numbers = {key: get(metrics, path) for key, path in _SIDE_BY_SIDE.items()}
+            found[name] = {"num_transitions": len(measured.rows), **numbers}
+            continue
+        transitions = Transitions(store, name, stride)
+        rows = draw_blocks(len(transitions), num, plan.seed, block=1)
+        light = Plan(plan.seed, plan.game, 0, 0, np.array([], np.int64))
+        sums = total(measure(model, transitions, rows, light).sums)
+        flat = flat_metrics(plan.game, sums)
+        found[name] = {
+            "num_transitions": len(rows),
+            **{key: flat.get(path) for key, path in _SIDE_BY_SIDE.items()},
+        }
+    return found
 
 
 def _means(sums: Sums) -> dict[str, Any]:

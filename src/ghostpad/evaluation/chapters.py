@@ -21,7 +21,8 @@ from ghostpad.evaluation.page import (
 )
 from ghostpad.evaluation.pictures import data_uri, error_map
 from ghostpad.evaluation.reconstruction import psnr_db
-from ghostpad.evaluation.summary import criteria, get, verdicts
+from ghostpad.evaluation.schema import get
+from ghostpad.evaluation.summary import criteria, verdicts
 
 _NUM_STRIPS = 4
 """Transitions that are shown without the interactive view too."""

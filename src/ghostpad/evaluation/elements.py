@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostpad.evaluation import breakout
+from ghostpad.evaluation import breakout, breakout_events
 from ghostpad.evaluation.reconstruction import Sums, ratio
 
 Found = dict[str, np.ndarray]
@@ -134,6 +134,8 @@ class Wall:
 
 
 Part = Ball | Bar | Wall
+_NEAR = 8
+_BALL_COLUMNS = ("ball_x", "ball_y")
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,16 @@ class Game:
     """Whether (N, C, H, W) pictures, uint8, are of this game."""
     detect: Callable[[np.ndarray], Found]
     """Finds its elements in (N, C, H, W) pictures, uint8 or float in [0, 1]."""
+    events: Callable[[Found, int], dict[str, np.ndarray]]
+    """What happens in the transitions of an episode: from the columns of its frames and the stride."""
     parts: dict[str, Part]
+    paddle: str
+    """Column with the place of what the player moves."""
+
+    @property
+    def columns(self) -> set[str]:
+        """Columns that a recording must offer to take the detector's place."""
+        return {self.paddle, *_BALL_COLUMNS, *(p.states for p in self.parts.values() if isinstance(p, Wall))}
 
 
 GAMES = (
@@ -153,7 +164,9 @@ GAMES = (
         "breakout",
         breakout.applies,
         breakout.detect,
+        breakout_events.events,
         {"ball": Ball(), "paddle": Bar("paddle_x", "paddle_width"), "bricks": Wall()},
+        paddle="paddle_x",
     ),
 )
 
@@ -183,6 +196,32 @@ def summarize_elements(game: Game, sums: Sums) -> Sums:
             own = {key.removeprefix(start): value for key, value in sums.items() if key.startswith(start)}
             metrics |= {f"{start}{metric}": value for metric, value in part.summarize(own).items()}
     return metrics
+
+
+def transfer_sums(
+    game: Game, drawn: np.ndarray, current: np.ndarray, giver: np.ndarray, next_giver: np.ndarray
+) -> Sums:
+    """Whether codes that move the paddle in one place move it the same way in another.
+
+    Args:
+        game: whose paddle it is.
+        drawn: pictures decoded from `current` and the codes of the givers.
+        current: (N, C, H, W) frames.
+        giver: frames of the transitions that the codes come from.
+        next_giver: their next frames.
+
+    Returns:
+        `transfer_moved`, `transfer_right`; the same `_near` where both paddles start within 8 pixels.
+    """
+    starts, ends, own, moved = (
+        game.detect(pictures)[game.paddle].astype(int) for pictures in (giver, next_giver, current, drawn)
+    )
+    known = (starts >= 0) & (ends >= 0) & (own >= 0)
+    goes = known & (starts != ends)
+    right = goes & (moved >= 0) & (np.sign(moved - own) == np.sign(ends - starts))
+    near = np.abs(starts - own) <= _NEAR
+    sums = {"transfer_moved": goes, "transfer_right": right}
+    return _floats({**sums, "transfer_moved_near": goes & near, "transfer_right_near": right & near})
 
 
 def distances(game: Game, sums: Sums) -> dict[str, float]:

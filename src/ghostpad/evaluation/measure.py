@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ghostpad.evaluation.elements import Game, element_sums
+from ghostpad.evaluation.elements import Game, element_sums, transfer_sums
 from ghostpad.evaluation.reconstruction import Sums, counterfactual_sums, pair_sums, structural_similarity
 from ghostpad.frames.pairs import Transitions
 from ghostpad.progress import progress
@@ -129,6 +129,8 @@ def measure(model: Model, transitions: Transitions, rows: np.ndarray, plan: Plan
             scene = {"frames": as_unit(other), "next_frames": as_unit(next_other)}
             swapped = draw(model, frames[taken], codes[others])
             extra = counterfactual_sums(swapped, drawn[taken], true[taken], current[taken], scene)
+            if plan.game:
+                extra |= transfer_sums(plan.game, swapped, frames[taken], other, next_other)
             sums |= {name: _scatter(taken, values) for name, values in extra.items()}
         for position in np.intersect1d(batch, plan.pictures):
             predictions[kept[int(position)]] = to_bytes(drawn[position - batch[0]])
@@ -157,6 +159,16 @@ def as_unit(frames: np.ndarray) -> np.ndarray:
 def to_bytes(frames: np.ndarray) -> np.ndarray:
     """Floats in [0, 1] as bytes."""
     return np.round(np.clip(frames, 0, 1) * 255).astype(np.uint8)
+
+
+def draw_blocks(num: int, most: int | None, seed: int, block: int = 64) -> np.ndarray:
+    """At most `most` of the places 0…num-1 in ascending order, as blocks of neighbours drawn by the seed."""
+    if most is None or most >= num:
+        return np.arange(num)
+    block = max(1, min(block, most))
+    starts = np.random.default_rng(seed).permutation(-(-num // block))[: -(-most // block)] * block
+    places = (starts[:, None] + np.arange(block)).ravel()
+    return np.sort(places[places < num][:most])
 
 
 def to_numpy(values: Any) -> np.ndarray:

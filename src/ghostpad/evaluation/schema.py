@@ -44,6 +44,21 @@ _WALL = {
     "back_share": (_ELEMENT, "a brick that was gone stands again in the prediction"),
 }
 
+_EVENT = {
+    "mutual_information_bits": ("bits", "between an event and the code of the cell that tells most of it"),
+    "shuffled_bits": ("bits", "the same when the event is shuffled, mean of 200"),
+    "clear_bits": ("bits", "95th percentile of the same"),
+    "clear": ("", "whether the pattern is clear: above the 95th percentile"),
+    "count": ("transitions", "in which it happens"),
+}
+_PROBE = {
+    "accuracy": (_ELEMENT, "control named right by a linear probe on one-hot codes"),
+    "balanced_accuracy": ("0…1", "mean over controls of the share named right"),
+    "chance": (_ELEMENT, "control named right by always naming the one most frequent in training"),
+    "ceiling": (_ELEMENT, "control named right from the true displacement of the paddle"),
+    "share_of_ceiling": ("", "(accuracy - chance) / (ceiling - chance); above 1: codes know more than that"),
+}
+
 
 def _twins(prefix: str, keys: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
     """Each key, and beside it the same for the model that copies the current frame."""
@@ -90,6 +105,30 @@ KEYS: dict[str, tuple[str, str]] = {
     **_twins("elements.ball", _BALL),
     **_twins("elements.paddle", _BAR),
     **_twins("elements.bricks", _WALL),
+    "transfer.paddle_direction": (_ELEMENT, "codes that move the paddle move it the same way elsewhere"),
+    "transfer.paddle_direction_near": (_ELEMENT, "the same where both paddles start within 8 pixels"),
+    "events.source": ("", "truth (recorded) or detector (found in the pictures)"),
+    "events.num_transitions": ("transitions", "held against events"),
+    **{
+        f"events.{part}.{group}": (unit, f"{meaning}: {group}")
+        for part, (unit, meaning) in _EVENT.items()
+        for group in ("paddle", "bounce", "brick")
+    },
+    "agreement.classes": ("", "controls as directions; the fire button counts as none"),
+    "agreement.control_bits": ("bits", "entropy of the controls"),
+    "agreement.num_train": ("transitions", "of training episodes, on which the probe is fitted"),
+    "agreement.num_test": ("transitions", "of this split, on which it is scored"),
+    "agreement.shuffled": (_ELEMENT, "accuracy of the same probe fitted on shuffled codes"),
+    **{
+        f"agreement.{window}{key}": (unit, f"{meaning}{', from transitions t-1 to t+2' if window else ''}")
+        for window in ("", "window_")
+        for key, (unit, meaning) in _PROBE.items()
+    },
+    "agreement.label_budget": (_ELEMENT, "accuracy by number of labelled transitions: mean, low, high of 5"),
+    "splits": ("", "a few of these numbers on train, validation and test, from `num_transitions` of each"),
+    "intervals": ("", "95 % intervals by bootstrap over episodes, [low, high] by key"),
+    "timing": ("seconds", "how long it took; all else is the same for the same seed"),
+    "absent": ("", "why a number is null: by key, or by the beginning of keys"),
 }
 
 
@@ -104,7 +143,7 @@ def complete(metrics: dict[str, Any], absent: dict[str, str]) -> dict[str, Any]:
         A copy ready for JSON, with floats rounded to 6 decimals, and the reasons that apply under `absent`.
     """
     whole = _plain(metrics)
-    for key in KEYS:
+    for key in KEYS.keys() - {"timing", "absent"}:
         _place(whole, key.split("."))
     reasons = {}
     for key in _nulls(whole):
@@ -123,6 +162,14 @@ def nest(flat: dict[str, Any]) -> dict[str, Any]:
             place = place.setdefault(name, {})
         place[last] = value
     return nested
+
+
+def get(metrics: dict[str, Any], key: str) -> Any:
+    """The value at a dotted key, None where there is none."""
+    value: Any = metrics
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _place(whole: dict[str, Any], path: list[str]) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ghostpad.evaluation.page import number, percent
+from ghostpad.evaluation.schema import get
 
 PSNR_CRITERION_DB = 28.0
 USE_CRITERION = 0.5
@@ -31,14 +32,6 @@ class Criterion:
     met: bool | None
     """None where it could not be judged."""
     harder: str
-
-
-def get(metrics: dict[str, Any], key: str) -> Any:
-    """The value at a dotted key, None where there is none."""
-    value: Any = metrics
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
 
 
 def alarms(metrics: dict[str, Any]) -> list[str]:

@@ -1,0 +1,108 @@
+"""The probe for the controls: codes that equal the control, that ignore it, and the ceiling."""
+
+import numpy as np
+import pytest
+
+from ghostpad.evaluation.agreement import Labelled, agreement, control_classes, read_controls
+from ghostpad.evaluation.measure import draw_blocks
+from ghostpad.frames.pairs import Transitions
+
+
+def labelled(codes_of, seed: int, num: int = 1500, displacement_of=None) -> Labelled:
+    rng = np.random.default_rng(seed)
+    controls = rng.choice(3, num, p=(0.5, 0.3, 0.2))
+    moved = displacement_of(controls, rng) if displacement_of else None
+    episode = np.repeat(np.arange(num // 100), 100)
+    return Labelled(episode, np.tile(np.arange(100), num // 100), codes_of(controls, rng), controls, moved)
+
+
+def run(codes_of, displacement_of=None) -> dict:
+    train, test = (labelled(codes_of, seed, displacement_of=displacement_of) for seed in (0, 1))
+    return agreement(train, test, 3, seed=0)
+
+
+def equal(controls, rng):
+    codes = rng.integers(0, 16, (len(controls), 2, 3))
+    codes[:, 1, 2] = controls
+    return codes
+
+
+def ignorant(controls, rng):
+    return rng.integers(0, 16, (len(controls), 2, 3))
+
+
+def certain(controls, rng):
+    return np.array([0, 5, -5])[controls]
+
+
+def test_codes_that_equal_the_control():
+    found = run(equal, certain)
+    assert found["accuracy"] == found["balanced_accuracy"] == found["ceiling"] == 1
+    assert found["share_of_ceiling"] == 1
+    assert found["chance"] == pytest.approx(0.5, abs=0.03)
+    assert found["shuffled"] < 0.55
+    assert found["label_budget"]["1024"]["mean"] > 0.99
+    assert found["label_budget"]["8"]["mean"] < 0.9
+    assert found["window_accuracy"] > 0.99
+
+
+def test_codes_that_ignore_the_control():
+    found = run(ignorant, certain)
+    assert abs(found["accuracy"] - found["chance"]) < 0.06
+    assert abs(found["share_of_ceiling"]) < 0.12
+    assert found["balanced_accuracy"] == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_the_ceiling_is_what_the_displacement_tells():
+    # Right and left look alike: what is left is 0.5 + 0.3.
+    found = run(equal, lambda controls, rng: np.array([0, 5, 5])[controls])
+    assert found["ceiling"] == pytest.approx(0.8, abs=0.03)
+    assert found["share_of_ceiling"] > 1
+
+
+def test_neighbours_tell_what_one_transition_does_not():
+    def late(controls, rng):
+        codes = rng.integers(0, 16, (len(controls), 2, 3))
+        codes[1:, 0, 0] = controls[:-1]  # each transition shows the control before
+        return codes
+
+    found = run(late)
+    assert found["accuracy"] < 0.6
+    assert found["window_accuracy"] > 0.97
+    assert "ceiling" not in found
+
+
+def test_without_two_classes_the_answer_is_the_only_one():
+    train = labelled(equal, 0)
+    one = Labelled(train.episode_index, train.frame_index, train.codes, np.zeros(len(train.codes), int), None)
+    assert agreement(one, one, 3, seed=0)["accuracy"] == 1
+
+
+def test_window_stays_in_the_episode():
+    part = Labelled(np.array([0, 0, 0, 1]), np.array([4, 5, 6, 7]), np.zeros((4, 1, 1)), np.zeros(4), None)
+    assert part.window((-1, 0, 1)).tolist() == [[-1, 0, 1], [0, 1, 2], [1, 2, -1], [-1, 3, -1]]
+
+
+def test_fire_counts_as_stay_and_directions_keep_their_order():
+    classes, lookup = control_classes(["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE"])
+    assert classes == ["stay", "right", "left"]
+    assert lookup.tolist() == [0, 0, 1, 2, 1]
+
+
+def test_controls_are_those_of_the_recording(store):
+    transitions = Transitions(store, "test")
+    labels, classes = read_controls(transitions, np.arange(len(transitions)))
+    assert classes == ["stay", "right", "left"]
+    episode = int(transitions.episode_index[0])
+    names = store.control_names(episode)
+    first = [names[control] for control in store.controls(episode)][:5]
+    expected = [{"NOOP": 0, "FIRE": 0, "RIGHT": 1, "LEFT": 2}[name] for name in first]
+    assert labels[:5].tolist() == expected
+
+
+def test_blocks_are_neighbours_and_never_more_than_asked_for():
+    rows = draw_blocks(1000, 200, seed=3)
+    assert len(rows) <= 200
+    assert len(np.unique(rows)) == len(rows)
+    assert (np.diff(rows) == 1).mean() > 0.9
+    assert draw_blocks(50, 200, seed=3).tolist() == list(range(50))
