@@ -51,6 +51,8 @@ class Verb:
     """Whether options without a default are given by place rather than by name."""
     again: str = "the same command goes on from there"
     """How to go on after an interruption."""
+    leaves: str = ""
+    """What to say at the end of a verb that says nothing itself; options in braces."""
 
 
 # In the order of the pipeline.
@@ -61,6 +63,7 @@ VERBS = {
         "RecordConfig",
         "record",
         "--game breakout --episodes 40",
+        leaves="{out}: {episodes} episodes of {game}",
     ),
     "ingest": Verb(
         "turn recordings into a frame store: lossless, and quick to read",
@@ -77,6 +80,7 @@ VERBS = {
         "train",
         "--data bulk_videos --preset tiny",
         again="add --resume to go on from there",
+        leaves="{out}/best.pt: the model that validated best",
     ),
     "extract": Verb(
         "label every transition of a recording with its latent action",
@@ -93,7 +97,7 @@ VERBS = {
         "--model checkpoints/latent_action --data bulk_videos",
     ),
     "demo": Verb(
-        "all of the above, small, on this machine, in minutes",
+        "the whole pipeline, small, on this machine, in minutes",
         "ghostpad.demo",
         "DemoConfig",
         "demo",
@@ -141,16 +145,18 @@ def _dispatch(arguments: list[str]) -> None:
     name, *options = arguments
     if name not in VERBS:
         raise UserError(f"there is no verb {name!r}{_nearest(name, VERBS)}; `ghostpad` alone lists them all")
-    if name == "train":
-        _train(options)
-        return
     verb = VERBS[name]
-    module = importlib.import_module(verb.module)
-    config = _parse(name, getattr(module, verb.config), options)
-    getattr(module, verb.function)(config)
+    if name == "train":
+        config = _train(options)
+    else:
+        module = importlib.import_module(verb.module)
+        config = _parse(name, getattr(module, verb.config), options)
+        getattr(module, verb.function)(config)
+    if verb.leaves and os.environ.get("RANK", "0") == "0":  # torchrun starts many of us
+        print(verb.leaves.format(**vars(config)))
 
 
-def _train(options: list[str]) -> None:
+def _train(options: list[str]) -> Any:
     """Start from a preset, let the other options change it, and hand training its checks."""
     training = importlib.import_module(VERBS["train"].module)
     presets = importlib.import_module("ghostpad.presets").PRESETS
@@ -161,6 +167,7 @@ def _train(options: list[str]) -> None:
     # Training is a floor below evaluation and cannot import it: this is where the two meet.
     report = importlib.import_module(VERBS["evaluate"].module)
     training.train(config, checks=report.light_checks)
+    return config
 
 
 def _parse(name: str, config_type: type, options: list[str], default: Any = None, more: str = "") -> Any:

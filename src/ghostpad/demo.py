@@ -29,9 +29,9 @@ class DemoConfig:
     """folder for everything that the demo makes"""
     episodes: int = 40
     """episodes of Breakout to record"""
-    max_frames: int = 500
+    max_frames: int = 1000
     """most frames per episode"""
-    steps: int = 600
+    steps: int = 800
     """training steps of the preset tiny"""
     seed: int = 0
     """seed of everything random"""
