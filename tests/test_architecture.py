@@ -18,6 +18,7 @@ FLOORS = [
     {"play"},
     {"presets"},
     {"demo"},
+    {"verbs"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,4 +1,4 @@
-"""The command line: a table of verbs, and one polite way to fail.
+"""The command line: reads the options, calls the verb, and fails politely.
 
 A verb's module is imported when the verb is used and not before, so that asking for help never loads torch.
 """
@@ -20,6 +20,7 @@ from typing import Any
 
 from ghostpad import __version__
 from ghostpad.errors import UserError
+from ghostpad.verbs import VERBS
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130
 EVERYWHERE = ("device", "seed", "workers")
@@ -30,79 +31,6 @@ REPHRASED = {
     r"[Ii]nvalid choice ('.*') for argument '(\S+)'. Expected one of \((.*?),?\)": r"\2 is one of \3, not \1",
     r"Missing value for argument '(\S+)'. Expected (\d+) values": r"\1 wants a value",
     r"Missing from ghostpad (\S+): (\S+).*": r"\2 is missing",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Verb:
-    """One line of the table: what a verb does and where its code is."""
-
-    summary: str
-    """What the verb does, in one line."""
-    module: str
-    """Module that is imported when the verb is used."""
-    config: str
-    """Class of that module which holds the options."""
-    function: str
-    """Function of that module which takes the config."""
-    example: str
-    """Options of a typical call."""
-    positional: bool = False
-    """Whether options without a default are given by place rather than by name."""
-    again: str = "the same command goes on from there"
-    """How to go on after an interruption."""
-    leaves: str = ""
-    """What to say at the end of a verb that says nothing itself; options in braces."""
-
-
-# In the order of the pipeline.
-VERBS = {
-    "record": Verb(
-        "play an Atari game and write its frames as folders of PNGs",
-        "ghostpad.frames.atari",
-        "RecordConfig",
-        "record",
-        "--game breakout --episodes 40",
-        leaves="{out}: {episodes} episodes of {game}",
-    ),
-    "ingest": Verb(
-        "turn recordings into a frame store: lossless, and quick to read",
-        "ghostpad.frames.ingest",
-        "IngestConfig",
-        "ingest",
-        "bulk_videos --out bulk_videos.store",
-        positional=True,
-    ),
-    "train": Verb(
-        "learn a latent action for every transition, from frames alone",
-        "ghostpad.training.latent_action",
-        "TrainConfig",
-        "train",
-        "--data bulk_videos --preset tiny",
-        again="add --resume to go on from there",
-        leaves="{out}/best.pt: the model that validated best",
-    ),
-    "extract": Verb(
-        "label every transition of a recording with its latent action",
-        "ghostpad.labels.extract",
-        "ExtractConfig",
-        "extract",
-        "--model checkpoints/latent_action --data bulk_videos",
-    ),
-    "evaluate": Verb(
-        "measure a model on held-out episodes, and write a report",
-        "ghostpad.evaluation.report",
-        "EvaluateConfig",
-        "evaluate",
-        "--model checkpoints/latent_action --data bulk_videos",
-    ),
-    "demo": Verb(
-        "the whole pipeline, small, on this machine, in minutes",
-        "ghostpad.demo",
-        "DemoConfig",
-        "demo",
-        "--out demo",
-    ),
 }
 
 
