@@ -195,7 +195,7 @@ def test_an_architecture_that_cannot_work_is_refused() -> None:
     with pytest.raises(UserError, match="palette"):
         LatentActionModel(LatentActionModelConfig(FrameFormat(), config))
     bad = dataclasses.replace(config, encoder=EncoderConfig((8, 8)))
-    with pytest.raises(UserError, match="same grid"):
+    with pytest.raises(UserError, match=r"decoder\.frame-widths needs 2"):
         LatentActionModel(LatentActionModelConfig(FrameFormat(palette=PALETTE), bad))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ghostpad.frames.windows import WindowConfig
 from ghostpad.model.decoder import DecoderConfig
 from ghostpad.model.encoder import EncoderConfig
 from ghostpad.model.latent_action_model import ArchitectureConfig
@@ -38,17 +39,17 @@ def tiny() -> TrainConfig:
 
 
 def sharp() -> TrainConfig:
-    """Ours: a finer grid, cross-entropy over the palette, skips from the current frame."""
+    """Ours: a finer grid, cross-entropy over the palette, skips from the current frame, windows."""
     return TrainConfig(
         preset="sharp",
         grayscale=False,
-        batch_size=32,
         validation_pairs=1_024,
+        windows=WindowConfig(112, 96),
         optimizer=OptimizerConfig(learning_rate=2e-3, final_learning_rate=5e-5),
         model=ArchitectureConfig(
-            encoder=EncoderConfig(widths=(48, 64, 96, 128)),
+            encoder=EncoderConfig(widths=(32, 64, 96, 128)),
             quantizer=QuantizerConfig(dim=32, reset_every=200),
-            decoder=DecoderConfig(frame_widths=(48, 64, 96, 128), widths=(96, 64, 48), skips=True),
+            decoder=DecoderConfig(frame_widths=(32, 64, 96, 128), widths=(96, 64, 32), skips=True),
             reconstruction="palette",
         ),
     )

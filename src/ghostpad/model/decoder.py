@@ -33,7 +33,7 @@ class DecoderConfig:
     frame_blocks: tuple[int, ...] = ()
     """residual blocks after each stride-2 convolution over the current frame; empty for none"""
     blocks: tuple[int, ...] = ()
-    """residual blocks after the conditioning and after each transposed convolution but the last; empty for none"""
+    """residual blocks after the conditioning and each transposed convolution but the last; empty for none"""
 
 
 class FiLM(nn.Module):
@@ -75,14 +75,15 @@ class Upsample(nn.Module):
         super().__init__()
         # A transposed convolution (k=3, s=2, p=1) turns n into 2n − 1 + output_padding.
         output_padding = (1 - size[0] % 2, 1 - size[1] % 2)
-        self.size = size
+        self.small = ((size[0] + 1) // 2, (size[1] + 1) // 2)
         self.conv = nn.ConvTranspose2d(
             in_channels, out_channels, 3, stride=2, padding=1, output_padding=output_padding, bias=bias
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, in, ceil(H/2), ceil(W/2)) → (B, out, H, W)."""
-        return self.conv(features)
+        """(B, in, ceil(H/2), ceil(W/2)) → (B, out, H, W); a window of whole cells doubles exactly."""
+        h, w = features.shape[2:]
+        return self.conv(features, None if (h, w) == self.small else [2 * h, 2 * w])
 
 
 class Decoder(Checkpointable):

@@ -1,12 +1,21 @@
 """Many processes as one: what torchrun starts, joined by gloo (CPU) or NCCL (GPU)."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
+
+from ghostpad.errors import UserError
+
+T = TypeVar("T")
+# One process may take long to ingest or to validate while the others wait; torchrun ends all when one dies.
+PATIENCE = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -27,10 +36,58 @@ class Ranks:
         size = batch_size // self.world_size
         return slice(self.rank * size, (self.rank + 1) * size)
 
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """Wrap a model so that all processes get the mean of their gradients.
+
+        Batch norm, codebook counts and entropy see all processes by themselves.
+        """
+        if self.world_size == 1:
+            return model
+        devices = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+    def told_by_first(self, work: Callable[[], T]) -> T:
+        """Do `work` in the first process alone and tell all others what came out of it: plain data.
+
+        Raises:
+            UserError: `work` raised it; all processes do.
+        """
+        if self.world_size == 1:
+            return work()
+        told: list[T | UserError | None] = [None]
+        if self.is_first:
+            try:
+                told[0] = work()
+            except UserError as mistake:
+                told[0] = mistake
+        dist.broadcast_object_list(told, src=0)
+        if isinstance(told[0], UserError):
+            raise told[0]
+        return told[0]  # type: ignore[return-value]
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mean of scalars over all processes."""
+        if self.world_size == 1 or not values:
+            return values
+        stacked = torch.stack([value.float() for value in values.values()])
+        dist.all_reduce(stacked)
+        return dict(zip(values, (stacked / self.world_size).unbind(), strict=True))
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; waits for all of them."""
+        if self.world_size == 1:
+            return flag
+        flags = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags)
+
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the processes that torchrun started, or be the only one."""
+    """Join the processes that torchrun started, or be the only one.
+
+    A user's mistake and an interruption end all processes, and the first alone speaks of them.
+    """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Ranks(0, 1, device)
@@ -38,8 +95,13 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    ranks = Ranks(dist.get_rank(), world_size, device)
     try:
-        yield Ranks(dist.get_rank(), world_size, device)
+        yield ranks
+    except (UserError, KeyboardInterrupt) as error:
+        if ranks.is_first:
+            raise
+        raise SystemExit(2 if isinstance(error, UserError) else 130) from None
     finally:
         dist.destroy_process_group()

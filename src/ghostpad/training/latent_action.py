@@ -10,10 +10,11 @@ import torch
 
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
-from ghostpad.frames.bank import FrameBank, training_palette
+from ghostpad.frames.bank import Batch, FrameBank, training_palette
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.windows import WindowConfig, check_windows, cut_windows
 from ghostpad.machine import resolve_device
 from ghostpad.model.latent_action_model import (
     ArchitectureConfig,
@@ -46,6 +47,8 @@ class TrainConfig(LoopConfig):
     """train on one channel instead of three"""
     downsample: int = 1
     """work on frames this many times smaller in height and width"""
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    """parts of frames to train on"""
     frames_budget_gb: float = 8.0
     """GiB of GPU memory that frames may take; above it they stay in main memory"""
     model: ArchitectureConfig = field(default_factory=ArchitectureConfig)
@@ -68,12 +71,14 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
     Raises:
         UserError: data or folder do not fit; nothing is changed then.
     """
-    device = resolve_device(config.device)
-    store = open_data(config.data, config.workers, MIN_EPISODES)
-    splits = [Transitions(store, split, config.stride) for split in ("train", "validation")]
-    with joined(device) as ranks:
+    with joined(resolve_device(config.device)) as ranks:
+        path = ranks.told_by_first(lambda: open_data(config.data, config.workers, MIN_EPISODES).path)
+        store = FrameStore.open(path)
+        splits = [Transitions(store, split, config.stride) for split in ("train", "validation")]
         torch.manual_seed(config.seed)
         model_config = model_config_for(config, store)
+        if ranks.is_first and model_config.architecture.reconstruction != config.model.reconstruction:
+            print("Without a palette of few colours: training with MSE instead of cross-entropy over one.")
         model = LatentActionModel(model_config).to(ranks.device)
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         model.set_checkpointing(config.checkpointing)
@@ -86,7 +91,7 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
             model_config=to_plain(model_config),
             data=store.fingerprint,
             num_rows=len(splits[0]),
-            batch=banks[0].batch,
+            batch=_training_batches(banks[0], config, model),
             num_validation_rows=len(splits[1]),
             validation_batch=banks[1].batch,
             checks=_held_out_checks(checks, model, splits[1], config) if checks else None,
@@ -96,6 +101,27 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
         loop = Loop(task, config, ranks)
         loop.prepare_folder()
         return loop.run()
+
+
+def _training_batches(
+    bank: FrameBank, config: TrainConfig, model: LatentActionModel
+) -> Callable[[np.ndarray, int], Batch]:
+    """Batches of the rows at a step: windows first, whole frames at the end."""
+    windows, cell = config.windows, config.downsample * 2 ** len(config.model.encoder.widths)
+    if windows.height and (config.model.encoder.tokens or config.model.decoder.conditioning != "film"):
+        raise UserError("--windows needs a model that treats all cells alike: film conditioning, no tokens")
+    check_windows(windows, (model.config.frames.height, model.config.frames.width), cell)
+
+    def batch(rows: np.ndarray, step: int) -> Batch:
+        whole = bank.batch(rows)
+        if not windows.height or step >= windows.until * config.steps:
+            return whole
+        generator = torch.Generator(bank.device).manual_seed(
+            (config.seed * 1_000_003 + step) * 1_000_003 + int(rows[0])
+        )
+        return cut_windows(whole, windows, cell, generator)
+
+    return batch
 
 
 def model_config_for(config: TrainConfig, store: FrameStore) -> LatentActionModelConfig:
@@ -109,8 +135,6 @@ def model_config_for(config: TrainConfig, store: FrameStore) -> LatentActionMode
     )
     architecture = config.model
     if architecture.reconstruction == "palette" and not 0 < len(colors) <= MAX_PALETTE:
-        why = f"{len(colors)} colours" if colors else "no palette"
-        print(f"The frames have {why}: training with MSE instead of cross-entropy over a palette.")
         architecture = dataclasses.replace(architecture, reconstruction="mse")
     return LatentActionModelConfig(frames, architecture)
 

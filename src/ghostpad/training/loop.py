@@ -1,6 +1,7 @@
 """The one training loop: any model whose `forward(batch)` gives `(loss, metrics)`."""
 
 import math
+import threading
 import time
 from contextlib import nullcontext
 from typing import Any
@@ -25,7 +26,7 @@ from ghostpad.training.distributed import Ranks
 from ghostpad.training.interrupts import stop_signals
 from ghostpad.training.schedule import Sampler, learning_rate
 from ghostpad.training.task import LoopConfig, Task
-from ghostpad.training.tracking import Tracker
+from ghostpad.training.tracking import Silence, Tracker
 
 PACED_STEPS = 5
 
@@ -50,10 +51,7 @@ class Loop:
         )
         self.precision = resolve_precision(config.precision, ranks.device)
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=self.precision == "fp16")  # type: ignore[attr-defined]
-        self.parallel: nn.Module = self.model
-        if ranks.world_size > 1:
-            # Batch norm and codebook synchronize themselves.
-            self.parallel = nn.parallel.DistributedDataParallel(self.model, broadcast_buffers=False)
+        self.parallel = ranks.parallel(self.model)
         if ranks.device.type == "cuda" if config.compile is None else config.compile:
             mode = "reduce-overhead" if ranks.device.type == "cuda" else "default"
             self.parallel = torch.compile(self.parallel, mode=mode)  # type: ignore[assignment]
@@ -69,22 +67,25 @@ class Loop:
         Raises:
             UserError: the folder holds something else, or a run that is not to be resumed or overwritten.
         """
+        last = self.config.out / "last.pt"
+        if self.ranks.told_by_first(self._claim_folder):
+            self.load_state(read_for_resume(last, self.task.kind, to_plain(self.config), self.task.data))
+
+    def _claim_folder(self) -> bool:
+        """Make the folder ready; returns whether there is something to resume."""
         folder = self.config.out
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder}: is a file, not a folder for checkpoints; give another --out")
         if holds_other_things(folder) and not holds_checkpoints(folder):
             raise UserError(f"{folder}: holds something else than a training run; give another --out")
-        last = folder / "last.pt"
-        if self.config.overwrite:
-            if self.ranks.is_first and folder.is_dir():
-                clear_run(folder)
-        elif self.config.resume and last.is_file():
-            self.load_state(read_for_resume(last, self.task.kind, to_plain(self.config), self.task.data))
+        if self.config.overwrite and folder.is_dir():
+            clear_run(folder)
         elif holds_checkpoints(folder) and not self.config.resume:
             raise UserError(
                 f"{folder}: holds a training run; go on with --resume, or clear it with --overwrite"
             )
         folder.mkdir(parents=True, exist_ok=True)
+        return self.config.resume and (folder / "last.pt").is_file()
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on as if nothing had happened."""
@@ -124,6 +125,8 @@ class Loop:
     def train_step(self) -> dict[str, Tensor | float]:
         """One optimizer step; returns its metrics as tensors on the device."""
         config = self.config
+        # What is random in a step depends on the step alone, so that a resumed run draws the same.
+        torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.ranks.rank)
         rate = learning_rate(config.optimizer, self.step, config.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -134,7 +137,7 @@ class Loop:
         for index, part in enumerate(micro_rows):
             last = index == len(micro_rows) - 1
             with nullcontext() if last else self._no_sync(), self._autocast():
-                loss, metrics = self.parallel(self.task.batch(part))
+                loss, metrics = self.parallel(self.task.batch(part, self.step))
                 self.scaler.scale(loss / len(micro_rows)).backward()
             for name, value in metrics.items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value / len(micro_rows)
@@ -146,7 +149,7 @@ class Loop:
         self.step += 1
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
         events = self.model.after_step(self.step, config.steps, self.optimizer, generator)  # type: ignore[operator]
-        return {**totals, "learning_rate": rate, **events}
+        return {**self.ranks.mean(totals), "learning_rate": rate, **events}
 
     def _no_sync(self) -> Any:
         return self.parallel.no_sync() if self.ranks.world_size > 1 else nullcontext()  # type: ignore[operator]
@@ -180,7 +183,8 @@ class Loop:
 
     def validate(self) -> dict[str, float]:
         """Validate, keep the best model, and ask the checks."""
-        loss = float(self.validation_loss(self.validation_rows()))
+        validated = self.validation_loss(self.validation_rows())
+        loss = self.ranks.told_by_first(lambda: float(validated))
         values = {"validation_reconstruction": loss}
         if self.task.checks is not None and self.ranks.is_first:
             self.model.eval()
@@ -201,27 +205,36 @@ class Loop:
         """
         config = self.config
         end = min(config.steps, config.stop_after or config.steps)
-        tracker = Tracker(
-            config.out, config.tracker, to_plain(config), self.step, f"ghostpad-{self.task.kind}"
-        )
-        bar = progress(what="train", unit="steps", total=end)
+        tracker = Silence()
+        if self.ranks.is_first:
+            tracker = Tracker(
+                config.out, config.tracker, to_plain(config), self.step, f"ghostpad-{self.task.kind}"
+            )
+        bar = progress(what="train", unit="steps", total=end, shown=self.ranks.is_first)
         bar.update(self.step)
         values: dict[str, float] = {}
         self.model.train()
         try:
             with stop_signals() as stop:
-                while self.step < end and not stop.is_set():
+                while self.step < end and not self._stops(stop):
                     values = self._advance(tracker, bar, end) or values
             if self._saved_step != self.step:
                 self.save("last.pt")
-            if stop.is_set():
+            if self.step < end:
                 raise KeyboardInterrupt
         finally:
             bar.close()
             tracker.close()
         return values
 
-    def _advance(self, tracker: Tracker, bar: Any, end: int) -> dict[str, float] | None:
+    def _stops(self, stop: threading.Event) -> bool:
+        """Whether to end the run; all processes end it at the same step."""
+        costs_a_wait = self.ranks.world_size > 1 and self.ranks.device.type == "cuda"
+        if costs_a_wait and self.step % self.config.log_every:
+            return False
+        return self.ranks.any(stop.is_set())
+
+    def _advance(self, tracker: Silence, bar: Any, end: int) -> dict[str, float] | None:
         config, started = self.config, time.perf_counter()
         metrics = self.train_step()
         if config.validation_micro_batch:
@@ -241,7 +254,7 @@ class Loop:
             tracker.log(self.step, dict(values))
         if self.step % config.histogram_every == 0 and hasattr(self.model, "code_counts"):
             tracker.histogram(self.step, "code_counts", self.model.code_counts())  # type: ignore[operator]
-        if self.task.examples and self.step % config.examples_every == 0:
+        if self.task.examples and self.ranks.is_first and self.step % config.examples_every == 0:
             tracker.image(self.step, "reconstructions", self.task.examples())
         if self.step % config.log_every == 0 or self.step == end:
             rows = tracker.flush()

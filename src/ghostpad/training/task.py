@@ -70,7 +70,7 @@ class Task:
             `after_step(step, num_steps, optimizer, generator) -> dict`.
         model_config: plain, so that the checkpoint can rebuild the model.
         data: fingerprint of the training data.
-        num_rows: training examples; `batch(rows)` gives them.
+        num_rows: training examples; `batch(rows, step)` gives them as the step after `step` sees them.
         num_validation_rows: held-out examples; `validation_batch(rows)` gives them.
         checks: optional numbers about the model on held-out data, asked for at each validation.
         examples: optional picture (H, W, 3) uint8.
@@ -82,7 +82,7 @@ class Task:
     model_config: dict[str, Any]
     data: str
     num_rows: int
-    batch: Callable[[np.ndarray], Any]
+    batch: Callable[[np.ndarray, int], Any]
     num_validation_rows: int
     validation_batch: Callable[[np.ndarray], Any]
     checks: Callable[[], dict[str, float]] | None = None

@@ -13,7 +13,27 @@ from torch import Tensor
 from ghostpad.atomic import whole_file
 
 
-class Tracker:
+class Silence:
+    """A tracker that keeps nothing, for all processes but the first."""
+
+    def log(self, step: int, values: dict[str, Tensor | float]) -> None:
+        """Remember scalar values (0-dim tensors on any device, or floats) for `step`."""
+
+    def flush(self) -> list[tuple[int, dict[str, float]]]:
+        """Fetch everything that is pending in one transfer, write it, and return it."""
+        return []
+
+    def histogram(self, step: int, name: str, counts: np.ndarray) -> None:
+        """Log how often each of K codes was chosen."""
+
+    def image(self, step: int, name: str, picture_HW3: np.ndarray) -> None:
+        """Log a picture (uint8) under `name`; it is also kept as a PNG in the run folder's `examples/`."""
+
+    def close(self) -> None:
+        """Write what is pending and end the run."""
+
+
+class Tracker(Silence):
     """Gathers values of single steps where they are and fetches them together.
 
     Args:
