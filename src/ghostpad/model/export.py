@@ -1,0 +1,114 @@
+"""A trained model as files for others: safetensors with its config, or ONNX from frames to codes."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ghostpad import __version__
+from ghostpad.atomic import whole_folder
+from ghostpad.config import to_plain
+from ghostpad.errors import UserError
+from ghostpad.model.inference import PairEncoder
+from ghostpad.model.latent_action_model import LatentActionModel
+from ghostpad.model.pretrained import KIND
+
+ModelFormat = Literal["safetensors", "onnx"]
+ONNX_NAME = "encoder.onnx"
+OPSET = 18
+
+
+def export_model(model: LatentActionModel, file_format: ModelFormat, out: Path) -> None:
+    """Write `model` into the new folder `out`: weights or graph, and `config.json` beside it.
+
+    A safetensors export is read by `LatentActionModel.from_pretrained`. The ONNX graph takes `frames` and
+    `next_frames`, float32 (N, C, H, W) in [0, 1] with any N, and gives `codes` (N, h, w) int64.
+
+    Raises:
+        UserError: `out` holds something, or ONNX is not installed.
+    """
+    refuse_full(out)
+    with whole_folder(out) as folder:
+        if file_format == "onnx":
+            (folder / ONNX_NAME).write_bytes(encoder_onnx(model))
+        else:
+            from safetensors.torch import save_file
+
+            weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+            save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        plain = {
+            "kind": KIND,
+            "version": __version__,
+            "model_hash": model.model_hash,
+            "grid": list(model.grid),
+            "codebook_size": model.codebook_size,
+            "model_config": to_plain(model.config),
+        }
+        (folder / "config.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+
+
+def refuse_full(out: Path) -> None:
+    """Make sure that `out` is not there, or an empty folder.
+
+    Raises:
+        UserError: it is something else, which stays untouched.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: is there already; choose another --out, or delete it")
+
+
+def encoder_onnx(model: LatentActionModel, pixels: Literal["float32", "uint8"] = "float32") -> bytes:
+    """Return the graph from a pair of frames to codes, with batch norm folded, as a serialized ONNX model.
+
+    Args:
+        model: its weights go into the graph.
+        pixels: what the graph takes: floats in [0, 1], or bytes.
+
+    Raises:
+        UserError: the extra `onnx` is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise UserError('ONNX needs onnx and onnxscript: pip install "ghostpad[onnx]"') from None
+    frames = model.config.frames
+    # Two pairs, not one: the exporter takes a size of one for a constant. And two tensors, not the same one
+    # twice: it would take both inputs for one.
+    shape = (2, model.num_channels, frames.height, frames.width)
+    example = tuple(torch.zeros(shape, dtype=getattr(torch, pixels)) for _ in range(2))
+    any_number = {0: torch.export.Dim("N")}
+    encoder = PairEncoder(model).cpu()
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            encoder,
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=(any_number, any_number),
+            input_names=["frames", "next_frames"],
+            output_names=["codes"],
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto.SerializeToString()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what the exporter has to say about torchvision and about its own future."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
