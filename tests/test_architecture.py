@@ -70,9 +70,8 @@ def test_every_option_is_read_and_explained():
                 after = config.body[i + 1] if i + 1 < len(config.body) else None
                 # A config inside another is explained by its own class.
                 nested = statement.value is not None and ast.unparse(statement.value).startswith("field(")
-                assert nested or is_text(after), (
-                    f"{name} has no docstring, so --help has nothing to say about it"
-                )
+                assert nested or is_text(after), f"{name} has no docstring for --help"
+                assert nested or "\n" not in after.value.value, f"{name}: --help wants one line"
 
 
 def is_text(node):

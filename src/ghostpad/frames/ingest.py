@@ -34,25 +34,23 @@ class IngestConfig:
     """Where frames come from, and how they enter the store."""
 
     source: Path
-    """Folder of PNG episodes."""
+    """folder of PNG episodes"""
     out: Path | None = None
-    """The store to make, or to bring up to date (default: SOURCE.store, beside the source)."""
+    """store to make or to bring up to date; SOURCE.store, beside the source, when not given"""
     on_bad: OnBad = "fail"
-    """A bad file: `fail` stops at the first and leaves no store, `skip` takes the rest and lists it in
-    `rejected.json`."""
+    """at a bad file, fail and leave no store, or skip it and list it in rejected.json"""
     height: int | None = None
-    """Height of the frames in pixels (default: as they are; with only one of the two, proportions are
-    kept)."""
+    """pixels; as the frames are when not given, or in proportion to --width"""
     width: int | None = None
-    """Width of the frames in pixels (default: as they are)."""
+    """pixels; as the frames are when not given, or in proportion to --height"""
     crop: bool = False
-    """When a size is given: keep the proportions and cut off what sticks out, instead of squeezing."""
+    """when a size is given, keep the proportions and cut off what sticks out, instead of squeezing"""
     split_file: Path | None = None
-    """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw."""
+    """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw"""
     seed: int = 0
-    """Seed that draws the validation and test episodes."""
+    """seed that draws the validation and test episodes"""
     workers: int | None = None
-    """Processes that decode at once (default: one per core)."""
+    """processes that decode at once; all cores when not given"""
 
 
 def ingest(config: IngestConfig) -> FrameStore:

@@ -34,11 +34,9 @@ class QuantizerConfig:
     reset_until: float = 0.8
     """share of the training after which codes are no longer moved"""
     kind: Literal["vq", "vq_ema", "residual", "nsvq", "fsq"] = "vq"
-    """vq learns codes by gradient, vq_ema and residual by moving averages, nsvq by substituted noise; fsq
-    rounds, has no losses and nothing to start or to reset"""
+    """codes learned by gradient (vq), moving averages (vq_ema, residual), noise (nsvq), or fixed (fsq)"""
     num_codebooks: int = 1
-    """codebooks whose choices make up one code: side by side (vq_ema) or each on what the one before left
-    over (residual); there are codebook_size ** num_codebooks codes"""
+    """codebooks whose choices make one code: side by side (vq_ema), or each on the rest before (residual)"""
     decay: float = 0.99
     """share that the moving averages keep at each step (vq_ema, residual)"""
     levels: tuple[int, ...] = (8, 8, 4)
