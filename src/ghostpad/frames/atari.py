@@ -28,23 +28,24 @@ class RecordConfig:
     """What to record, how much of it, and where."""
 
     out: Path = Path("bulk_videos")
-    """folder for the episodes; one that this very recording has begun is completed"""
+    """Folder for the episodes; one that this very recording has begun is completed."""
     game: str = "breakout"
-    """ROM name of the Arcade Learning Environment: breakout, pong, space_invaders, …"""
+    """Game, by the ROM name of the Arcade Learning Environment (breakout, pong, space_invaders, …)."""
     episodes: int = 40
-    """number of episodes"""
+    """Number of episodes."""
     max_frames: int = 1000
-    """most frames (PNG files) per episode; an episode also ends with its game"""
+    """Most frames (PNG files) per episode; an episode also ends with its game."""
     frame_skip: int = 4
-    """frames of the console per written frame; the control is held for as long"""
+    """Frames of the console per written frame; the control is held for as long."""
     sticky: float = 0.0
-    """probability (0 to 1) that the console repeats the control before instead of taking the new one"""
+    """Probability (0 to 1) that the console repeats the control before instead of taking the new one."""
     policy: Literal["mixed", "random", "tracker"] = "mixed"
-    """who plays: controls held for random times, a tracker that follows the ball, or some of each"""
+    """Who plays: random controls held for random times, a tracker that follows the ball, or some episodes of
+    each."""
     seed: int = 0
-    """seed of everything random: the same seed gives the same bytes"""
+    """Seed of everything random: the same seed gives the same bytes."""
     workers: int | None = None
-    """processes that record at once; all cores when not given"""
+    """Processes that record at once (default: one per core)."""
 
 
 def record(config: RecordConfig) -> None:

@@ -55,7 +55,7 @@ class PngUnit(Unit):
         """The folder of the episode."""
         return str(self.folder)
 
-    def metadata(self, start: int, num_frames: int) -> dict[str, Any] | None:
+    def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
         """`episode.json`, cut to the frames asked for."""
         metadata = _read_metadata(self.folder / "episode.json")
         return None if metadata is None else slice_metadata(metadata, start - self.origin, num_frames)

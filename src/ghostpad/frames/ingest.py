@@ -17,16 +17,23 @@ from ghostpad.frames.assemble import Draft, join_pieces
 from ghostpad.frames.decode import Decoded, Task, decode
 from ghostpad.frames.faults import Faults, OnBad, Rejected
 from ghostpad.frames.lock import writing
+from ghostpad.frames.manifest import store_beside
 from ghostpad.frames.revision import Old, Revision
-from ghostpad.frames.sources import list_units
+from ghostpad.frames.sources import Wishes, list_units
 from ghostpad.frames.splits import Splitting, read_split_file, too_few
 from ghostpad.frames.store import FrameStore
 from ghostpad.frames.units import Fit, Frame, Unit
+from ghostpad.frames.video import Cutting
 from ghostpad.frames.workers import map_in_order
 from ghostpad.machine import num_cores
 from ghostpad.progress import progress
 
+_ROOM = 0.9  # share of the free space that a suggestion fills
 _FEW_FRAMES = 3000  # below this, starting processes costs more than they save
+
+
+# what decides the frames of a store, so that all of one store must agree on it
+_DECIDING = ("height", "width", "crop", "fps", "episode_seconds", "scene_cut", "camera")
 
 
 @dataclass(frozen=True)
@@ -34,23 +41,34 @@ class IngestConfig:
     """Where frames come from, and how they enter the store."""
 
     source: Path
-    """folder of PNG episodes"""
+    """A folder of PNG episodes or of videos, one video, a Minari dataset, or a LeRobotDataset (v3)."""
     out: Path | None = None
-    """store to make or to bring up to date; SOURCE.store, beside the source, when not given"""
+    """The store to make, or to bring up to date (default: SOURCE.store, beside the source)."""
     on_bad: OnBad = "fail"
-    """at a bad file, fail and leave no store, or skip it and list it in rejected.json"""
+    """A bad file: `fail` stops at the first and leaves no store, `skip` takes the rest and lists it in
+    `rejected.json`."""
     height: int | None = None
-    """pixels; as the frames are when not given, or in proportion to --width"""
+    """Height of the frames in pixels (default: as they are; with only one of the two, proportions are
+    kept)."""
     width: int | None = None
-    """pixels; as the frames are when not given, or in proportion to --height"""
+    """Width of the frames in pixels (default: as they are)."""
     crop: bool = False
-    """when a size is given, keep the proportions and cut off what sticks out, instead of squeezing"""
+    """When a size is given: keep the proportions and cut off what sticks out, instead of squeezing."""
+    fps: float | None = None
+    """Videos: keep about so many frames per second (default: all)."""
+    episode_seconds: float | None = None
+    """Videos: begin a new episode after so many seconds (default: a video is an episode)."""
+    scene_cut: float | None = None
+    """Videos: begin a new episode where the mean change of brightness (0 to 1) exceeds this; 0.3 finds hard
+    cuts (default: never)."""
+    camera: str | None = None
+    """Datasets with several pictures per step: which of them to take (default: the only one)."""
     split_file: Path | None = None
-    """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw"""
+    """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw."""
     seed: int = 0
-    """seed that draws the validation and test episodes"""
+    """Seed that draws the validation and test episodes."""
     workers: int | None = None
-    """processes that decode at once; all cores when not given"""
+    """Processes that decode at once (default: one per core)."""
 
 
 def ingest(config: IngestConfig) -> FrameStore:
@@ -76,12 +94,6 @@ def ingest_beside(source: Path, workers: int | None, min_episodes: int) -> Frame
     return _ingest(config, store_beside(source), None, wait=True, min_episodes=min_episodes)
 
 
-def store_beside(source: Path) -> Path:
-    """The store that belongs to a folder of episodes."""
-    source = source.resolve() if source.name in ("", "..") else source
-    return source.with_name(f"{source.name}.store")
-
-
 def _ingest(
     config: IngestConfig, out: Path, splitting: Splitting | None, wait: bool, min_episodes: int = 1
 ) -> FrameStore:
@@ -90,10 +102,10 @@ def _ingest(
             f"{out} lies inside the source, which is never written to; choose another place with --out"
         )
     faults = Faults(config.on_bad)
-    units = list_units(config.source, faults)
+    units = list_units(config.source, _wishes(config), faults)
     if (found := len({unit.name for unit in units})) < min_episodes:
         raise UserError(f"{config.source}: {too_few(found)}")
-    options = {"height": config.height, "width": config.width, "crop": config.crop}
+    options = {name: getattr(config, name) for name in _DECIDING}
     with writing(out, wait):
         old = Old.load(out, options)
         if old.is_of_others(units):
@@ -105,6 +117,7 @@ def _ingest(
             with _staging(out) as folder:
                 fresh = [unit for unit in units if not old.has(unit)]
                 fit, palette = _probe(fresh, config, old)
+                check_space(out, sum(unit.num_frames for unit in fresh), fit, is_palette=bool(palette))
                 tasks = [
                     Task(unit, folder, f"part-{index:06d}", fit, palette, config.on_bad)
                     for index, unit in enumerate(fresh)
@@ -113,6 +126,38 @@ def _ingest(
                 coding = revision.add(list(_decode_all(tasks, config.workers, faults)))
                 revision.publish(coding, splitting, options, faults.rejected)
     return FrameStore.open(out)
+
+
+def _wishes(config: IngestConfig) -> Wishes:
+    for name in ("fps", "episode_seconds", "scene_cut"):
+        value = getattr(config, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be more than 0")
+    return Wishes(Cutting(config.fps, config.episode_seconds, config.scene_cut), config.camera)
+
+
+def check_space(out: Path, num_frames: int, fit: Fit, is_palette: bool) -> None:
+    """Refuse a store that the disk has no room for, and say which height would fit.
+
+    Args:
+        out: the store.
+        num_frames: frames that are to be added.
+        fit: their size.
+        is_palette: whether a byte per pixel will do (as far as the first frame tells).
+
+    Raises:
+        UserError: the disk has not that much free.
+    """
+    free = shutil.disk_usage(out.parent).free
+    pixels = num_frames * fit.height * fit.width
+    needed = pixels * (1 if is_palette else 3)
+    if needed <= free:
+        return
+    # smaller pictures are mixtures of colours, so that a palette does not survive: three bytes per pixel
+    height = int(fit.height * (_ROOM * free / (3 * pixels)) ** 0.5)
+    smaller = f", or give --height {height}" if height >= 8 else ""
+    have = f"{needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free there"
+    raise UserError(f"{out} would need about {have}: free some, choose another --out{smaller}")
 
 
 @contextmanager

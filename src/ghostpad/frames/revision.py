@@ -23,9 +23,9 @@ from ghostpad.frames.assemble import (
     write_episode,
 )
 from ghostpad.frames.faults import BadInput, Faults, Rejected
+from ghostpad.frames.manifest import MANIFEST, VERSION, is_store, read_manifest
 from ghostpad.frames.pieces import palette_rgb
 from ghostpad.frames.splits import Splitting, find_originals
-from ghostpad.frames.store import MANIFEST, VERSION, is_store, read_manifest
 from ghostpad.frames.units import Fit, Unit
 
 REJECTED = "rejected.json"
@@ -165,7 +165,10 @@ class Revision:
         """The manifest's row for a new episode; writes what is known beside its frames."""
         unit, count = self._units[draft.unit], draft.num_frames
         try:
-            metadata, truth = unit.metadata(draft.start, count), unit.truth(draft.start, count)
+            metadata, truth = (
+                unit.metadata(draft.pieces[0].episode, draft.start, count),
+                unit.truth(draft.start, count),
+            )
         except BadInput as bad:
             self._faults.add(Rejected(draft.unit, unit.source(), None, str(bad)))
             metadata = truth = None

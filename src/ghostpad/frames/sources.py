@@ -1,43 +1,81 @@
 """Find out what a recording is, and list what has to be decoded."""
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 from ghostpad.errors import UserError
 from ghostpad.frames.episodes import natural_key, scan_episode
 from ghostpad.frames.faults import Faults
-from ghostpad.frames.store import is_store
+from ghostpad.frames.lerobot import INFO, scan_lerobot
+from ghostpad.frames.manifest import is_store
+from ghostpad.frames.minari import METADATA, scan_minari
 from ghostpad.frames.units import Unit
+from ghostpad.frames.video import SUFFIXES, Cutting, VideoUnit, scan_video
+
+_WHOLE = Cutting()
 
 
-def list_units(source: Path, faults: Faults) -> list[Unit]:
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked of sources that leave a choice."""
+
+    cutting: Cutting = _WHOLE
+    camera: str | None = None
+
+
+def list_units(source: Path, wishes: Wishes, faults: Faults) -> list[Unit]:
     """List everything in `source` that holds frames, episodes in natural order.
 
     Raises:
-        UserError: the folder is missing, or there is nothing in it that can be read.
+        UserError: the folder is missing, nothing in it can be read, or the wishes make no sense for it.
     """
     if is_store(source):
         raise UserError(f"{source} is a frame store already; give it to --data as it is")
-    if not source.is_dir():
+    if not source.exists():
         raise UserError(f"{source}: no such folder; record one with: ghostpad record --out {source}")
-    units = _list_folder(source, faults)
-    if not units:
+    units = _list(source, wishes, faults)
+    if not units and not faults.rejected:
         raise UserError(
             f"{source} holds no episodes, that is folders with 0.png, 1.png, …; see docs/inputs.md"
+        )
+    if not units:
+        raise UserError(f"{source} holds nothing but bad files, {faults.rejected[0].file} for one; mend them")
+    if wishes.cutting != _WHOLE and not any(isinstance(unit, VideoUnit) for unit in units):
+        raise UserError(
+            f"{source} holds no videos: --fps, --episode-seconds and --scene-cut are for videos only"
         )
     return units
 
 
-def _list_folder(source: Path, faults: Faults) -> list[Unit]:
+def _list(source: Path, wishes: Wishes, faults: Faults) -> list[Unit]:
+    if source.is_file():
+        if source.suffix.lower() not in SUFFIXES:
+            raise UserError(
+                f"{source} is neither a folder nor a video ({', '.join(SUFFIXES)}); see docs/inputs.md"
+            )
+        return [*scan_video(source, source.resolve().parent, wishes.cutting, faults)]
+    if (source / INFO).is_file():
+        return [*scan_lerobot(source, wishes.camera, faults)]
+    if (source / METADATA).is_file():
+        return [*scan_minari(source, wishes.camera, faults)]
+    return _list_folder(source, wishes.cutting, faults)
+
+
+def _list_folder(source: Path, cutting: Cutting, faults: Faults) -> list[Unit]:
     root = source.resolve()
     units: list[Unit] = []
     ignored = []
     for path in sorted(source.iterdir(), key=lambda path: natural_key(path.name)):
-        name = path.name
-        found = [] if name.startswith(".") or not path.is_dir() else scan_episode(path, root, faults)
-        units += found
-        if not found and not name.startswith("."):
-            ignored.append(name)
+        known = len(units) + len(faults.rejected)
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            units += scan_episode(path, root, faults)
+        elif path.suffix.lower() in SUFFIXES:
+            units += scan_video(path, root, cutting, faults)
+        if len(units) + len(faults.rejected) == known:
+            ignored.append(path.name)
     if not units and any(name.lower().endswith(".png") for name in ignored):
         raise UserError(f"{source} is itself an episode; give the folder above it, or move it into one")
     if ignored and units:

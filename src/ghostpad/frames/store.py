@@ -5,53 +5,19 @@ set has at
 most 256 colours (a third of the size of RGB), gray values when the sources are gray, RGB otherwise.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ghostpad.errors import UserError
+from ghostpad.frames.manifest import MANIFEST, Encoding, Episode, is_store, read_episode, read_manifest
 
-VERSION = 1
-MANIFEST = "manifest.json"
+__all__ = ["Episode", "FrameStore", "is_store", "luma", "open_data"]
+
 _WHITE = np.float32(255)
-Encoding = Literal["palette", "rgb", "gray"]
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One episode of a store."""
-
-    name: str
-    num_frames: int
-    source: str
-    """Where the frames came from."""
-    split: str
-    """`train`, `validation` or `test`."""
-    sha256: str
-    """SHA-256 of the pixels: equal for equal frames, however they were compressed."""
-    files: Path
-    """Path of its files in the store, without their endings."""
-    num_still: int = 0
-    """Transitions in which no pixel changes."""
-
-    @cached_property
-    def metadata(self) -> dict[str, Any] | None:
-        """What the recording says about itself (`episode.json`), None when it says nothing.
-
-        Raises:
-            UserError: the store is damaged.
-        """
-        path = self.files.with_suffix(".json")
-        if not path.exists():
-            return None
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise UserError(f"{path}: damaged; delete the store and ingest again") from None
 
 
 @dataclass(frozen=True)
@@ -64,6 +30,8 @@ class FrameStore:
     encoding: Encoding
     palette: np.ndarray | None
     """(P, 3) uint8 RGB, None unless the encoding is `palette`."""
+    num_colors: int
+    """How many colours occur; 0 if they were not counted (`rgb`)."""
     episodes: tuple[Episode, ...]
     fingerprint: str
     """SHA-256 (hex) over names, lengths and pixels of the episodes."""
@@ -85,7 +53,8 @@ class FrameStore:
                 width=int(manifest["width"]),
                 encoding=manifest["encoding"],
                 palette=colors if manifest["encoding"] == "palette" else None,
-                episodes=tuple(_read_episode(path, row) for row in manifest["episodes"]),
+                num_colors=len(colors),
+                episodes=tuple(read_episode(path, row) for row in manifest["episodes"]),
                 fingerprint=manifest["fingerprint"],
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -203,44 +172,6 @@ def luma(rgb: np.ndarray) -> np.ndarray:
 def _look_up(indices: bytes, table: bytes) -> np.ndarray:
     """Value of each index; `translate` looks single bytes up several times faster than numpy does."""
     return np.frombuffer(indices.translate(table), np.uint8)
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of the store at `path`.
-
-    Raises:
-        UserError: there is none, it is damaged, or it is of another version.
-    """
-    try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is not a frame store; make one with: ghostpad ingest SOURCE --out {path}"
-        ) from None
-    except (OSError, ValueError):
-        raise UserError(f"{path / MANIFEST}: damaged; delete {path} and ingest again") from None
-    if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
-        raise UserError(f"{path}: not a frame store of version {VERSION}; delete it and ingest again")
-    return manifest
-
-
-def is_store(path: Path) -> bool:
-    """Whether `path` looks like a frame store."""
-    return (path / MANIFEST).is_file()
-
-
-def _read_episode(path: Path, row: dict[str, Any]) -> Episode:
-    if not str(row["file"]).isdecimal():  # so that no name in a manifest leads out of the store
-        raise ValueError("not the name of a file of this store")
-    return Episode(
-        name=str(row["name"]),
-        num_frames=int(row["num_frames"]),
-        source=str(row["source"]),
-        split=str(row["split"]),
-        sha256=str(row["sha256"]),
-        files=path / row["file"],
-        num_still=int(row["still"]),
-    )
 
 
 def open_data(path: Path, workers: int | None = None, min_episodes: int = 1) -> FrameStore:

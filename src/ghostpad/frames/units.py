@@ -99,13 +99,13 @@ class Unit(ABC):
         """Where the frames come from, for the manifest."""
         return self.name
 
-    def metadata(self, start: int, num_frames: int) -> dict[str, Any] | None:
-        """What is known about frames `start` … of the episode (as in `episode.json`), None if nothing.
+    def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
+        """What is known about frames `start` … of an episode (as in `episode.json`), None if nothing.
 
         Raises:
             BadInput: it is damaged.
         """
-        del start, num_frames
+        del episode, start, num_frames
         return None
 
     def truth(self, start: int, num_frames: int) -> dict[str, np.ndarray] | None:

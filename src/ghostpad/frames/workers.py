@@ -7,7 +7,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from ghostpad.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -37,6 +40,11 @@ def map_in_order(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process ended abruptly: free some memory or give --workers 1; "
+            "a script must also call this under `if __name__ == '__main__':`"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -1,0 +1,92 @@
+"""What is in a frame store: `ghostpad info`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ghostpad.errors import UserError
+from ghostpad.frames.manifest import is_store, store_beside
+from ghostpad.frames.splits import SPLITS
+from ghostpad.frames.store import FrameStore
+
+_SHEET_ROWS, _SHEET_COLUMNS, _SHEET_GAP = 8, 6, 4
+_MOST_LINES = 20
+
+
+@dataclass(frozen=True)
+class InfoConfig:
+    """Which store to look at."""
+
+    store: Path
+    """A frame store, or a folder whose store lies beside it."""
+    sheet: Path | None = None
+    """Where the contact sheet goes, a PNG (default: contact_sheet.png in the store)."""
+
+
+def info(config: InfoConfig) -> None:
+    """Print what is in a store, and draw a contact sheet: episodes in rows, time to the right.
+
+    Raises:
+        UserError: there is no store, or the sheet cannot be written.
+    """
+    path = config.store if is_store(config.store) else store_beside(config.store)
+    store = FrameStore.open(path if is_store(path) else config.store)
+    sheet = config.sheet or store.path / "contact_sheet.png"
+    try:
+        contact_sheet(store).save(sheet, format="PNG")
+    except OSError as error:
+        raise UserError(
+            f"{sheet}: cannot be written ({error.strerror}); choose another place with --sheet"
+        ) from None
+    print("\n".join([*describe(store), f"contact sheet  {sheet}"]))
+
+
+def describe(store: FrameStore) -> list[str]:
+    """The lines that `ghostpad info` prints, but for the contact sheet."""
+    lengths = np.array([episode.num_frames for episode in store.episodes])
+    transitions = int((lengths - 1).sum())
+    still = sum(episode.num_still for episode in store.episodes)
+    disk = sum(file.stat().st_size for file in store.path.iterdir())
+    rgb = int(lengths.sum()) * store.height * store.width * 3
+    colors = "any" if store.encoding == "rgb" else str(store.num_colors)
+    of_split = {split: sum(episode.split == split for episode in store.episodes) for split in SPLITS}
+    lines = [
+        f"store          {store.path}",
+        f"frames         {lengths.sum():,} of {store.width}x{store.height} in {len(lengths)} episodes",
+        f"episodes       {lengths.min()} to {lengths.max()} frames long, median {np.median(lengths):.0f}",
+        f"colours        {colors}, stored as {store.encoding}",
+        f"splits         {', '.join(f'{count} {split}' for split, count in of_split.items())}",
+        f"transitions    {transitions:,}, {still / max(1, transitions):.1%} of them still (no pixel changes)",
+        f"disk           {disk / 1e6:,.1f} MB ({disk / rgb:.0%} of RGB)",
+        f"known beside   {_known(store)}",
+    ]
+    rejected = store.path / "rejected.json"
+    if rejected.exists():
+        lines.append(f"left out       see {rejected}")
+    return lines
+
+
+def _known(store: FrameStore) -> str:
+    every = range(len(store.episodes))
+    controls = sum(store.controls(index) is not None for index in every)
+    truth = sum(episode.files.with_suffix(".truth.npz").exists() for episode in store.episodes)
+    known = [
+        f"{name} of {count} episodes" for name, count in (("controls", controls), ("truth", truth)) if count
+    ]
+    return ", ".join(known) or "nothing (frames alone are enough)"
+
+
+def contact_sheet(store: FrameStore) -> Image.Image:
+    """Some episodes in rows, evenly chosen, and of each some frames, evenly spread over its time."""
+    chosen = np.unique(np.linspace(0, len(store.episodes) - 1, _SHEET_ROWS).round().astype(int))
+    height, width = store.height + _SHEET_GAP, store.width + _SHEET_GAP
+    size = (len(chosen) * height + _SHEET_GAP, _SHEET_COLUMNS * width + _SHEET_GAP, 3)
+    sheet = np.full(size, 255, np.uint8)
+    for row, episode in enumerate(chosen):
+        times = np.linspace(0, store.episodes[episode].num_frames - 1, _SHEET_COLUMNS).round().astype(int)
+        for column, frame in enumerate(store.read(int(episode), times, grayscale=False)):
+            top, left = row * height + _SHEET_GAP, column * width + _SHEET_GAP
+            sheet[top : top + store.height, left : left + store.width] = frame.transpose(1, 2, 0)
+    return Image.fromarray(sheet)
