@@ -28,24 +28,23 @@ class RecordConfig:
     """What to record, how much of it, and where."""
 
     out: Path = Path("bulk_videos")
-    """Folder for the episodes; one that this very recording has begun is completed."""
+    """folder for the episodes; one that this very recording has begun is completed"""
     game: str = "breakout"
-    """Game, by the ROM name of the Arcade Learning Environment (breakout, pong, space_invaders, …)."""
+    """ROM name of the Arcade Learning Environment: breakout, pong, space_invaders, …"""
     episodes: int = 40
-    """Number of episodes."""
+    """number of episodes"""
     max_frames: int = 1000
-    """Most frames (PNG files) per episode; an episode also ends with its game."""
+    """most frames (PNG files) per episode; an episode also ends with its game"""
     frame_skip: int = 4
-    """Frames of the console per written frame; the control is held for as long."""
+    """frames of the console per written frame; the control is held for as long"""
     sticky: float = 0.0
-    """Probability (0 to 1) that the console repeats the control before instead of taking the new one."""
+    """probability (0 to 1) that the console repeats the control before instead of taking the new one"""
     policy: Literal["mixed", "random", "tracker"] = "mixed"
-    """Who plays: random controls held for random times, a tracker that follows the ball, or some episodes of
-    each."""
+    """who plays: controls held for random times, a tracker that follows the ball, or some of each"""
     seed: int = 0
-    """Seed of everything random: the same seed gives the same bytes."""
+    """seed of everything random: the same seed gives the same bytes"""
     workers: int | None = None
-    """Processes that record at once (default: one per core)."""
+    """processes that record at once; all cores when not given"""
 
 
 def record(config: RecordConfig) -> None:

@@ -20,9 +20,9 @@ class InfoConfig:
     """Which store to look at."""
 
     store: Path
-    """A frame store, or a folder whose store lies beside it."""
+    """frame store, or a folder whose store lies beside it"""
     sheet: Path | None = None
-    """Where the contact sheet goes, a PNG (default: contact_sheet.png in the store)."""
+    """where the contact sheet goes, a PNG; contact_sheet.png in the store when not given"""
 
 
 def info(config: InfoConfig) -> None:

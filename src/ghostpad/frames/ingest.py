@@ -41,34 +41,31 @@ class IngestConfig:
     """Where frames come from, and how they enter the store."""
 
     source: Path
-    """A folder of PNG episodes or of videos, one video, a Minari dataset, or a LeRobotDataset (v3)."""
+    """folder of PNG episodes or of videos, one video, a Minari dataset, or a LeRobotDataset (v3)"""
     out: Path | None = None
-    """The store to make, or to bring up to date (default: SOURCE.store, beside the source)."""
+    """store to make or to bring up to date; SOURCE.store, beside the source, when not given"""
     on_bad: OnBad = "fail"
-    """A bad file: `fail` stops at the first and leaves no store, `skip` takes the rest and lists it in
-    `rejected.json`."""
+    """at a bad file, fail and leave no store, or skip it and list it in rejected.json"""
     height: int | None = None
-    """Height of the frames in pixels (default: as they are; with only one of the two, proportions are
-    kept)."""
+    """pixels; as the frames are when not given, or in proportion to --width"""
     width: int | None = None
-    """Width of the frames in pixels (default: as they are)."""
+    """pixels; as the frames are when not given, or in proportion to --height"""
     crop: bool = False
-    """When a size is given: keep the proportions and cut off what sticks out, instead of squeezing."""
+    """when a size is given, keep the proportions and cut off what sticks out, instead of squeezing"""
     fps: float | None = None
-    """Videos: keep about so many frames per second (default: all)."""
+    """of videos, keep about so many frames per second; all when not given"""
     episode_seconds: float | None = None
-    """Videos: begin a new episode after so many seconds (default: a video is an episode)."""
+    """of videos, begin a new episode after so many seconds; a video is an episode when not given"""
     scene_cut: float | None = None
-    """Videos: begin a new episode where the mean change of brightness (0 to 1) exceeds this; 0.3 finds hard
-    cuts (default: never)."""
+    """of videos, begin a new episode where the mean brightness (0 to 1) changes by more: 0.3 finds hard cuts"""
     camera: str | None = None
-    """Datasets with several pictures per step: which of them to take (default: the only one)."""
+    """of datasets with several pictures per step, the one to take; the only one when not given"""
     split_file: Path | None = None
-    """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw."""
+    """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw"""
     seed: int = 0
-    """Seed that draws the validation and test episodes."""
+    """seed that draws the validation and test episodes"""
     workers: int | None = None
-    """Processes that decode at once (default: one per core)."""
+    """processes that decode at once; all cores when not given"""
 
 
 def ingest(config: IngestConfig) -> FrameStore:
