@@ -3,12 +3,12 @@
 import dataclasses
 
 import pytest
-from small_model import saved, small_model
 
 from ghostpad.errors import UserError
 from ghostpad.labels.extract import ExtractConfig, extract, origin_of
 from ghostpad.labels.format import plan_shards
 from ghostpad.labels.ray import label_with_ray
+from small_model import saved, small_model
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def config(store, store_path, tmp_path):
         model=saved(small_model(store), tmp_path / "best.pt"),
         data=store_path,
         out=tmp_path / "one" / "labels",
-        shard_size=40,
+        shard_size=30,
         runtime="torch",
         workers=2,
     )
@@ -47,7 +47,7 @@ def test_two_actors_write_the_files_that_one_process_writes(config, tmp_path):
     (there / first.name).write_bytes(first.read_bytes())
     ray = extract(dataclasses.replace(config, engine="ray", out=there))
     names = sorted(path.name for path in local.path.iterdir())
-    assert len(local.shards) == 3
+    assert len(local.shards) == 4
     assert sorted(path.name for path in ray.path.iterdir()) == names
     for name in names:
         assert (local.path / name).read_bytes() == (ray.path / name).read_bytes(), name
@@ -59,5 +59,5 @@ def test_a_machine_with_another_model_is_named(config, store, tmp_path):
     origin = dataclasses.replace(origin_of(small_model(store), store, config), model_hash="another")
     config.out.mkdir(parents=True)
     with pytest.raises(UserError, match="is another one on"):
-        label_with_ray(config, store, origin, plan_shards(store, 1, 40))
+        label_with_ray(config, store, origin, plan_shards(store, 1, 30))
     assert not list(config.out.iterdir())
