@@ -7,15 +7,12 @@ import torch
 from ghostpad.config import to_plain
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
+from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.bottleneck import QuantizerConfig
 from ghostpad.model.decoder import DecoderConfig
 from ghostpad.model.encoder import EncoderConfig
-from ghostpad.model.latent_action_model import (
-    ArchitectureConfig,
-    FrameFormat,
-    LatentActionModel,
-    LatentActionModelConfig,
-)
+from ghostpad.model.frame_format import FrameFormat
+from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.pretrained import KIND
 from ghostpad.training.checkpoint import write_checkpoint
 

@@ -11,15 +11,12 @@ from torch import nn
 
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import Batch
+from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.bottleneck import QuantizerConfig
 from ghostpad.model.decoder import DecoderConfig
 from ghostpad.model.encoder import EncoderConfig
-from ghostpad.model.latent_action_model import (
-    ArchitectureConfig,
-    FrameFormat,
-    LatentActionModel,
-    LatentActionModelConfig,
-)
+from ghostpad.model.frame_format import FrameFormat
+from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
 from ghostpad.training.latent_action import TrainConfig, train
 

@@ -10,15 +10,12 @@ from vector_quantize_pytorch import FSQ, ResidualVQ, VectorQuantize
 
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import Batch
+from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.bottleneck import Quantizer, QuantizerConfig
 from ghostpad.model.decoder import DecoderConfig
 from ghostpad.model.encoder import EncoderConfig
-from ghostpad.model.latent_action_model import (
-    ArchitectureConfig,
-    FrameFormat,
-    LatentActionModel,
-    LatentActionModelConfig,
-)
+from ghostpad.model.frame_format import FrameFormat
+from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.quantizer_families import make_quantizer
 from ghostpad.presets import PRESETS
 from ghostpad.training.latent_action import TrainConfig, train

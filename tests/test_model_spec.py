@@ -8,14 +8,11 @@ from torch import nn
 
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import Batch
+from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.decoder import DecoderConfig
 from ghostpad.model.encoder import EncoderConfig, grid_sizes
-from ghostpad.model.latent_action_model import (
-    ArchitectureConfig,
-    FrameFormat,
-    LatentActionModel,
-    LatentActionModelConfig,
-)
+from ghostpad.model.frame_format import FrameFormat
+from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.quantizer import QuantizerConfig
 from ghostpad.presets import PRESETS
 
@@ -213,10 +210,10 @@ def test_a_downsampling_model_keeps_what_does_not_move_at_full_resolution(recons
     model.eval()
     codes = model.encode(batch.frames, batch.next_frames)
     assert tuple(codes.shape[1:]) == model.grid == grid_sizes(21, 17, 3)[-1]
-    inner = model._shrunk(batch.frames)
-    assert torch.equal(model._enlarged(inner, inner, batch.frames), batch.frames)
+    inner = model.scale.shrink(batch.frames)
+    assert torch.equal(model.scale.enlarge(inner, inner, batch.frames), batch.frames)
     changed = inner.clone()
     changed[0, 0, 5, 7] = palette[(int(colors[0, 10, 14]) + 1) % 4]
-    enlarged = model._enlarged(changed, inner, batch.frames)
+    enlarged = model.scale.enlarge(changed, inner, batch.frames)
     differs = (enlarged != batch.frames).nonzero()[:, 2:]
     assert len(differs) and differs.amin(0).tolist() >= [10, 14] and differs.amax(0).tolist() <= [11, 15]

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from ghostpad.errors import UserError
+from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.decoder import DecoderConfig
 from ghostpad.model.encoder import EncoderConfig
-from ghostpad.model.latent_action_model import ArchitectureConfig, LatentActionModel
+from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.model.quantizer import QuantizerConfig
 from ghostpad.training.latent_action import TrainConfig, train
 from ghostpad.training.schedule import OptimizerConfig, Sampler, learning_rate

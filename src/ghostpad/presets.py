@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from ghostpad.frames.windows import WindowConfig
+from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.decoder import DecoderConfig
 from ghostpad.model.encoder import EncoderConfig
-from ghostpad.model.latent_action_model import ArchitectureConfig
 from ghostpad.model.quantizer import QuantizerConfig
 from ghostpad.training.latent_action import TrainConfig
 from ghostpad.training.schedule import OptimizerConfig

@@ -23,7 +23,7 @@ class PairEncoder(nn.Module):
         super().__init__()
         self.encoder = fold_batch_norms(copy.deepcopy(model.encoder).eval())
         self.quantizer = copy.deepcopy(model.quantizer).eval()
-        self._shrunk = model._shrunk
+        self._shrunk = model.scale.shrink
         self._shrinks_bytes = model.predicts_palette
 
     def forward(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:

@@ -3,21 +3,17 @@
 Dimensions: N frames, C colour channels, H W frame, P palette size.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import luma
-
-if TYPE_CHECKING:
-    from ghostpad.model.latent_action_model import FrameFormat
+from ghostpad.model.frame_format import FrameFormat
 
 
 def to_frames(
-    given: np.ndarray | Tensor, wanted: "FrameFormat", device: torch.device, name: str
+    given: np.ndarray | Tensor, wanted: FrameFormat, device: torch.device, name: str
 ) -> tuple[Tensor, bool]:
     """Return frames as (N, C, H, W) float32 in [0, 1] on `device`, and whether one single frame was given.
 
@@ -41,7 +37,7 @@ def to_frames(
     return frames, single
 
 
-def _with_batch(frames: Tensor, wanted: "FrameFormat", name: str) -> tuple[Tensor, bool]:
+def _with_batch(frames: Tensor, wanted: FrameFormat, name: str) -> tuple[Tensor, bool]:
     size, shape = (wanted.height, wanted.width), tuple(frames.shape)
     channels = (1, 3) if wanted.grayscale else (3,)
     if len(shape) == 2 and shape == size and 1 in channels:

@@ -6,12 +6,10 @@ Dimensions: B batch, N pairs given by a caller, C colour channels (1 or 3), H W 
 D embedding, h w grid, K codebook size.
 """
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,49 +19,14 @@ from torch import Tensor, nn
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import Batch
-from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.model.decoder import Decoder, DecoderConfig, head_start
-from ghostpad.model.encoder import Checkpointable, Encoder, EncoderConfig, grid_sizes
+from ghostpad.model.architecture import ArchitectureConfig, check_stages
+from ghostpad.model.decoder import Decoder, head_start
+from ghostpad.model.encoder import Checkpointable, Encoder, grid_sizes
+from ghostpad.model.frame_format import FrameFormat, FrameScale
 from ghostpad.model.inputs import palette_indices, to_frames
 from ghostpad.model.losses import palette_cross_entropy
 from ghostpad.model.perceptual import PerceptualLoss
 from ghostpad.model.quantizer_families import make_quantizer
-
-
-@dataclass(frozen=True)
-class FrameFormat:
-    """What the model was trained on; taken from the data, never set by hand."""
-
-    height: int = 210
-    """pixels"""
-    width: int = 160
-    """pixels"""
-    grayscale: bool = True
-    """one channel (ITU-R 601 luma) instead of three"""
-    stride: int = 1
-    """frames from a frame to its next frame"""
-    palette: tuple[tuple[int, ...], ...] = ()
-    """the colours (0 to 255, one or three numbers each) that occur; empty when the store has no palette"""
-    downsample: int = 1
-    """the model works on frames this many times smaller; what it takes and gives keeps the source size"""
-
-    @property
-    def inner_size(self) -> tuple[int, int]:
-        """Height and width that the convolutions see."""
-        return -(-self.height // self.downsample), -(-self.width // self.downsample)
-
-
-@dataclass(frozen=True)
-class ArchitectureConfig:
-    """The parts of a latent action model; the defaults are the text's model (part 2)."""
-
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
-    reconstruction: Literal["mse", "palette"] = "mse"
-    """mean squared error of the pixels, or cross-entropy over the palette's colours"""
-    head_start: float = 6.0
-    """logit added to a pixel's current colour (palette only)"""
 
 
 @dataclass(frozen=True)
@@ -87,9 +50,10 @@ class LatentActionModel(nn.Module):
             raise UserError(
                 "cross-entropy over a palette needs palette-encoded frames; use reconstruction mse"
             )
-        _check_stages(architecture)
+        check_stages(architecture)
         self.config = config
         self.predicts_palette = architecture.reconstruction == "palette"
+        self.scale = FrameScale(frames.downsample, picks=self.predicts_palette)
         channels = self.num_channels
         dim = architecture.quantizer.dim
         tokens, size = architecture.encoder.tokens, frames.inner_size
@@ -173,7 +137,7 @@ class LatentActionModel(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss () and its parts, detached: `reconstruction`, the quantizer's terms, `mse`."""
-        batch = self._shrunk_batch(batch)
+        batch = self.scale.shrink_batch(batch)
         quantized = self.quantizer(self.encoder(torch.cat([batch.frames, batch.next_frames], 1)))
         prediction = self.decoder(batch.frames, quantized.quantized.to(batch.frames.dtype))
         reconstruction = self.reconstruction_loss(prediction, batch)
@@ -232,14 +196,14 @@ class LatentActionModel(nn.Module):
             UserError: shapes, types or ranges do not fit.
         """
         both, single = self._pair(frames, next_frames)
-        codes = self.quantizer.nearest(self._inferring(self.encoder)(self._shrunk(both)))
+        codes = self.quantizer.nearest(self._inferring(self.encoder)(self.scale.shrink(both)))
         return codes[0] if single else codes
 
     @torch.no_grad()
     def embed(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """Like `encode`, but gives the latents before quantizing: (N, D, h, w), or (D, h, w) for one pair."""
         both, single = self._pair(frames, next_frames)
-        latents = self._inferring(self.encoder)(self._shrunk(both)).float()
+        latents = self._inferring(self.encoder)(self.scale.shrink(both)).float()
         return latents[0] if single else latents
 
     @torch.no_grad()
@@ -270,48 +234,14 @@ class LatentActionModel(nn.Module):
     @torch.no_grad()
     def draw(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
         """Decode codebook vectors to frames in [0, 1]; over a palette each pixel takes the likeliest."""
-        inner_BCHW = self._shrunk(frames_BCHW)
+        inner_BCHW = self.scale.shrink(frames_BCHW)
         prediction = self._inferring(self.decoder)(inner_BCHW, quantized_BDhw).float()
         if self.predicts_palette:
             logits = self._logits(prediction, palette_indices(inner_BCHW, self.palette_PC))
             drawn = self.palette_PC[logits.argmax(1)].permute(0, 3, 1, 2).contiguous()
         else:
             drawn = prediction.clamp(0, 1)
-        return self._enlarged(drawn, inner_BCHW, frames_BCHW)
-
-    # -- working on smaller frames ------------------------------------------------------------------------
-
-    def _shrunk(self, frames_BCHW: Tensor) -> Tensor:
-        """Every n-th pixel where colours must stay in the palette, else the mean of n×n."""
-        factor = self.config.frames.downsample
-        if factor == 1:
-            return frames_BCHW
-        if self.predicts_palette:
-            return frames_BCHW[:, :, ::factor, ::factor]
-        return F.avg_pool2d(frames_BCHW, factor, ceil_mode=True, count_include_pad=False)
-
-    def _shrunk_batch(self, batch: Batch) -> Batch:
-        factor = self.config.frames.downsample
-        if factor == 1:
-            return batch
-        frames, next_frames = self._shrunk(batch.frames), self._shrunk(batch.next_frames)
-        if batch.colors is None or batch.next_colors is None:
-            return Batch(frames, next_frames)
-        colors, next_colors = (c[:, ::factor, ::factor] for c in (batch.colors, batch.next_colors))
-        return Batch(frames, next_frames, colors, next_colors)
-
-    def _enlarged(self, drawn: Tensor, inner: Tensor, frames_BCHW: Tensor) -> Tensor:
-        """Bring a small picture to the source size: what changed there changes here."""
-        factor = self.config.frames.downsample
-        if factor == 1:
-            return drawn
-        change, blocks = drawn - inner, drawn
-        for dim, size in ((2, frames_BCHW.shape[2]), (3, frames_BCHW.shape[3])):
-            change = change.repeat_interleave(factor, dim).narrow(dim, 0, size)
-            blocks = blocks.repeat_interleave(factor, dim).narrow(dim, 0, size)
-        if self.predicts_palette:
-            return torch.where((change != 0).any(1, keepdim=True), blocks, frames_BCHW)
-        return (frames_BCHW + change).clamp(0, 1)
+        return self.scale.enlarge(drawn, inner_BCHW, frames_BCHW)
 
     def _pair(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> tuple[Tensor, bool]:
         shown, single = to_frames(frames, self.config.frames, self.device, "frames")
@@ -352,26 +282,3 @@ class LatentActionModel(nn.Module):
             reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise UserError(f"{path_or_name}: the weights do not fit their own config ({reason})") from None
         return model.to(device).eval()
-
-
-def _check_stages(architecture: ArchitectureConfig) -> None:
-    encoder, decoder = architecture.encoder, architecture.decoder
-    wanted = len(encoder.widths)
-    lengths = {
-        "encoder.blocks": len(encoder.blocks) or wanted,
-        "decoder.frame-widths": len(decoder.frame_widths),
-        "decoder.frame-blocks": len(decoder.frame_blocks) or wanted,
-        "decoder.blocks": len(decoder.blocks) or wanted,
-        "decoder.widths": len(decoder.widths) + 1,
-    }
-    for name, length in lengths.items():
-        if length != wanted:
-            needed = wanted - 1 if name == "decoder.widths" else wanted
-            raise UserError(f"--model.{name} needs {needed} entries, as --model.encoder.widths has {wanted}")
-
-
-def with_frames(architecture: ArchitectureConfig, frames: FrameFormat) -> LatentActionModelConfig:
-    """Join an architecture and a frame format; without a palette, a loss over one falls back to MSE."""
-    if architecture.reconstruction == "palette" and not frames.palette:
-        architecture = dataclasses.replace(architecture, reconstruction="mse")
-    return LatentActionModelConfig(frames, architecture)

@@ -16,12 +16,9 @@ from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore, open_data
 from ghostpad.frames.windows import WindowConfig, check_windows, cut_windows
 from ghostpad.machine import resolve_device
-from ghostpad.model.latent_action_model import (
-    ArchitectureConfig,
-    FrameFormat,
-    LatentActionModel,
-    LatentActionModelConfig,
-)
+from ghostpad.model.architecture import ArchitectureConfig
+from ghostpad.model.frame_format import FrameFormat
+from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
 from ghostpad.model.pretrained import KIND
 from ghostpad.training.distributed import joined
