@@ -6,6 +6,11 @@ from typing import Any
 from tqdm import tqdm
 
 
-def progress(items: Iterable[Any] | None = None, *, what: str, unit: str, total: int | None = None) -> tqdm:
+def progress(
+    items: Iterable[Any] | None = None, *, what: str, unit: str, total: int | None = None, shown: bool = True
+) -> tqdm:
     """Return a bar over `items` (or one to `update()` by hand when `items` is None)."""
-    return tqdm(items, desc=what, unit=f" {unit}", total=total, delay=2.0, disable=None, dynamic_ncols=True)
+    disable = None if shown else True
+    return tqdm(
+        items, desc=what, unit=f" {unit}", total=total, delay=2.0, disable=disable, dynamic_ncols=True
+    )

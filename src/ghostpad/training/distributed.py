@@ -1,6 +1,7 @@
 """Many processes as one: what torchrun starts, joined by gloo (CPU) or NCCL (GPU)."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,4 +105,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
             raise
         raise SystemExit(2 if isinstance(error, UserError) else 130) from None
     finally:
+        # gloo's threads let go of tensors a little after the result is there, and need Python's lock for it;
+        # freeing the group, which waits for them with the lock held, would wait for ever.
+        time.sleep(0.3)
         dist.destroy_process_group()
