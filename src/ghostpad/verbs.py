@@ -43,6 +43,14 @@ VERBS = {
         "bulk_videos --out bulk_videos.store",
         positional=True,
     ),
+    "info": Verb(
+        "say what is in a frame store, and draw a contact sheet",
+        "ghostpad.frames.info",
+        "InfoConfig",
+        "info",
+        "bulk_videos.store",
+        positional=True,
+    ),
     "train": Verb(
         "learn a latent action for every transition, from frames alone",
         "ghostpad.training.latent_action",

@@ -57,7 +57,7 @@ class IngestConfig:
     episode_seconds: float | None = None
     """of videos, begin a new episode after so many seconds; a video is an episode when not given"""
     scene_cut: float | None = None
-    """of videos, begin a new episode where the mean brightness (0 to 1) changes by more: 0.3 finds hard cuts"""
+    """of videos, begin a new episode where brightness changes by more (mean, 0 to 1): 0.3 finds hard cuts"""
     camera: str | None = None
     """of datasets with several pictures per step, the one to take; the only one when not given"""
     split_file: Path | None = None
