@@ -8,7 +8,7 @@ from typing import Any
 ROWS = [
     ("PSNR", "dB", "reconstruction", "psnr_db", "copy_psnr_db"),
     ("PSNR of moving pixels", "dB", "reconstruction", "moving_psnr_db", "copy_moving_psnr_db"),
-    ("SSIM", "", "reconstruction", "ssim", None),
+    ("SSIM", "", "reconstruction", "ssim", "copy_ssim"),
     ("lost with codes of other transitions (ΔPSNR)", "dB", "reconstruction", "delta_psnr_db", None),
     ("codebook in use", "%", "codebook", "usage", None),
     ("perplexity of the codes", "", "codebook", "perplexity", None),
@@ -37,8 +37,8 @@ def _cell(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
     if unit == "%":
-        return f"{100 * value:.1f} %"
-    return f"{value:.2f} {unit}".rstrip() if value < 10 else f"{value:.1f} {unit}".rstrip()
+        return f"{100 * value:.{2 if value > 0.99 else 1}f} %"
+    return f"{value:.{1 if value >= 1 else 4}f} {unit}".rstrip()
 
 
 if __name__ == "__main__":
