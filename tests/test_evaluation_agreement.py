@@ -18,7 +18,7 @@ def labelled(codes_of, seed: int, num: int = 1500, displacement_of=None) -> Labe
 
 def run(codes_of, displacement_of=None) -> dict:
     train, test = (labelled(codes_of, seed, displacement_of=displacement_of) for seed in (0, 1))
-    return agreement(train, test, 3, seed=0)
+    return agreement(train, test, 3, seed=0)[0]
 
 
 def equal(controls, rng):
@@ -75,7 +75,7 @@ def test_neighbours_tell_what_one_transition_does_not():
 def test_without_two_classes_the_answer_is_the_only_one():
     train = labelled(equal, 0)
     one = Labelled(train.episode_index, train.frame_index, train.codes, np.zeros(len(train.codes), int), None)
-    assert agreement(one, one, 3, seed=0)["accuracy"] == 1
+    assert agreement(one, one, 3, seed=0)[0]["accuracy"] == 1
 
 
 def test_window_stays_in_the_episode():

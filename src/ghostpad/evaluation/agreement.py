@@ -103,12 +103,16 @@ def displacement(
     return moved
 
 
-def agreement(train: Labelled, test: Labelled, num_classes: int, seed: int) -> dict[str, Any]:
+def agreement(
+    train: Labelled, test: Labelled, num_classes: int, seed: int
+) -> tuple[dict[str, Any], np.ndarray]:
     """Fit probes on training episodes and score them on test episodes.
 
     Returns:
-        The keys of `agreement` in `metrics.json`; those of the ceiling are absent without a paddle.
+        The keys of `agreement` in `metrics.json`, those of the ceiling not without a paddle; and (T,) whether
+        the control of each test transition was named right, not a number where it is not known.
     """
+    right = np.full(len(test.codes), np.nan)
     result: dict[str, Any] = {"num_train": int((train.controls >= 0).sum())}
     counts = np.bincount(train.controls[train.controls >= 0], minlength=num_classes)
     majority = int(counts.argmax())
@@ -124,6 +128,7 @@ def agreement(train: Labelled, test: Labelled, num_classes: int, seed: int) -> d
         numbers["chance"] = float((truth == majority).mean())
         if not name:
             numbers["num_test"] = len(score)
+            right[score] = answers == truth
             shuffled = _probe(features[rng.permutation(fit)], train.controls[fit], held_out[score], majority)
             numbers["shuffled"] = _accuracy(shuffled, truth)
             pool = (features[fit], train.controls[fit])
@@ -135,7 +140,7 @@ def agreement(train: Labelled, test: Labelled, num_classes: int, seed: int) -> d
             gained = numbers["accuracy"] - numbers["chance"]
             numbers["share_of_ceiling"] = gained / room if room > 0 else np.nan
         result |= {f"{name}{key}": value for key, value in numbers.items()}
-    return result
+    return result, right
 
 
 def _usable(labelled: Labelled, offsets: tuple[int, ...]) -> np.ndarray:

@@ -10,6 +10,14 @@ from ghostpad.evaluation.codebook import summarize_codes
 from ghostpad.evaluation.elements import Game, distances, game_of, summarize_elements
 from ghostpad.evaluation.insight import Insight, Scene, observe, study
 from ghostpad.evaluation.intervals import bootstrap, total
+from ghostpad.evaluation.meaning import (
+    Gallery,
+    Transfer,
+    codebook_map,
+    galleries,
+    transfers,
+    transition_map,
+)
 from ghostpad.evaluation.measure import Measured, Model, Plan, draw_blocks, measure
 from ghostpad.evaluation.reconstruction import Sums, delta_psnr, psnr_db, ratio, summarize
 from ghostpad.evaluation.schema import VERSION, complete, get, nest
@@ -17,6 +25,8 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
 
+_TRANSFERRED = ("paddle_left", "paddle_right", "bounce_paddle", "brick_broken")
+"""Events whose codes the report applies to other frames."""
 _NUM_LOOKS = 64
 """Frames, spread over the data, by which the game is recognized."""
 
@@ -37,6 +47,10 @@ class Amounts:
     """training transitions on which the probe for the controls is fitted"""
     examples: int = 36
     """transitions shown in the report"""
+    galleries: int = 96
+    """codes shown in the report"""
+    tsne: int = 1000
+    """transitions on the t-SNE map; 0 for no t-SNE"""
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,10 @@ class Assessment:
         scene: what happens in the transitions.
         insight: what the codes know of it.
         examples: (P,) positions of the transitions that the report shows.
+        galleries: where codes fire.
+        transfers: codes of one transition applied to other frames.
+        code_places: (K, 2) t-SNE of the codes, if taken.
+        transition_places: positions of n transitions and (n, 2) t-SNE of them, if taken.
     """
 
     name: str
@@ -58,6 +76,10 @@ class Assessment:
     scene: Scene
     insight: Insight
     examples: np.ndarray
+    galleries: list[Gallery]
+    transfers: list[Transfer]
+    code_places: np.ndarray | None
+    transition_places: tuple[np.ndarray, np.ndarray] | None
 
 
 def assess(
@@ -95,8 +117,20 @@ def assess(
         "data_fingerprint": store.fingerprint,
     }
     absent["model_hash"] = "the model does not give one"
+    metrics["intervals"] = _with_accuracy(metrics["intervals"], insight.metrics.get("agreement"))
     whole = complete({**facts, **metrics, **insight.metrics}, {**absent, **insight.absent})
-    return Assessment(name, whole, measured, scene, insight, examples)
+    return Assessment(
+        name,
+        whole,
+        measured,
+        scene,
+        insight,
+        examples,
+        galleries(measured, scene, model.codebook_size, model.grayscale, amounts.galleries),
+        transfers(model, measured, scene, list(_TRANSFERRED), seed) if amounts.examples else [],
+        codebook_map(model, seed) if amounts.tsne else None,
+        transition_map(measured.codes, amounts.tsne, seed) if amounts.tsne else None,
+    )
 
 
 def choose_examples(columns: dict[str, np.ndarray], num: int, most: int, seed: int) -> np.ndarray:
@@ -155,6 +189,14 @@ def _numbers(
     metrics["intervals"] = intervals or None
     absent["intervals"] = "one episode only: a bootstrap over episodes needs two"
     return metrics, absent
+
+
+def _with_accuracy(
+    intervals: dict[str, Any] | None, agreement: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Put the interval of the probe beside the others."""
+    bounds = agreement.pop("accuracy_interval", None) if agreement else None
+    return {**intervals, "agreement.accuracy": bounds} if intervals and bounds else intervals
 
 
 _SIDE_BY_SIDE = {

@@ -9,23 +9,15 @@ from ghostpad.evaluation.figures import code_histogram
 from ghostpad.evaluation.page import (
     DASH,
     Markup,
-    data,
     html,
     number,
     percent,
-    picture,
     section,
-    strip,
     table,
     tag,
 )
-from ghostpad.evaluation.pictures import data_uri, error_map
-from ghostpad.evaluation.reconstruction import psnr_db
 from ghostpad.evaluation.schema import get
 from ghostpad.evaluation.summary import criteria, verdicts
-
-_NUM_STRIPS = 4
-"""Transitions that are shown without the interactive view too."""
 
 
 def opening(assessment: Assessment) -> Markup:
@@ -55,7 +47,10 @@ def success(metrics: dict[str, Any]) -> Markup:
         rows.append([criterion.name, criterion.found, tag("span", word, class_=look), criterion.harder])
     lead = "Each criterion as it was set, and beside it the harder reading: what a good number may hide."
     return section(
-        "criteria", "Success criteria", table(["criterion", "found", "", "harder reading"], rows), lead=lead
+        "criteria",
+        "Success criteria",
+        table(["criterion", "found", "", "harder reading"], rows, text=(1, 2, 3)),
+        lead=lead,
     )
 
 
@@ -121,30 +116,21 @@ def codebook(assessment: Assessment) -> Markup:
     return section("codebook", "Codebook", table(["", ""], rows), plot)
 
 
-def looks(assessment: Assessment) -> Markup:
-    """Pictures: some as strips, all of the examples in the interactive view."""
-    items = _examples(assessment)
-    parts = ("frame", "next", "prediction", "error")
-    titles = ("frame", "next frame", "prediction", "error")
-    strips = [
-        strip(
-            *(
-                picture(
-                    item[part],
-                    title if part != "frame" else f"{item['episode']}, frame {item['index']}",
-                    title,
-                )
-                for part, title in zip(parts, titles, strict=True)
-            )
-        )
-        for item in items[:_NUM_STRIPS]
+def splits(metrics: dict[str, Any]) -> Markup:
+    """Train, validation and test side by side."""
+    rows = [
+        [
+            name,
+            str(numbers["num_transitions"]),
+            *(_two(numbers.get(key)) for key in ("psnr_db", "gain_over_copy_db", "moving_psnr_db")),
+            *(percent(numbers.get(key)) for key in ("ball_within_2px", "paddle_within_2px")),
+            percent(numbers.get("state_accuracy"), 3),
+        ]
+        for name, numbers in metrics["splits"].items()
     ]
-    lead = (
-        "Frame, true next frame, what the model draws from the frame and the codes, and where it is wrong "
-        "(black: right; brighter: more wrong). Codes unlike the usual one of their cell are coloured."
-    )
-    rest = tag("details", tag("summary", "Some as strips"), *strips, open="open")
-    return section("look", "Pictures", _viewer(), data("transitions", items), rest, lead=lead)
+    head = ["", "transitions", "PSNR (dB)", "gain (dB)", "moving PSNR (dB)", "ball", "paddle", "bricks"]
+    lead = "Overfitting would show as training far above the others. Ball and paddle: within 2 pixels."
+    return section("splits", "Train, validation, test", table(head, rows), lead=lead)
 
 
 def missing(metrics: dict[str, Any]) -> Markup:
@@ -152,61 +138,7 @@ def missing(metrics: dict[str, Any]) -> Markup:
     rows = [[key, why] for key, why in metrics["absent"].items()]
     if not rows:
         return Markup("")
-    return section("absent", "What is not here", table(["key", "why"], rows))
-
-
-def _examples(assessment: Assessment) -> list[dict[str, Any]]:
-    measured, transitions = assessment.measured, assessment.measured.transitions
-    chosen = assessment.examples
-    gray = assessment.metrics["color"] == "gray"
-    frames, next_frames = transitions.read(measured.rows[chosen], gray)
-    usual = _usual(measured.codes)
-    scores = psnr_db(measured.sums["squared"] / measured.sums["pixels"])
-    copies = psnr_db(measured.sums["copy_squared"] / measured.sums["pixels"])
-    items = []
-    for place, position in enumerate(chosen):
-        episode = transitions.store.episodes[measured.episode_index[position]]
-        drawn = measured.predictions[place]
-        items.append(
-            {
-                "episode": episode.name,
-                "index": int(measured.frame_index[position]),
-                "events": [],
-                "score": f"{scores[position]:.1f} dB, copying {copies[position]:.1f} dB",
-                "frame": data_uri(frames[place]),
-                "next": data_uri(next_frames[place]),
-                "prediction": data_uri(drawn),
-                "error": data_uri(error_map(drawn, next_frames[place])),
-                "codes": measured.codes[position].tolist(),
-                "usual": usual.tolist(),
-            }
-        )
-    return items
-
-
-def _usual(codes_Thw: np.ndarray) -> np.ndarray:
-    """(h, w): the code that each cell shows most often."""
-    flat = codes_Thw.reshape(len(codes_Thw), -1)
-    most = [np.bincount(cell).argmax() for cell in flat.T]
-    return np.array(most).reshape(codes_Thw.shape[1:])
-
-
-def _viewer() -> Markup:
-    names = (("frame", "frame"), ("next", "next frame"), ("prediction", "prediction"), ("error", "error"))
-    images = "".join(
-        f'<figure><img data-part="{part}" alt="{title}"><figcaption>{title}</figcaption></figure>'
-        for part, title in names
-    )
-    return Markup(
-        '<div id="viewer" hidden><div class="controls">'
-        '<button data-part="before" aria-label="previous">&larr;</button>'
-        '<input type="range" min="0" value="0" data-part="slider" aria-label="transition">'
-        '<button data-part="after" aria-label="next">&rarr;</button>'
-        '<select data-part="filter" aria-label="event"><option value="">any event</option></select></div>'
-        f'<div class="five">{images}<figure><div class="codes" data-part="codes"></div>'
-        "<figcaption>codes</figcaption></figure></div>"
-        '<p class="facts"><span data-part="where"></span> &middot; <span data-part="score"></span></p></div>'
-    )
+    return section("absent", "What is not here", table(["key", "why"], rows, text=(1,)))
 
 
 def _pair(metrics: dict[str, Any], group: str, key: str, title: str, show: Any) -> list[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from ghostpad.evaluation.codebook import summarize_codes
 from ghostpad.evaluation.elements import element_sums, game_of, summarize_elements
 from ghostpad.evaluation.intervals import total
-from ghostpad.evaluation.measure import BATCH_SIZE, Model, as_unit, draw, to_numpy
+from ghostpad.evaluation.measure import Model, as_unit, batch_size, draw, to_numpy
 from ghostpad.evaluation.reconstruction import (
     Sums,
     counterfactual_sums,
@@ -35,12 +35,12 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
         `state_accuracy` (shares) for games with a detector. A number that cannot be had is left out.
     """
     codes = np.concatenate(
-        [to_numpy(model.encode(frames[rows], next_frames[rows])) for rows in _batches(len(frames))]
+        [to_numpy(model.encode(frames[rows], next_frames[rows])) for rows in _batches(model, len(frames))]
     )
     game = game_of(frames)
     partners = np.roll(np.arange(len(frames)), len(frames) // 2 or 1)
     parts: list[Sums] = []
-    for rows in _batches(len(frames)):
+    for rows in _batches(model, len(frames)):
         drawn = draw(model, frames[rows], codes[rows])
         true, current = as_unit(next_frames[rows]), as_unit(frames[rows])
         sums = pair_sums(drawn, true, current)
@@ -70,5 +70,6 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
     return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
 
 
-def _batches(num: int) -> list[slice]:
-    return [slice(start, min(start + BATCH_SIZE, num)) for start in range(0, num, BATCH_SIZE)]
+def _batches(model: Model, num: int) -> list[slice]:
+    size = batch_size(model)
+    return [slice(start, min(start + size, num)) for start in range(0, num, size)]

@@ -108,3 +108,73 @@ def grouped_bars(
         axes.legend(fontsize=8, ncols=2)
     style(axes, y=unit)
     return to_svg(figure, name, label)
+
+
+def scatter(name: str, label: str, places: np.ndarray, groups: Sequence[tuple[str, np.ndarray]]) -> str:
+    """Points in the plane, one colour per group (title and mask); later groups lie above earlier ones."""
+    figure = new_figure(height=4.2)
+    axes = figure.add_subplot()
+    colors = (COPY, *SERIES)
+    for (title, mask), color in zip(groups, itertools.cycle(colors)):
+        axes.scatter(*places[mask].T, s=9, color=color, label=f"{title} ({mask.sum()})", linewidths=0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2)
+    style(axes)
+    return to_svg(figure, name, label)
+
+
+def code_map(places: np.ndarray, counts: np.ndarray, events: dict[int, str], num_named: int = 24) -> str:
+    """The codes in the plane: larger the more often they are chosen, coloured by the event they go with."""
+    figure = new_figure(height=4.4)
+    axes = figure.add_subplot()
+    unused = np.flatnonzero(counts == 0)
+    axes.scatter(
+        *places[unused].T, s=10, facecolors="none", edgecolors=COPY, linewidths=0.7, label="not in use"
+    )
+    plain = np.array([code for code in np.flatnonzero(counts) if int(code) not in events], np.int64)
+    groups = [("no event", plain, COPY)]
+    for name, color in zip(sorted(set(events.values())), itertools.cycle(SERIES)):
+        codes = np.array([code for code, event in events.items() if event == name])
+        groups.append((name.replace("_", " "), codes, color))
+    for title, codes, color in groups:
+        sizes = 10 + 70 * np.sqrt(counts[codes] / max(1, counts.max()))
+        axes.scatter(*places[codes].T, s=sizes, color=color, alpha=0.75, linewidths=0, label=title)
+    for code in np.argsort(-counts)[: min(num_named, int((counts > 0).sum()))]:
+        axes.annotate(
+            str(code), places[code], xytext=(4, 3), textcoords="offset points", color=INK, fontsize=7
+        )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    style(axes)
+    return to_svg(figure, "code-map", "t-SNE of the code embeddings")
+
+
+def budget_curve(
+    curve: dict[str, dict[str, float]], chance: float, best: float, ceiling: float | None
+) -> str:
+    """Accuracy of the probe by number of labels, with the range over seeds."""
+    figure = new_figure()
+    axes = figure.add_subplot()
+    budgets = [int(budget) for budget in curve]
+    means = [100 * point["mean"] for point in curve.values()]
+    axes.fill_between(
+        budgets,
+        [100 * point["low"] for point in curve.values()],
+        [100 * point["high"] for point in curve.values()],
+        color=MODEL,
+        alpha=0.25,
+        linewidth=0,
+    )
+    axes.plot(budgets, means, color=MODEL, marker="o", markersize=3, label="probe")
+    lines = [("chance", chance, COPY), ("all labels", best, THIRD)]
+    lines += [("ceiling", ceiling, FOURTH)] if ceiling is not None else []
+    for title, level, color in lines:
+        axes.axhline(100 * level, color=color, linestyle="--", linewidth=1, label=title)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(budgets, [str(budget) for budget in budgets])
+    axes.minorticks_off()
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    style(axes, x="labelled transitions", y="% of controls right")
+    return to_svg(figure, "budget", "Accuracy by number of labelled transitions")

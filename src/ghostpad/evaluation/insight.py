@@ -9,7 +9,9 @@ from ghostpad.evaluation import agreement as probing
 from ghostpad.evaluation.codebook import entropy
 from ghostpad.evaluation.elements import Found, Game
 from ghostpad.evaluation.events import Association, associate, event_columns, grouped, tables
+from ghostpad.evaluation.intervals import bootstrap
 from ghostpad.evaluation.measure import Measured, Model, draw_blocks, infer_codes
+from ghostpad.evaluation.reconstruction import Sums, ratio
 from ghostpad.frames.pairs import Transitions
 
 GROUPS = {"paddle": "paddle_", "bounce": "bounce_", "brick": "brick_"}
@@ -134,6 +136,13 @@ def _agreement(
         moved = probing.displacement(transitions, places, game.paddle, table) if game else None
         episodes, frames = transitions.episode_index[places], transitions.frame_index[places]
         parts.append(probing.Labelled(episodes, frames, codes, labels, moved, stride))
-    numbers = probing.agreement(parts[0], parts[1], len(fitted[1]), seed)
+    numbers, right = probing.agreement(parts[0], parts[1], len(fitted[1]), seed)
+    sums = {"right": right, "asked": np.isfinite(right).astype(np.float64)}
+    intervals = bootstrap(sums, measured.episode_index, _accuracy, seed)
     counts = np.bincount(held_out[0][held_out[0] >= 0], minlength=len(fitted[1]))
-    return {"classes": fitted[1], "control_bits": float(entropy(counts[None])[0] / np.log(2)), **numbers}
+    bits = float(entropy(counts[None])[0] / np.log(2))
+    return {"classes": fitted[1], "control_bits": bits, **numbers, **intervals}
+
+
+def _accuracy(sums: Sums) -> Sums:
+    return {"accuracy_interval": ratio(sums["right"], sums["asked"])}

@@ -16,7 +16,8 @@ from ghostpad.evaluation.reconstruction import Sums, counterfactual_sums, pair_s
 from ghostpad.frames.pairs import Transitions
 from ghostpad.progress import progress
 
-BATCH_SIZE = 32
+CPU_BATCH, GPU_BATCH = 8, 64
+"""Transitions at once. On a CPU few: larger arrays would go back to the system and be cleared each time."""
 
 
 class Model(Protocol):
@@ -95,7 +96,7 @@ class Measured:
 def infer_codes(model: Model, transitions: Transitions, rows: np.ndarray, what: str = "encode") -> np.ndarray:
     """Codes (T, h, w) uint16 of the transitions `rows`."""
     codes = np.empty((len(rows), *model.grid), np.uint16)
-    for batch in _batches(len(rows), what):
+    for batch in _batches(model, len(rows), what):
         codes[batch] = to_numpy(model.encode(*transitions.read(rows[batch], model.grayscale)))
     return codes
 
@@ -111,7 +112,7 @@ def measure(model: Model, transitions: Transitions, rows: np.ndarray, plan: Plan
     shape = (1 if model.grayscale else 3, transitions.store.height, transitions.store.width)
     predictions = np.zeros((len(kept), *shape), np.uint8)
     columns: Sums = {}
-    for batch in _batches(len(rows), "decode"):
+    for batch in _batches(model, len(rows), "decode"):
         frames, next_frames = transitions.read(rows[batch], model.grayscale)
         drawn = draw(model, frames, codes[batch])
         current, true = as_unit(frames), as_unit(next_frames)
@@ -176,10 +177,16 @@ def to_numpy(values: Any) -> np.ndarray:
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
-def _batches(num: int, what: str) -> Iterator[np.ndarray]:
+def batch_size(model: Model) -> int:
+    """How many transitions to give to the model at once."""
+    return CPU_BATCH if str(getattr(model, "device", "cpu")) == "cpu" else GPU_BATCH
+
+
+def _batches(model: Model, num: int, what: str) -> Iterator[np.ndarray]:
+    size = batch_size(model)
     with progress(what=what, unit="transitions", total=num) as bar:
-        for start in range(0, num, BATCH_SIZE):
-            batch = np.arange(start, min(start + BATCH_SIZE, num))
+        for start in range(0, num, size):
+            batch = np.arange(start, min(start + size, num))
             yield batch
             bar.update(len(batch))
 

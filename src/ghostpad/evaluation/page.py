@@ -42,13 +42,25 @@ def section(anchor: str, title: str, *content: Text, lead: str = "") -> Markup:
     return tag("section", *head, *content, id=anchor)
 
 
-def table(head: Sequence[Text], rows: Iterable[Sequence[Text]], caption: str = "") -> Markup:
-    """A table that scrolls by itself on narrow screens; the first column names the row."""
-    body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows]
-    top = tag("tr", *(tag("th", cell, scope="col") for cell in head))
-    parts = [tag("caption", caption)] if caption else []
-    whole = tag("table", *parts, tag("thead", top), tag("tbody", *body))
-    return tag("div", whole, class_="scroll")
+def table(head: Sequence[Text], rows: Iterable[Sequence[Text]], text: Sequence[int] = ()) -> Markup:
+    """A table that scrolls by itself on narrow screens.
+
+    Args:
+        head: titles of the columns; none at all when all are empty.
+        rows: their cells; the first names the row, the others are numbers.
+        text: columns that are text instead.
+    """
+    looks = ["text" if column in text else "number" for column in range(len(head))]
+    body = [tag("tr", tag("th", row[0], scope="row"), *map(_cell, row[1:], looks[1:])) for row in rows]
+    top = tag(
+        "tr", *(tag("th", cell, scope="col", class_=look) for cell, look in zip(head, looks, strict=True))
+    )
+    parts = [tag("thead", top)] if any(head) else []
+    return tag("div", tag("table", *parts, tag("tbody", *body)), class_="scroll")
+
+
+def _cell(content: Text, look: str) -> Markup:
+    return tag("td", content, class_=look)
 
 
 def picture(address: str, caption: Text, alt: str) -> Markup:

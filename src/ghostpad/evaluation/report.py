@@ -9,7 +9,7 @@ import numpy as np
 
 from ghostpad.atomic import whole_file, write_json
 from ghostpad.errors import UserError
-from ghostpad.evaluation import chapters
+from ghostpad.evaluation import chapters, meaning_chapters, picture_chapters
 from ghostpad.evaluation.assess import Amounts, Assessment, assess
 from ghostpad.evaluation.checks import light_checks
 from ghostpad.evaluation.page import page
@@ -70,10 +70,16 @@ def render(assessment: Assessment) -> str:
     body = [
         chapters.opening(assessment),
         chapters.success(metrics),
-        chapters.looks(assessment),
+        picture_chapters.looks(assessment),
         chapters.quality(metrics),
         chapters.elements(metrics),
+        chapters.splits(metrics),
         chapters.codebook(assessment),
+        meaning_chapters.events(assessment),
+        meaning_chapters.gallery(assessment),
+        meaning_chapters.transfer(assessment),
+        meaning_chapters.agreement(metrics),
+        meaning_chapters.maps(assessment),
         chapters.missing(metrics),
     ]
     contents = [
@@ -81,7 +87,13 @@ def render(assessment: Assessment) -> str:
         ("look", "Pictures"),
         ("quality", "Reconstruction"),
         ("elements", "Elements"),
+        ("splits", "Splits"),
         ("codebook", "Codebook"),
+        ("events", "Events"),
+        ("codes", "Codes"),
+        ("transfer", "Transfer"),
+        ("agreement", "Controls"),
+        ("maps", "Maps"),
     ]
     return page(f"Latent actions: {assessment.name}", body, contents)
 

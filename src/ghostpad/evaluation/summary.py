@@ -103,7 +103,39 @@ def criteria(metrics: dict[str, Any]) -> list[Criterion]:
                 for key in ("ball.within_2px", "paddle.within_2px", "bricks.state_accuracy")
             ),
         ),
+        _patterns(metrics),
+        _consistent(metrics),
     ]
+
+
+def _patterns(metrics: dict[str, Any]) -> Criterion:
+    """Clear patterns for paddle, bounce and brick: mutual information above 95 % of the shuffles."""
+    clear = {name: get(metrics, f"events.clear.{name}") for name in ("paddle", "bounce", "brick")}
+    bits = ", ".join(
+        f"{name} {number(get(metrics, f'events.mutual_information_bits.{name}'), 3)}" for name in clear
+    )
+    known = [value for value in clear.values() if value is not None]
+    share = get(metrics, "agreement.share_of_ceiling")
+    return Criterion(
+        "Clear patterns in the codes for similar transitions",
+        f"clear for {sum(known)} of {len(clear)} (paddle, bounce, brick)",
+        all(known) if len(known) == len(clear) else None,
+        f"bits in the best cell: {bits}; controls: {percent(share, 0)} of the ceiling",
+    )
+
+
+def _consistent(metrics: dict[str, Any]) -> Criterion:
+    """Train, validation and test PSNR within 1 dB."""
+    splits = metrics.get("splits") or {}
+    levels = [numbers["psnr_db"] for numbers in splits.values() if numbers["psnr_db"] is not None]
+    gains = [numbers["gain_over_copy_db"] for numbers in splits.values()]
+    spread = max(levels) - min(levels) if len(levels) == 3 else None
+    return Criterion(
+        "Train, validation and test consistent",
+        f"PSNR within {number(spread, 2, 'dB')}",
+        None if spread is None else spread <= SPLITS_CRITERION_DB,
+        "gain over copying: " + ", ".join(number(gain, 1) for gain in gains) + " dB",
+    )
 
 
 def _plausible(metrics: dict[str, Any]) -> bool | None:
