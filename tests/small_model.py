@@ -18,14 +18,19 @@ from ghostpad.training.checkpoint import write_checkpoint
 
 
 def small_model(
-    store: FrameStore, seed: int = 0, stride: int = 1, grayscale: bool = True, **quantizer
+    store: FrameStore,
+    seed: int = 0,
+    stride: int = 1,
+    grayscale: bool = True,
+    tokens: tuple[int, int] | None = None,
+    **quantizer,
 ) -> LatentActionModel:
     """A model in evaluation mode whose statistics and codebook come from transitions of `store`."""
     torch.manual_seed(seed)
     widths = (4, 6, 8, 8)
     frames = FrameFormat(store.height, store.width, grayscale, stride)
     architecture = ArchitectureConfig(
-        encoder=EncoderConfig(widths=widths, blocks=(0, 1, 0, 0)),
+        encoder=EncoderConfig(widths=widths, blocks=(0, 1, 0, 0), tokens=tokens),
         quantizer=QuantizerConfig(**{"codebook_size": 32, "dim": 6, "warmup_steps": 0, **quantizer}),
         decoder=DecoderConfig(frame_widths=widths, widths=(8, 6, 4)),
     )

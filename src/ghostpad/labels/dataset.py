@@ -3,29 +3,20 @@
 Dimensions: k transitions of a window, C colour channels, H W frame, h w grid.
 """
 
-import io
 import os
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ghostpad.errors import UserError
 from ghostpad.frames.splits import SPLITS
-from ghostpad.frames.store import FrameStore, luma
+from ghostpad.frames.store import FrameStore
 from ghostpad.labels.folder import Labels
-from ghostpad.labels.format import Shard
-
-# Codes of this many shards stay in memory: up to 65,536 transitions each, a few MB.
-_SHARDS_KEPT = 256
-_GROUPS_KEPT = 8
+from ghostpad.labels.reader import LabelReader
 
 
 class LatentActionDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -74,7 +65,7 @@ class LatentActionDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         if not self.labels.origin.with_frames:
             self._store_path = self._find_store(store).path.resolve()
         self.episode_index, self.frame_index = self._windows(split, step)
-        self._reader: _Reader | None = None
+        self._reader: LabelReader | None = None
 
     def _find_store(self, given: str | Path | None) -> FrameStore:
         if given is None:
@@ -99,79 +90,21 @@ class LatentActionDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Read window `index`."""
         index = range(len(self))[index]
-        episode = int(self.episode_index[index])
-        first = int(self.frame_index[index])
+        episode, first = int(self.episode_index[index]), int(self.frame_index[index])
         indices = first + self.labels.origin.stride * np.arange(self.window + 1)
         reader = self._reader_of_this_process()
-        frames = torch.from_numpy(reader.frames(episode, indices, self.grayscale))
         codes = torch.from_numpy(reader.codes(episode, indices[:-1]).astype(np.int64))
         if self.window == 1:
-            return frames[0], codes[0], frames[1]
+            frame, next_frame = torch.from_numpy(reader.pair(episode, first, self.grayscale))
+            return frame, codes[0], next_frame
+        frames = torch.from_numpy(reader.frames(episode, indices, self.grayscale) / np.float32(255))
         return frames[:-1], codes, frames[1:]
 
-    def _reader_of_this_process(self) -> "_Reader":
+    def _reader_of_this_process(self) -> LabelReader:
         if self._reader is None or self._reader.process != os.getpid():
-            self._reader = _Reader(self.labels, self._store_path)
+            self._reader = LabelReader(self.labels, self._store_path)
         return self._reader
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind when sent to another process."""
         return {**vars(self), "_reader": None}
-
-
-class _Reader:
-    """The open files of one process."""
-
-    def __init__(self, labels: Labels, store_path: Path | None) -> None:
-        self.process = os.getpid()
-        self.labels = labels
-        self.store = None if store_path is None else FrameStore.open(store_path)
-        counts = [episode["num_transitions"] for episode in labels.content["episodes"]]
-        self.first_rows = np.concatenate([[0], np.cumsum(counts)])
-        self.shard_ends = np.array([shard.end_episode for shard in labels.shards])
-        self.read_codes = lru_cache(_SHARDS_KEPT)(labels.codes)
-        self.open_file = lru_cache(_SHARDS_KEPT)(self._open_file)
-        self.read_group = lru_cache(_GROUPS_KEPT)(self._read_group)
-
-    def codes(self, episode: int, frames_k: np.ndarray) -> np.ndarray:
-        """Codes (k, h, w) of the transitions that start at `frames_k`."""
-        shard, rows = self._rows(episode, frames_k)
-        return self.read_codes(shard)[rows]
-
-    def frames(self, episode: int, frames_k: np.ndarray, grayscale: bool) -> np.ndarray:
-        """Frames (k, C, H, W) float32 in [0, 1], the last of which may have no transition of its own."""
-        if self.store is not None:
-            if len(frames_k) == 2:
-                return self.store.read_pair(episode, int(frames_k[0]), int(frames_k[1]), grayscale)
-            return self.store.read(episode, frames_k, grayscale) / np.float32(255)
-        shard, rows = self._rows(episode, frames_k[:-1])
-        pngs = [self._png(shard, int(row), "frame") for row in rows]
-        pngs.append(self._png(shard, int(rows[-1]), "next_frame"))
-        return np.stack([_decoded(png, grayscale) for png in pngs]) / np.float32(255)
-
-    def _rows(self, episode: int, frames_k: np.ndarray) -> tuple[Shard, np.ndarray]:
-        shard = self.labels.shards[int(np.searchsorted(self.shard_ends, episode, side="right"))]
-        return shard, self.first_rows[episode] - self.first_rows[shard.first_episode] + frames_k
-
-    def _png(self, shard: Shard, row: int, column: str) -> bytes:
-        _, starts = self.open_file(shard)
-        group = int(np.searchsorted(starts, row, side="right")) - 1
-        return self.read_group(shard, group)[column][row - int(starts[group])].as_py()
-
-    def _open_file(self, shard: Shard) -> tuple[pq.ParquetFile, np.ndarray]:
-        """Return the file of a shard and the first row of each of its row groups."""
-        file = pq.ParquetFile(self.labels.path / shard.file_name)
-        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-        return file, np.concatenate([[0], np.cumsum(sizes)[:-1]])
-
-    def _read_group(self, shard: Shard, group: int) -> pa.Table:
-        file, _ = self.open_file(shard)
-        # Threads of the parent do not survive a fork.
-        return file.read_row_group(group, columns=["frame", "next_frame"], use_threads=False)
-
-
-def _decoded(png: bytes, grayscale: bool) -> np.ndarray:
-    """Decompress a PNG to (C, H, W) uint8."""
-    with Image.open(io.BytesIO(png)) as image:
-        rgb = np.asarray(image.convert("RGB"))
-    return luma(rgb)[None] if grayscale else rgb.transpose(2, 0, 1)

@@ -33,6 +33,7 @@ def manifest(origin: Origin, shards: list[Shard], store: FrameStore, folder: Pat
         "num_episodes": len(store.episodes),
         "num_transitions": sum(lengths),
         "control_names": names,
+        "fps": next((fps for episode in store.episodes if (fps := _fps(episode.metadata or {}))), None),
         "store": {
             "relative": os.path.relpath(store.path, folder),
             "absolute": str(store.path.resolve()),
@@ -43,6 +44,13 @@ def manifest(origin: Origin, shards: list[Shard], store: FrameStore, folder: Pat
             for episode, length in zip(store.episodes, lengths, strict=True)
         ],
     }
+
+
+def _fps(metadata: dict[str, Any]) -> float | None:
+    """Frames per second of a recording; an Atari console makes 60, of which every `frame_skip`-th is kept."""
+    if "fps" in metadata:
+        return metadata["fps"]
+    return 60 / metadata["frame_skip"] if metadata.get("frame_skip") else None
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,10 @@ class Labels:
         """Read the codes of a shard: (T, h, w) uint8 or uint16."""
         flat = self.table(shard, ["codes"])["codes"].combine_chunks().values
         return flat.to_numpy(zero_copy_only=False).reshape(-1, *self.origin.grid)
+
+    def controls(self, shard: Shard) -> np.ndarray:
+        """Read the controls of a shard: (T,) int8, −1 where nobody recorded them."""
+        return self.table(shard, ["control"])["control"].fill_null(-1).to_numpy()
 
     def open_store(self) -> FrameStore:
         """Open the store that the labels were made from: where it lay beside them, else where it lay.

@@ -4,17 +4,16 @@ Dimensions: T frames, C colour channels, H W frame, h w grid.
 """
 
 import dataclasses
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from ghostpad.frames.store import FrameStore
 from ghostpad.labels.encoders import RunEncoder
 from ghostpad.labels.format import Origin, Shard, code_dtype, schema, write_shard
+from ghostpad.labels.png import to_png
 
 # Transitions per run: a batch for a GPU, and on a CPU few enough to notice an interruption soon.
 RUN = 256
@@ -114,16 +113,4 @@ def _fresh(store: FrameStore) -> FrameStore:
 def to_pngs(store: FrameStore, episode_index: int, start: int, end: int) -> list[bytes]:
     """Return the frames `start` … `end` − 1 of an episode as PNG files, in their own colours."""
     frames = _fresh(store).array(episode_index)[start:end]
-    return [_png(frame, store.palette) for frame in frames]
-
-
-def _png(frame: np.ndarray, palette: np.ndarray | None) -> bytes:
-    """Compress one frame: palette indices (H, W) with their palette, gray (H, W), or RGB (H, W, 3)."""
-    if palette is None:
-        image = Image.fromarray(np.asarray(frame))
-    else:
-        image = Image.frombytes("P", (frame.shape[1], frame.shape[0]), frame.tobytes())
-        image.putpalette(palette.tobytes())
-    buffer = io.BytesIO()
-    image.save(buffer, "png", compress_level=4)
-    return buffer.getvalue()
+    return [to_png(frame, store.palette) for frame in frames]
