@@ -116,12 +116,16 @@ def transition_map(codes_Thw: np.ndarray, most: int, seed: int) -> tuple[np.ndar
     dims = min(30, len(rows) - 1, len(known) - 1)
     if dims < 2:
         return None
-    return rows, _tsne(TruncatedSVD(dims, random_state=seed).fit_transform(table), seed)
+    places = _tsne(TruncatedSVD(dims, random_state=seed).fit_transform(table), seed)
+    return None if places is None else (rows, places)
 
 
-def _tsne(vectors: np.ndarray, seed: int) -> np.ndarray:
+def _tsne(vectors: np.ndarray, seed: int) -> np.ndarray | None:
     from sklearn.manifold import TSNE
 
+    # scikit-learn divides by the spread of its start, and crashes the interpreter where that is zero.
+    if float(np.ptp(vectors, axis=0).max()) < 1e-6:
+        return None
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     return TSNE(2, perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(vectors)
 
