@@ -5,6 +5,7 @@ Dimensions: B batch, F features, H W size.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -34,9 +35,25 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
     """Sum over all processes, with gradients through all of them."""
     if num_processes() == 1:
         return tensor
-    from torch.distributed.nn.functional import all_reduce
+    summed = _Sum.apply(tensor)
+    assert isinstance(summed, Tensor)
+    return summed
 
-    return all_reduce(tensor)
+
+class _Sum(torch.autograd.Function):
+    """The sum on every process; a value enters all the sums, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        summed = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(summed)
+        return summed
 
 
 def gathered_from_processes(tensor_ND: Tensor) -> Tensor:

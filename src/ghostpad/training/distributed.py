@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,7 +46,10 @@ class Ranks:
         if self.world_size == 1:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            # Torch 2.13 deprecates the name that 2.6 knows.
+            warnings.simplefilter("ignore", FutureWarning)
+            return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     def told_by_first(self, work: Callable[[], T]) -> T:
         """Do `work` in the first process alone and tell all others what came out of it: plain data.
