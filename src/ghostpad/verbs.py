@@ -74,6 +74,13 @@ VERBS = {
         "evaluate",
         "--model checkpoints/latent_action --data bulk_videos",
     ),
+    "export": Verb(
+        "write a model or its labels in formats that others read",
+        "ghostpad.labels.export",
+        "ExportConfig",
+        "export",
+        "--labels data/latent_actions --format lerobot --out lerobot",
+    ),
     "demo": Verb(
         "the whole pipeline, small, on this machine, in minutes",
         "ghostpad.demo",
