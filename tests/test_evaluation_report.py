@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_numbers_that_are_not_numbers_become_null_with_a_reason():
 def test_same_seed_same_metrics(store, perfect):
     again = assess(KnownModel(), store, "test", FEW, seed=0, name="<perfect>")
     assert again.metrics == perfect.metrics
-    assert report.render(again) == report.render(perfect)
+    assert report.render([again]) == report.render([perfect])
 
 
 def test_fewer_transitions_are_stated(store):
@@ -86,7 +87,7 @@ def test_fewer_transitions_are_stated(store):
 
 
 def test_report_is_one_file_without_network_and_escaped(perfect):
-    page = report.render(perfect)
+    page = report.render([perfect])
     assert "<perfect>" not in page
     assert "&lt;perfect&gt;" in page
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
@@ -99,7 +100,7 @@ def test_report_is_one_file_without_network_and_escaped(perfect):
 
 
 def test_ids_on_the_page_are_unique(perfect):
-    ids = re.findall(r'\bid="([^"]*)"', report.render(perfect))
+    ids = re.findall(r'\bid="([^"]*)"', report.render([perfect]))
     assert len(ids) == len(set(ids))
 
 
@@ -129,3 +130,37 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path):
         report.check_folder(tmp_path)
     (tmp_path / report.REPORT).write_text("an earlier report")
     report.check_folder(tmp_path)
+
+
+def test_evaluate_writes_both_files_and_compares(store, tmp_path, monkeypatch, capsys):
+    models = {"good": KnownModel(), "idle": copy_model()}
+    monkeypatch.setattr(report, "_load", lambda path, store, config: models[path.name])
+    out = tmp_path / "report"
+    config = report.EvaluateConfig(
+        model=Path("good"), compare=(Path("idle"),), data=store.path, out=out, amounts=FEW
+    )
+    metrics = report.evaluate(config)
+    written = json.loads((out / report.METRICS).read_text())
+    assert written == json.loads(json.dumps(metrics))
+    assert written["compare"]["idle"]["reconstruction"]["gain_over_copy_db"] == 0
+    page = (out / report.REPORT).read_text()
+    assert 'id="compare"' in page
+    assert 'href="#compare"' in page
+    assert str(tmp_path) not in json.dumps(written)
+    assert str(out / report.REPORT) in capsys.readouterr().out
+
+
+def test_a_model_of_another_size_is_refused_in_one_line(store, tmp_path):
+    from ghostpad.model.latent_action_model import LatentActionModel
+
+    class Other(KnownModel):
+        stride = 1
+
+        def encode(self, frames, next_frames):
+            raise UserError("frames have the shape (1, 1, 210, 160)")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LatentActionModel, "from_pretrained", lambda *args, **kwargs: Other())
+        with pytest.raises(UserError, match=r"^other does not fit .*shape"):
+            report.evaluate(report.EvaluateConfig(model=Path("other"), data=store.path, out=tmp_path / "r"))
+    assert not (tmp_path / "r").exists()

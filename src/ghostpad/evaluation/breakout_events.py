@@ -31,17 +31,17 @@ def events(table: dict[str, np.ndarray], stride: int) -> dict[str, np.ndarray]:
     moved = np.where(seen[now] & seen[then], paddle[then] - paddle[now], 0)
     broken = (table["bricks"][now] & ~table["bricks"][then]).any((1, 2))
     there = table["ball_x"] >= 0
-    turns_x, past_x, _ = _turn(table["ball_x"].astype(int), there, stride)
-    turns_y, past_y, around_y = _turn(table["ball_y"].astype(int), there, stride)
+    turns_x, past_x, _ = turn(table["ball_x"].astype(int), there, stride)
+    turns_y, past_y, around_y = turn(table["ball_y"].astype(int), there, stride)
     lost, launched = _lost_and_launched(table, stride)
     happens = {
         "paddle_left": moved < 0,
         "paddle_right": moved > 0,
         "paddle_still": (moved == 0) & seen[now] & seen[then],
-        "bounce_paddle": _first((turns_y < 0) & (past_y > PADDLE_ROWS.start - BALL_HEIGHT), stride),
-        "bounce_wall": _first((turns_x > 0) & (past_x < FIELD_LEFT - 1), stride)
-        | _first((turns_x < 0) & (past_x > FIELD_RIGHT - 1), stride)
-        | _first((turns_y > 0) & (past_y < FIELD_TOP), stride),
+        "bounce_paddle": first_of_two((turns_y < 0) & (past_y > PADDLE_ROWS.start - BALL_HEIGHT), stride),
+        "bounce_wall": first_of_two((turns_x > 0) & (past_x < FIELD_LEFT - 1), stride)
+        | first_of_two((turns_x < 0) & (past_x > FIELD_RIGHT - 1), stride)
+        | first_of_two((turns_y > 0) & (past_y < FIELD_TOP), stride),
         "bounce_brick": broken & around_y,
         "brick_broken": broken,
         "ball_launched": launched,
@@ -50,7 +50,7 @@ def events(table: dict[str, np.ndarray], stride: int) -> dict[str, np.ndarray]:
     return {name: np.asarray(column) for name, column in happens.items()}
 
 
-def _turn(place: np.ndarray, there: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def turn(place: np.ndarray, there: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How a ball turns along one axis, for each transition.
 
     Returns:
@@ -71,7 +71,7 @@ def _turn(place: np.ndarray, there: np.ndarray, stride: int) -> tuple[np.ndarray
     return turned, past, around
 
 
-def _first(happens: np.ndarray, stride: int) -> np.ndarray:
+def first_of_two(happens: np.ndarray, stride: int) -> np.ndarray:
     """The first of two: a turn within a transition slows it down and so shows in the next one too."""
     happens = happens.copy()
     happens[stride:] &= ~happens[:-stride]

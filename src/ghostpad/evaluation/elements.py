@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostpad.evaluation import breakout, breakout_events
+from ghostpad.evaluation import breakout, breakout_events, pong
 from ghostpad.evaluation.reconstruction import Sums, ratio
 
 Found = dict[str, np.ndarray]
@@ -167,6 +167,18 @@ GAMES = (
         breakout_events.events,
         {"ball": Ball(), "paddle": Bar("paddle_x", "paddle_width"), "bricks": Wall()},
         paddle="paddle_x",
+    ),
+    Game(
+        "pong",
+        pong.applies,
+        pong.detect,
+        pong.events,
+        {
+            "ball": Ball(),
+            "paddle": Bar("paddle_y", "paddle_height"),
+            "opponent": Bar("opponent_y", "opponent_height"),
+        },
+        paddle="paddle_y",
     ),
 )
 

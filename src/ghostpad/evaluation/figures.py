@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK = "#010203"
@@ -25,12 +26,8 @@ def new_figure(width: float = 7.0, height: float = 2.6) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def style(axes: "object", title: str = "", x: str = "", y: str = "") -> None:
+def style(axes: "Axes", x: str = "", y: str = "") -> None:
     """Bring axes to the page's style."""
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
-    axes.set_title(title, color=INK, fontsize=10, loc="left")
     axes.set_xlabel(x, color=INK, fontsize=9)
     axes.set_ylabel(y, color=INK, fontsize=9)
     axes.tick_params(colors=INK, labelsize=8)
@@ -46,7 +43,7 @@ def style(axes: "object", title: str = "", x: str = "", y: str = "") -> None:
 
 
 def to_svg(figure: "Figure", name: str, label: str) -> str:
-    """The figure as an `<svg>` element.
+    """The figure as an `<svg>` element that scrolls by itself on narrow screens.
 
     Args:
         figure: drawn with `INK` where the page's text colour belongs.
@@ -69,7 +66,8 @@ def to_svg(figure: "Figure", name: str, label: str) -> str:
     width = float(size.group(1)) * 4 / 3 if size else 600
     text = re.sub(r'(<svg[^>]*?) width="[\d.]+pt"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[\d.]+pt"', r"\1", text, count=1)
-    return text.replace("<svg", f'{opening} style="max-width:{width:.0f}px"', 1)
+    text = text.replace("<svg", f'{opening} style="max-width:{width:.0f}px"', 1)
+    return f'<div class="scroll">{text}</div>'
 
 
 def _own_ids(text: str, name: str) -> str:
@@ -93,21 +91,38 @@ def code_histogram(counts: np.ndarray) -> str:
 
 
 def grouped_bars(
-    name: str, label: str, groups: Sequence[str], series: dict[str, Sequence[float | None]], unit: str
+    name: str,
+    label: str,
+    panels: Sequence[tuple[str, list[str], dict[str, list[float | None]]]],
 ) -> str:
-    """Bars side by side: one group per quantity, one colour per series."""
-    figure = new_figure(height=2.8)
-    axes = figure.add_subplot()
+    """Bars side by side: one colour per series.
+
+    Args:
+        name: of the figure.
+        label: what it shows.
+        panels: unit, titles of the groups of bars, and heights by series, of each panel.
+    """
+    figure = new_figure(width=9.0, height=3.2)
+    ratios = [len(groups) for _, groups, _ in panels]
+    for place, (unit, groups, series) in zip(
+        figure.subplots(1, len(panels), width_ratios=ratios), panels, strict=True
+    ):
+        _bars(place, groups, series)
+        style(place, y=unit)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper left", fontsize=8, ncols=4, frameon=False, labelcolor=INK
+    )
+    return to_svg(figure, name, label)
+
+
+def _bars(axes: "Axes", groups: list[str], series: dict[str, list[float | None]]) -> None:
     width = 0.8 / max(1, len(series))
     for (index, (title, values)), color in zip(enumerate(series.items()), itertools.cycle(SERIES)):
         heights = [0.0 if value is None else value for value in values]
         places = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * width
         axes.bar(places, heights, width * 0.94, color=color, label=title)
     axes.set_xticks(np.arange(len(groups)), list(groups))
-    if len(series) > 1:
-        axes.legend(fontsize=8, ncols=2)
-    style(axes, y=unit)
-    return to_svg(figure, name, label)
 
 
 def scatter(name: str, label: str, places: np.ndarray, groups: Sequence[tuple[str, np.ndarray]]) -> str:
@@ -142,7 +157,7 @@ def code_map(places: np.ndarray, counts: np.ndarray, events: dict[int, str], num
         axes.scatter(*places[codes].T, s=sizes, color=color, alpha=0.75, linewidths=0, label=title)
     for code in np.argsort(-counts)[: min(num_named, int((counts > 0).sum()))]:
         axes.annotate(
-            str(code), places[code], xytext=(4, 3), textcoords="offset points", color=INK, fontsize=7
+            str(code), tuple(places[code]), xytext=(4, 3), textcoords="offset points", color=INK, fontsize=7
         )
     axes.set_xticks([])
     axes.set_yticks([])

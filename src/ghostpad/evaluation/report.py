@@ -1,9 +1,10 @@
 """`ghostpad evaluate`: measure a model on held-out episodes, and write `metrics.json` and `report.html`."""
 
+import dataclasses
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ghostpad.evaluation.page import page
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore, open_data
+
+if TYPE_CHECKING:
+    from ghostpad.model.latent_action_model import LatentActionModel
 
 __all__ = ["EvaluateConfig", "evaluate", "light_checks"]
 
@@ -34,6 +38,8 @@ class EvaluateConfig:
     """episodes to measure on"""
     out: Path = Path("reports/latent_action")
     """folder for report.html and metrics.json"""
+    compare: tuple[Path, ...] = ()
+    """more models to measure on the same transitions, side by side"""
     amounts: Amounts = field(default_factory=Amounts)
     """how much to look at"""
     device: str = "auto"
@@ -54,22 +60,32 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     began = time.perf_counter()
     check_folder(config.out)
     store = open_data(config.data, config.workers, MIN_EPISODES)
-    assessment = _assess(config.model, store, config)
-    metrics = assessment.metrics
+    paths = (config.model, *config.compare)
+    models = [_load(path, store, config) for path in paths]
+    few = dataclasses.replace(config.amounts, examples=0, galleries=0, tsne=0)
+    assessments = [
+        assess(model, store, config.split, few if number else config.amounts, config.seed, name=str(path))
+        for number, (path, model) in enumerate(zip(paths, models, strict=True))
+    ]
+    metrics = assessments[0].metrics
+    if config.compare:
+        metrics["compare"] = {item.name: item.metrics for item in assessments[1:]}
     metrics["timing"] = {"seconds": round(time.perf_counter() - began, 1)}
     with whole_file(config.out / REPORT) as temporary:
-        temporary.write_text(render(assessment), encoding="utf-8")
+        temporary.write_text(render(assessments), encoding="utf-8")
     write_json(config.out / METRICS, metrics)
     print(f"report: {config.out / REPORT}\nmetrics: {config.out / METRICS}")
     return metrics
 
 
-def render(assessment: Assessment) -> str:
-    """The report as one HTML file."""
+def render(assessments: list[Assessment]) -> str:
+    """The report as one HTML file: about the first model, with the others beside it."""
+    assessment = assessments[0]
     metrics = assessment.metrics
     body = [
         chapters.opening(assessment),
         chapters.success(metrics),
+        chapters.comparison(assessments),
         picture_chapters.looks(assessment),
         chapters.quality(metrics),
         chapters.elements(metrics),
@@ -84,6 +100,7 @@ def render(assessment: Assessment) -> str:
     ]
     contents = [
         ("criteria", "Criteria"),
+        ("compare", "Side by side"),
         ("look", "Pictures"),
         ("quality", "Reconstruction"),
         ("elements", "Elements"),
@@ -95,7 +112,8 @@ def render(assessment: Assessment) -> str:
         ("agreement", "Controls"),
         ("maps", "Maps"),
     ]
-    return page(f"Latent actions: {assessment.name}", body, contents)
+    there = [(anchor, name) for anchor, name in contents if any(f'id="{anchor}"' in part for part in body)]
+    return page(f"Latent actions: {assessment.name}", body, there)
 
 
 def check_folder(out: Path) -> None:
@@ -110,7 +128,8 @@ def check_folder(out: Path) -> None:
         raise UserError(f"{out}: holds something else than a report; give another --out")
 
 
-def _assess(path: Path, store: FrameStore, config: EvaluateConfig) -> Assessment:
+def _load(path: Path, store: FrameStore, config: EvaluateConfig) -> "LatentActionModel":
+    """Load a model and see that it can read these frames."""
     from ghostpad.machine import resolve_device
     from ghostpad.model.latent_action_model import LatentActionModel
 
@@ -120,4 +139,4 @@ def _assess(path: Path, store: FrameStore, config: EvaluateConfig) -> Assessment
         model.encode(*first)
     except UserError as error:
         raise UserError(f"{path} does not fit {config.data}: {error}") from None
-    return assess(model, store, config.split, config.amounts, config.seed, name=str(path))
+    return model

@@ -111,15 +111,16 @@ def criteria(metrics: dict[str, Any]) -> list[Criterion]:
 def _patterns(metrics: dict[str, Any]) -> Criterion:
     """Clear patterns for paddle, bounce and brick: mutual information above 95 % of the shuffles."""
     clear = {name: get(metrics, f"events.clear.{name}") for name in ("paddle", "bounce", "brick")}
+    there = [name for name, value in clear.items() if value is not None]
+    known = [clear[name] for name in there]
     bits = ", ".join(
-        f"{name} {number(get(metrics, f'events.mutual_information_bits.{name}'), 3)}" for name in clear
+        f"{name} {number(get(metrics, f'events.mutual_information_bits.{name}'), 3)}" for name in there
     )
-    known = [value for value in clear.values() if value is not None]
     share = get(metrics, "agreement.share_of_ceiling")
     return Criterion(
         "Clear patterns in the codes for similar transitions",
-        f"clear for {sum(known)} of {len(clear)} (paddle, bounce, brick)",
-        all(known) if len(known) == len(clear) else None,
+        f"clear for {sum(known)} of {len(known)} ({', '.join(there) or 'no events known'})",
+        all(known) if known else None,
         f"bits in the best cell: {bits}; controls: {percent(share, 0)} of the ceiling",
     )
 

@@ -12,13 +12,15 @@ from PIL import Image
 
 from ghostpad.atomic import whole_folder, write_json
 from ghostpad.errors import UserError
-from ghostpad.frames.breakout import Tracker, truth_from_ram
+from ghostpad.frames import breakout, pong
+from ghostpad.frames.breakout import Tracker
 from ghostpad.frames.lock import writing
 from ghostpad.frames.workers import map_in_order
 from ghostpad.machine import num_cores
 from ghostpad.progress import progress
 
 _TRACKED_GAMES = ("breakout",)
+_TRUTH = {"breakout": breakout.truth_from_ram, "pong": pong.truth_from_ram}
 _TRACKER_SHARE = 0.6
 Policy = Callable[[np.ndarray], int]
 
@@ -141,8 +143,8 @@ def _record_episode(task: tuple[RecordConfig, int]) -> int:
         policy = "tracker" if tracked else "random"
     with whole_folder(config.out / _episode_name(index)) as folder:
         metadata, ram = _play(config, policy, rng, folder)
-        if config.game == "breakout":
-            np.savez_compressed(folder / "truth.npz", **truth_from_ram(ram))  # type: ignore[arg-type]
+        if config.game in _TRUTH:
+            np.savez_compressed(folder / "truth.npz", **_TRUTH[config.game](ram))  # type: ignore[arg-type]
         write_json(folder / "episode.json", metadata)
     return len(ram)
 
