@@ -2,8 +2,8 @@
 
     python benchmarks/tiny.py [FOLDER] [--steps N]
 
-Every part is kept in FOLDER (default: tiny_benchmark) and reused by the next run. The wall time of training stands
-beside the numbers: the aim is at most six minutes on two cores.
+Every part is kept in FOLDER (default: tiny_benchmark) and reused by the next run. The wall time of training
+stands beside the numbers: the aim is at most six minutes on two cores.
 """
 
 import argparse
