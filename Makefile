@@ -24,7 +24,7 @@ demo: $(INSTALLED)  ## record, train, label and evaluate real Breakout, in minut
 	$(BIN)/ghostpad demo
 
 test: $(INSTALLED)  ## run the tests, with coverage
-	$(BIN)/pytest -m "not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: $(INSTALLED)  ## run the tests that take minutes
 	$(BIN)/pytest -m slow

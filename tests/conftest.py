@@ -3,6 +3,8 @@
 import os
 
 os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads: spinning threads starve the other workers
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
