@@ -33,8 +33,6 @@ FREE_FIELDS = (
     ),
 )
 
-RUN_FILES = ("*.pt", "metrics.jsonl", ".*.partial")
-
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write `content` with format and version added.
@@ -54,24 +52,6 @@ def copy_checkpoint(source: Path, target: Path) -> None:
             temporary.hardlink_to(source)
         except OSError:
             shutil.copyfile(source, temporary)
-
-
-def holds_checkpoints(folder: Path) -> bool:
-    """Whether there is anything that a new run would overwrite."""
-    return folder.is_dir() and any(folder.glob("*.pt"))
-
-
-def holds_other_things(folder: Path) -> bool:
-    """Whether there is anything that no training run has written."""
-    known = {path for pattern in (*RUN_FILES, "wandb") for path in folder.glob(pattern)}
-    return folder.is_dir() and any(path not in known for path in folder.iterdir())
-
-
-def clear_run(folder: Path) -> None:
-    """Remove checkpoints and metrics of an earlier run, and nothing else."""
-    for pattern in RUN_FILES:
-        for path in folder.glob(pattern):
-            path.unlink()
 
 
 def read_for_resume(path: Path, kind: str, config: dict[str, Any], data: str) -> dict[str, Any]:

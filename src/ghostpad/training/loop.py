@@ -2,7 +2,6 @@
 
 import math
 import threading
-import time
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,25 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ghostpad import __version__
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.machine import resolve_precision
 from ghostpad.progress import progress
-from ghostpad.training.checkpoint import (
-    clear_run,
-    copy_checkpoint,
-    holds_checkpoints,
-    holds_other_things,
-    read_for_resume,
-    write_checkpoint,
-)
+from ghostpad.training.checkpoint import read_for_resume
 from ghostpad.training.distributed import Ranks
 from ghostpad.training.interrupts import stop_signals
+from ghostpad.training.pace import Pace
+from ghostpad.training.run_folder import RunFolder
 from ghostpad.training.schedule import Sampler, learning_rate
 from ghostpad.training.task import LoopConfig, Task
 from ghostpad.training.tracking import Silence, Tracker
-
-PACED_STEPS = 5
 
 
 class Loop:
@@ -56,8 +49,25 @@ class Loop:
             mode = "reduce-overhead" if ranks.device.type == "cuda" else "default"
             self.parallel = torch.compile(self.parallel, mode=mode)  # type: ignore[assignment]
         self.step, self.best = 0, math.inf
-        self._saved_at, self._saved_step = time.monotonic(), -1
-        self._paces: list[float] = []
+        self.folder = RunFolder(config.out, ranks.is_first)
+
+    def about(self) -> dict[str, Any]:
+        """Plain facts of the run: hyperparameters, architecture and machine."""
+        sizes = {
+            name: sum(p.numel() for p in part.parameters()) for name, part in self.model.named_children()
+        }
+        device = self.ranks.device
+        return {
+            "config": to_plain(self.config),
+            "model_config": self.task.model_config,
+            "architecture": str(self.model).splitlines(),
+            "num_parameters": {**sizes, "all": sum(p.numel() for p in self.model.parameters())},
+            "data": self.task.data,
+            "precision": self.precision,
+            "processes": self.ranks.world_size,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "versions": {"ghostpad": __version__, "torch": torch.__version__},
+        }
 
     # -- files ------------------------------------------------------------------------------------------
 
@@ -67,25 +77,10 @@ class Loop:
         Raises:
             UserError: the folder holds something else, or a run that is not to be resumed or overwritten.
         """
-        last = self.config.out / "last.pt"
-        if self.ranks.told_by_first(self._claim_folder):
-            self.load_state(read_for_resume(last, self.task.kind, to_plain(self.config), self.task.data))
-
-    def _claim_folder(self) -> bool:
-        """Make the folder ready; returns whether there is something to resume."""
-        folder = self.config.out
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"{folder}: is a file, not a folder for checkpoints; give another --out")
-        if holds_other_things(folder) and not holds_checkpoints(folder):
-            raise UserError(f"{folder}: holds something else than a training run; give another --out")
-        if self.config.overwrite and folder.is_dir():
-            clear_run(folder)
-        elif holds_checkpoints(folder) and not self.config.resume:
-            raise UserError(
-                f"{folder}: holds a training run; go on with --resume, or clear it with --overwrite"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        return self.config.resume and (folder / "last.pt").is_file()
+        resume, overwrite = self.config.resume, self.config.overwrite
+        if self.ranks.told_by_first(lambda: self.folder.claim(resume, overwrite)):
+            plain = to_plain(self.config)
+            self.load_state(read_for_resume(self.folder.last, self.task.kind, plain, self.task.data))
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on as if nothing had happened."""
@@ -108,22 +103,18 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.best = state["step"], state["best"]
-        self._saved_step = self.step
+        self.folder.saved_step = self.step
         torch.set_rng_state(state["rng"])
-
-    def save(self, *names: str) -> None:
-        """Write the state under the first name and give it the others too."""
-        if self.ranks.is_first:
-            first = self.config.out / names[0]
-            write_checkpoint(first, self.state())
-            for name in names[1:]:
-                copy_checkpoint(first, self.config.out / name)
-        self._saved_at, self._saved_step = time.monotonic(), self.step
 
     # -- one step ---------------------------------------------------------------------------------------
 
     def train_step(self) -> dict[str, Tensor | float]:
-        """One optimizer step; returns its metrics as tensors on the device."""
+        """One optimizer step; returns its metrics as tensors on the device.
+
+        The gradients of micro-batches add up to that of their batch, codebook counts and moving averages too.
+        Batch norm and the entropy term are about a whole batch and see a micro-batch at a time: to save memory
+        with nothing changed there is `checkpointing`.
+        """
         config = self.config
         # What is random in a step depends on the step alone, so that a resumed run draws the same.
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.ranks.rank)
@@ -181,8 +172,8 @@ class Loop:
             return np.arange(num)
         return np.sort(np.random.default_rng(self.config.seed).choice(num, wanted, replace=False))
 
-    def validate(self) -> dict[str, float]:
-        """Validate, keep the best model, and ask the checks."""
+    def validate(self) -> tuple[dict[str, float], bool]:
+        """Validate and ask the checks; returns the numbers and whether this is the best model so far."""
         validated = self.validation_loss(self.validation_rows())
         loss = self.ranks.told_by_first(lambda: float(validated))
         values = {"validation_reconstruction": loss}
@@ -190,10 +181,9 @@ class Loop:
             self.model.eval()
             values |= {f"validation_{name}": value for name, value in self.task.checks().items()}
             self.model.train()
-        if loss < self.best or not (self.config.out / "best.pt").is_file():
-            self.best = min(loss, self.best)
-            self.save("last.pt", "best.pt")
-        return values
+        is_best = loss < self.best or not (self.config.out / "best.pt").is_file()
+        self.best = min(loss, self.best)
+        return values, is_best
 
     # -- the run ----------------------------------------------------------------------------------------
 
@@ -207,19 +197,23 @@ class Loop:
         end = min(config.steps, config.stop_after or config.steps)
         tracker = Silence()
         if self.ranks.is_first:
-            tracker = Tracker(
-                config.out, config.tracker, to_plain(config), self.step, f"ghostpad-{self.task.kind}"
-            )
+            name = f"ghostpad-{self.task.kind}"
+            tracker = Tracker(config.out, config.tracker, self.about(), self.step, name)
         bar = progress(what="train", unit="steps", total=end, shown=self.ranks.is_first)
         bar.update(self.step)
+        pace = Pace(config.batch_size, self.step, self.ranks.device)
         values: dict[str, float] = {}
         self.model.train()
         try:
             with stop_signals() as stop:
                 while self.step < end and not self._stops(stop):
-                    values = self._advance(tracker, bar, end) or values
-            if self._saved_step != self.step:
-                self.save("last.pt")
+                    self._learn(tracker, bar, pace, end)
+                    if self._has_duties(end):
+                        with pace.paused():
+                            values = self._look_back(tracker, end) or values
+            if self.folder.saved_step != self.step:
+                tracker.flush()
+                self.folder.save(self.step, self.state)
             if self.step < end:
                 raise KeyboardInterrupt
         finally:
@@ -234,59 +228,48 @@ class Loop:
             return False
         return self.ranks.any(stop.is_set())
 
-    def _advance(self, tracker: Silence, bar: Any, end: int) -> dict[str, float] | None:
-        config, started = self.config, time.perf_counter()
+    def _learn(self, tracker: Silence, bar: Any, pace: Pace, end: int) -> None:
+        """One step with what is logged of each step."""
+        config = self.config
         metrics = self.train_step()
         if config.validation_micro_batch:
             size = config.validation_micro_batch
             rows = np.arange(self.step * size, (self.step + 1) * size) % self.task.num_validation_rows
             metrics["validation_loss"] = self.validation_loss(rows)
-        seconds = time.perf_counter() - started
-        metrics["pairs_per_second"] = config.batch_size / seconds
-        self._announce(seconds, end)
-        if self.ranks.device.type == "cuda":
-            metrics["gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 2**30
-        tracker.log(self.step, metrics)
         bar.update(1)
+        is_due = self.step % config.log_every == 0 or self.step == end
+        tracker.log(self.step, metrics | (pace.look(self.step) if is_due else {}))
+        if is_due:
+            bar.set_postfix_str(_summary([row for _, row in tracker.flush()]), refresh=False)
+        warning = pace.warning(self.step, end)
+        if warning and self.ranks.is_first:
+            print(f"{warning} {self.task.advice}".rstrip(), flush=True)
+
+    def _has_duties(self, end: int) -> bool:
+        """Whether there is something to do before the next step."""
+        config = self.config
+        periods = (config.validate_every, config.histogram_every, config.examples_every, config.save_every)
+        due = any(self.step % period == 0 for period in periods)
+        return due or self.step == end or self.folder.is_due(config.save_seconds)
+
+    def _look_back(self, tracker: Silence, end: int) -> dict[str, float] | None:
+        """Do what is due between steps; saving comes last, when all else is on file."""
+        config, names = self.config, []
         values = None
         if self.step % config.validate_every == 0 or self.step == end:
-            values = self.validate()
+            values, is_best = self.validate()
             tracker.log(self.step, dict(values))
+            names += ["best.pt"] if is_best else []
         if self.step % config.histogram_every == 0 and hasattr(self.model, "code_counts"):
             tracker.histogram(self.step, "code_counts", self.model.code_counts())  # type: ignore[operator]
         if self.task.examples and self.ranks.is_first and self.step % config.examples_every == 0:
             tracker.image(self.step, "reconstructions", self.task.examples())
-        if self.step % config.log_every == 0 or self.step == end:
-            rows = tracker.flush()
-            bar.set_postfix_str(_summary([row for _, row in rows]), refresh=False)
         if self.step % config.save_every == 0:
-            self.save("last.pt", f"step_{self.step:06d}.pt")
-        elif time.monotonic() - self._saved_at >= config.save_seconds:
-            self.save("last.pt")
+            names.append(f"step_{self.step:06d}.pt")
+        if names or self.folder.is_due(config.save_seconds):
+            tracker.flush()
+            self.folder.save(self.step, self.state, *names)
         return values
-
-    def _announce(self, seconds: float, end: int) -> None:
-        """After a few steps, say how long the rest will take if it is long."""
-        self._paces.append(seconds)
-        if len(self._paces) != PACED_STEPS or not self.ranks.is_first:
-            return
-        # The first steps set caches up.
-        left = float(np.median(self._paces[1:])) * (end - self.step)
-        if left > 3600:
-            where = self.ranks.device.type.upper()
-            words = f"About {_in_words(left)} for the {end - self.step} steps left on this {where}."
-            print(f"{words} {self.task.advice}".rstrip(), flush=True)
-
-
-def _in_words(seconds: float) -> str:
-    hours = seconds / 3600
-    return (
-        f"{hours / 24:.0f} days"
-        if hours > 72
-        else f"{hours:.1f} hours"
-        if hours > 1
-        else f"{60 * hours:.0f} minutes"
-    )
 
 
 def _summary(rows: list[dict[str, float]]) -> str:

@@ -28,7 +28,7 @@ class LoopConfig:
     batch_size: int = 32
     """transitions per optimizer step, over all processes"""
     accumulate: int = 1
-    """micro-batches that a batch is cut into, for less memory"""
+    """micro-batches that a batch is cut into, for less memory; batch norm and entropy see one at a time"""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """arithmetic of the forward pass; fp16 scales the loss; auto is bf16 where it is fast, else fp32"""
     checkpointing: bool = False

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostpad.atomic import whole_file
+from ghostpad.atomic import whole_file, write_json
 
 
 class Silence:
@@ -37,19 +37,20 @@ class Tracker(Silence):
     """Gathers values of single steps where they are and fetches them together.
 
     Args:
-        folder: run folder; `metrics.jsonl` is kept there.
+        folder: run folder; `metrics.jsonl` and `run.json` are kept there, and what wandb writes.
         kind: "wandb" (offline unless a key is set) or "none".
-        config: plain config, for wandb.
+        about: plain facts of the run: config, architecture, machine.
         step: step that the run goes on from; later lines of an earlier, killed try are dropped.
         name: project name for wandb.
     """
 
-    def __init__(self, folder: Path, kind: str, config: dict[str, Any], step: int, name: str) -> None:
+    def __init__(self, folder: Path, kind: str, about: dict[str, Any], step: int, name: str) -> None:
         self.path = folder / "metrics.jsonl"
         self._drop_after(step)
+        write_json(folder / "run.json", about)
         self._file = self.path.open("a", encoding="utf-8")
         self._pending: list[tuple[int, dict[str, Tensor | float]]] = []
-        self._wandb = _start_wandb(folder, config, step, name) if kind == "wandb" else None
+        self._wandb = _start_wandb(folder, about, step, name) if kind == "wandb" else None
 
     def log(self, step: int, values: dict[str, Tensor | float]) -> None:
         """Remember scalar values (0-dim tensors on any device, or floats) for `step`."""
@@ -79,10 +80,11 @@ class Tracker(Silence):
         if self._wandb is not None:
             import wandb
 
-            bins = np.arange(len(counts) + 1)
-            # wandb takes at most 512 bins.
-            if len(counts) <= 512:
-                self._wandb.log({name: wandb.Histogram(np_histogram=(counts, bins))}, step=step)
+            # wandb takes at most 512 bins: neighbouring codes share one.
+            shares = np.array_split(counts, min(len(counts), 512))
+            edges = np.cumsum([0, *(len(share) for share in shares)])
+            sums = np.array([share.sum() for share in shares])
+            self._wandb.log({name: wandb.Histogram(np_histogram=(sums, edges))}, step=step)
 
     def image(self, step: int, name: str, picture_HW3: np.ndarray) -> None:
         """Log a picture (uint8) under `name`; it is also kept as a PNG in the run folder's `examples/`."""
@@ -118,16 +120,26 @@ class Tracker(Silence):
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
-def _start_wandb(folder: Path, config: dict[str, Any], step: int, name: str) -> Any:
+def _start_wandb(folder: Path, about: dict[str, Any], step: int, name: str) -> Any:
+    """Start a run of wandb, or go on with the one that the folder remembers."""
     try:
         import wandb
     except ImportError as error:
         warnings.warn(f"wandb cannot be loaded ({error}); metrics go to metrics.jsonl alone", stacklevel=2)
         return None
     has_key = bool(os.environ.get("WANDB_API_KEY")) or bool(wandb.api.api_key)
-    mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
-    settings = wandb.Settings(silent=True, console="off")
-    kind: Any = mode
-    return wandb.init(
-        project=name, dir=str(folder), config=config, mode=kind, settings=settings, resume="allow"
+    mode: Any = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+    remembered = folder / "wandb" / "run_id.txt"
+    identity = remembered.read_text().strip() if step and remembered.is_file() else None
+    run = wandb.init(
+        project=name,
+        dir=str(folder),
+        config=about,
+        mode=mode,
+        id=identity,
+        resume="allow" if identity else None,
+        settings=wandb.Settings(silent=True, console="off"),
     )
+    with whole_file(remembered) as temporary:
+        temporary.write_text(run.id + "\n", encoding="utf-8")
+    return run
