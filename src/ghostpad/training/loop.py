@@ -111,9 +111,9 @@ class Loop:
     def train_step(self) -> dict[str, Tensor | float]:
         """One optimizer step; returns its metrics as tensors on the device.
 
-        The gradients of micro-batches add up to that of their batch, codebook counts and moving averages too.
-        Batch norm and the entropy term are about a whole batch and see a micro-batch at a time: to save memory
-        with nothing changed there is `checkpointing`.
+        Gradients of micro-batches add up to that of their batch, codebook counts and moving averages too.
+        Batch norm and the entropy term are about a whole batch and see a micro-batch at a time; to save
+        memory with nothing changed there is `checkpointing`.
         """
         config = self.config
         # What is random in a step depends on the step alone, so that a resumed run draws the same.
