@@ -84,7 +84,7 @@ def extract(config: ExtractConfig) -> Labels:
             from ghostpad.labels.encoders import fast_encoder
 
             encoder = fast_encoder(model.to(device), device, config.runtime, config.precision)
-            _label_here(store, origin, missing, encoder, config)
+            label_here(store, origin, missing, encoder, config.out, config.workers)
     labels = complete(config.out, origin, shards, store)
     total, num_episodes = labels.content["num_transitions"], labels.content["num_episodes"]
     print(f"{total:,} transitions of {num_episodes:,} episodes are labelled in {config.out}")
@@ -131,10 +131,24 @@ class _Stopped(Exception):
     """Another thread failed, or the user interrupted."""
 
 
-def _label_here(
-    store: FrameStore, origin: Origin, shards: list[Shard], encoder: "RunEncoder", config: ExtractConfig
+def label_here(
+    store: FrameStore,
+    origin: Origin,
+    shards: list[Shard],
+    encoder: "RunEncoder",
+    out: Path,
+    workers: int | None = None,
 ) -> None:
-    """Label `shards` in threads: encoders and readers let go of Python's lock while they work."""
+    """Label `shards` into `out` in threads: encoders and readers let go of Python's lock while they work.
+
+    Args:
+        store: the frames.
+        origin: what the labels are made from.
+        shards: what to label.
+        encoder: is called from all threads.
+        out: folder for the files.
+        workers: number of threads; None for one per core.
+    """
     from ghostpad.labels.shards import label_shard
 
     stop = threading.Event()
@@ -145,10 +159,8 @@ def _label_here(
             raise _Stopped
         bar.update(num_transitions)
 
-    with bar, _one_thread_per_call(), ThreadPoolExecutor(config.workers or num_cores()) as pool:
-        jobs = [
-            pool.submit(label_shard, store, shard, encoder, origin, config.out, advance) for shard in shards
-        ]
+    with bar, _one_thread_per_call(), ThreadPoolExecutor(workers or num_cores()) as pool:
+        jobs = [pool.submit(label_shard, store, shard, encoder, origin, out, advance) for shard in shards]
         try:
             done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
             for job in done:

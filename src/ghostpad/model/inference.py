@@ -23,19 +23,18 @@ class PairEncoder(nn.Module):
         super().__init__()
         self.encoder = fold_batch_norms(copy.deepcopy(model.encoder).eval())
         self.quantizer = copy.deepcopy(model.quantizer).eval()
-        self._shrunk = model.scale.shrink
-        self._shrinks_bytes = model.predicts_palette
+        self.scale = model.scale
 
     def forward(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:
         """Return codes (N, h, w) int64, the same as the model's `encode` but for ties."""
         both = torch.cat([frames_NCHW, next_frames_NCHW], 1)
-        if self._shrinks_bytes:
-            # Pixels are picked, not averaged: fewer are left to convert.
-            both = self._shrunk(both)
+        if self.scale.picks:
+            # Fewer pixels are left to convert.
+            both = self.scale.shrink(both)
         if both.dtype == torch.uint8:
             both = both.float() / 255
-        if not self._shrinks_bytes:
-            both = self._shrunk(both)
+        if not self.scale.picks:
+            both = self.scale.shrink(both)
         latents = self.encoder(both.to(next(self.encoder.parameters()).dtype))
         return self.quantizer.nearest(latents.float())
 
