@@ -20,6 +20,8 @@ def to_frames(
     Raises:
         UserError: the shape, type or range does not fit; the line says which and what is needed.
     """
+    if isinstance(given, np.ndarray) and not given.flags.writeable:
+        given = given.copy()  # PyTorch warns of arrays that it could write to but must not
     frames = torch.as_tensor(given).to(device)
     frames, single = _with_batch(frames, wanted, name)
     if frames.dtype == torch.uint8:
