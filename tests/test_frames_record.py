@@ -119,7 +119,7 @@ def test_without_ale_py_the_error_names_the_extra(
 
 
 def test_any_game_plays_with_random_controls(tmp_path: Path) -> None:
-    record(RecordConfig(out=tmp_path / "b", game="pong", episodes=1, max_frames=12, workers=1))
+    record(RecordConfig(out=tmp_path / "b", game="freeway", episodes=1, max_frames=12, workers=1))
     episode = tmp_path / "b" / "episode_0000"
     assert len(list(episode.glob("*.png"))) == 12
     assert json.loads((episode / "episode.json").read_text())["policy"] == "random"

@@ -144,7 +144,7 @@ def _record_episode(task: tuple[RecordConfig, int]) -> int:
     with whole_folder(config.out / _episode_name(index)) as folder:
         metadata, ram = _play(config, policy, rng, folder)
         if config.game in _TRUTH:
-            np.savez_compressed(folder / "truth.npz", **_TRUTH[config.game](ram))  # type: ignore[arg-type]
+            np.savez(folder / "truth.npz", **_TRUTH[config.game](ram))  # type: ignore[arg-type]
         write_json(folder / "episode.json", metadata)
     return len(ram)
 

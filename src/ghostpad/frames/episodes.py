@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from ghostpad.frames.faults import BadInput, Faults, Rejected
-from ghostpad.frames.png import read_png
+from ghostpad.frames.png import decode_png, read_bytes
 from ghostpad.frames.units import PIECE_FRAMES, Frame, Notice, Unit, slice_metadata
 
 _FRAME_NAME = re.compile(r"\d{1,15}\.png", re.ASCII | re.IGNORECASE)
+# what numpy and zipfile raise for archives that are none, or of a kind that they cannot read
+_DAMAGE = (OSError, ValueError, EOFError, LookupError, TypeError, RuntimeError, MemoryError, OverflowError,
+           zlib.error, zipfile.BadZipFile)  # fmt: skip
 _BESIDE = ("episode.json", "truth.npz")
 
 
@@ -39,14 +42,18 @@ class PngUnit(Unit):
 
     def frames(self) -> Iterator[Frame | Rejected | Notice]:
         """Decode the files in order."""
-        folder = str(self.folder)
+        folder, before, decoded = str(self.folder), b"", None
         for number, name in enumerate(self.files, self.first_number):
             file = os.path.join(folder, name)  # noqa: PTH118 (a Path for each frame costs a tenth of its decoding)
             try:
-                colors, gray, lost = read_png(file)
+                data = read_bytes(file)
+                if decoded is None or data != before:  # a still picture is not decoded again
+                    before, decoded = data, None
+                    decoded = decode_png(data)
             except BadInput as bad:
                 yield Rejected(self.name, file, number, str(bad))
                 continue
+            colors, gray, lost = decoded
             if lost:
                 yield Notice(lost)
             yield Frame(self.name, number, colors, gray, file)
@@ -69,16 +76,7 @@ class PngUnit(Unit):
         try:
             with np.load(path, allow_pickle=False) as archive:
                 cut = {name: archive[name][begin : begin + num_frames] for name in archive.files}
-        except (
-            OSError,
-            ValueError,
-            EOFError,
-            KeyError,
-            IndexError,
-            TypeError,
-            zlib.error,
-            zipfile.BadZipFile,
-        ):
+        except _DAMAGE:
             raise BadInput("has a truth.npz that cannot be read") from None
         if any(len(values) != num_frames for values in cut.values()):
             raise BadInput("has a truth.npz of another length")

@@ -17,7 +17,7 @@ from ghostpad.frames.assemble import Draft, join_pieces
 from ghostpad.frames.decode import Decoded, Task, decode
 from ghostpad.frames.faults import Faults, OnBad, Rejected
 from ghostpad.frames.lock import writing
-from ghostpad.frames.manifest import store_beside
+from ghostpad.frames.manifest import MAX_SIDE, store_beside
 from ghostpad.frames.revision import Old, Revision
 from ghostpad.frames.sources import Wishes, list_units
 from ghostpad.frames.splits import Splitting, read_split_file, too_few
@@ -105,6 +105,7 @@ def _ingest(
     options = {name: getattr(config, name) for name in _DECIDING}
     with writing(out, wait):
         old = Old.load(out, options)
+        old.remove_unused()
         if old.is_of_others(units):
             raise UserError(
                 f"{out} holds other episodes than {config.source}; choose another --out, or delete it"
@@ -159,9 +160,7 @@ def check_space(out: Path, num_frames: int, fit: Fit, is_palette: bool) -> None:
 
 @contextmanager
 def _staging(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that goes when the ingest ends; what a killed one left is removed first."""
-    for left in out.parent.glob(f".{out.name}.*.partial"):
-        shutil.rmtree(left, ignore_errors=True)
+    """A folder beside `out` that goes when the ingest ends, and a clear line when the disk is full."""
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     folder.chmod(0o755)
     try:
@@ -193,8 +192,8 @@ def _probe(units: list[Unit], config: IngestConfig, old: Old) -> tuple[Fit, tupl
 def _target_size(frame: Frame, config: IngestConfig) -> Fit:
     height, width = frame.colors.shape
     for name, value in (("height", config.height), ("width", config.width)):
-        if value is not None and not 1 <= value <= 4096:
-            raise UserError(f"--{name} {value}: must be 1 to 4096")
+        if value is not None and not 1 <= value <= MAX_SIDE:
+            raise UserError(f"--{name} {value}: must be 1 to {MAX_SIDE}")
     wanted_height = config.height or (round(height * config.width / width) if config.width else height)
     wanted_width = config.width or (round(width * config.height / height) if config.height else width)
     return Fit(max(1, wanted_height), max(1, wanted_width), _is_resized(config), config.crop)

@@ -22,7 +22,9 @@ from ghostpad.frames.units import Frame, Notice, Unit
 from ghostpad.frames.video import read_video
 
 INFO = Path("meta") / "info.json"
-_DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, pa.ArrowException)
+# what json and pyarrow raise for files that are damaged or of another form
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OSError, RuntimeError, MemoryError,
+           OverflowError, pa.ArrowException)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def scan_lerobot(root: Path, camera: str | None, faults: Faults) -> list[LeRobot
             raise ValueError("fps is not positive")
     except UserError:
         raise
-    except (*_DAMAGE, RecursionError) as error:
+    except _DAMAGE as error:
         raise UserError(
             f"{root}: not a readable LeRobotDataset v3 ({_brief(error)}); see docs/inputs.md"
         ) from None

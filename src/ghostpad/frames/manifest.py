@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ghostpad.errors import UserError
+from ghostpad.frames.splits import SPLITS
 
 VERSION = 1
+MAX_SIDE = 4096
+"""Most pixels that a frame may be high or wide."""
 MANIFEST = "manifest.json"
 Encoding = Literal["palette", "rgb", "gray"]
 
@@ -84,6 +87,8 @@ def read_episode(path: Path, row: dict[str, Any]) -> Episode:
     """
     if not str(row["file"]).isdecimal():  # so that no name in a manifest leads out of the store
         raise ValueError("not the name of a file of this store")
+    if row["split"] not in SPLITS or not 1 <= int(row["num_frames"]) < 2**31:
+        raise ValueError("not an episode")
     return Episode(
         name=str(row["name"]),
         num_frames=int(row["num_frames"]),

@@ -19,23 +19,16 @@ from PIL import Image
 from ghostpad.errors import UserError
 from ghostpad.frames.episodes import natural_key
 from ghostpad.frames.faults import BadInput, Faults, Rejected
-from ghostpad.frames.png import MAX_SIDE
+from ghostpad.frames.manifest import MAX_SIDE
 from ghostpad.frames.units import Frame, Notice, Unit, gray_to_colors, rgb_to_colors
 
 METADATA = Path("data") / "metadata.json"
 _HDF5 = "main_data.hdf5"
 _BLOCK = 64
 _JPEG = "the pictures are JPEG, which has changed their colours already: use jpeg_encoding=False if you can"
-_DAMAGE = (
-    KeyError,
-    IndexError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OSError,
-    RuntimeError,
-    pa.ArrowException,
-)
+# what json, h5py and pyarrow raise for files that are damaged or of another form
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OSError, RuntimeError, MemoryError,
+           OverflowError, pa.ArrowException)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,7 +143,7 @@ def scan_minari(root: Path, camera: str | None, faults: Faults) -> list[MinariUn
                 (path for path in data.iterdir() if path.is_dir()), key=lambda path: natural_key(path.name)
             )
             places, counts = [(folder, "") for folder in folders], [_count(folder) for folder in folders]
-    except (*_DAMAGE, RecursionError) as error:
+    except _DAMAGE as error:
         if isinstance(error, UserError):
             raise
         raise UserError(

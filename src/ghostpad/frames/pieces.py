@@ -15,10 +15,10 @@ import numpy as np
 from ghostpad.frames.units import PIECE_FRAMES, Frame
 
 MAX_COLORS = 256
-HEAD_FRAMES = 256
-"""Two episodes whose first so many frames are equal count as near-duplicates."""
 HEADER_BYTES = 128
+_BUFFER_BYTES = 1 << 18  # a few frames per system call take half the time of one
 _RECODE_FRAMES = 64
+_NOTHING = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,11 @@ class Piece:
     """Whether every frame came from a gray picture."""
     sha256: bytes
     """Of the pixels; independent of palette and compression."""
-    head_sha256: bytes
-    """The same after `HEAD_FRAMES` frames, or of all when there are fewer."""
     num_still: int
     """Transitions inside the piece in which no pixel changes."""
     first: bytes
     last: bytes
-    """SHA-256 of the first and of the last frame alone: tells whether the border of two pieces is still."""
+    """SHA-256 of the first and of the last frame alone."""
     new_episode: bool = False
     """Whether an episode begins here even though the numbers go on."""
 
@@ -65,20 +63,25 @@ class PieceWriter:
         """
         self._path, self._start = path, start
         self._height, self._width = start.colors.shape
-        self._file: BinaryIO = path.open("w+b")
-        self._file.write(b"\0" * HEADER_BYTES)
+        self._file: BinaryIO = self._begin()
         self._colors = list(palette)
         # index + 1 by colour; zero is unknown. Untouched pages of so large an array cost nothing.
         self._table = np.zeros(1 << 24, np.uint16)
         self._table[self._colors] = np.arange(1, len(palette) + 1)
         self._rgb = False
-        self._previous = np.empty(0, np.uint32)
+        self._picture = self._previous = np.empty(0, np.uint32)
         self._indices = np.empty(self._height * self._width, np.uint8)
-        self._digest, self._head = hashlib.sha256(), b""
+        self._digest = hashlib.sha256()
         self._first = b""
         self._gray = True
         self._num_still = 0
         self.num_frames = 0
+
+    def _begin(self) -> BinaryIO:
+        """Open the file with room for its header, which is written last."""
+        file = self._path.open("w+b", buffering=_BUFFER_BYTES)
+        file.write(b"\0" * HEADER_BYTES)
+        return file
 
     def continues(self, frame: Frame) -> bool:
         """Whether `frame` belongs to this piece: the next one of its episode, and the piece is not full."""
@@ -91,7 +94,8 @@ class PieceWriter:
 
     def add(self, frame: Frame) -> None:
         """Append a frame."""
-        colors = frame.colors.reshape(-1)
+        colors = self._previous if frame.colors is self._picture else frame.colors.reshape(-1)
+        self._picture = frame.colors
         changed = self._changed(colors)
         self._hash(colors, changed)
         self._gray &= frame.gray
@@ -100,15 +104,12 @@ class PieceWriter:
         self._file.write(_to_rgb_bytes(colors) if self._rgb else self._indices.data)
         self._previous = colors
         self.num_frames += 1
-        if self.num_frames == HEAD_FRAMES:
-            self._head = self._digest.digest()
 
     def close(self) -> Piece:
         """Finish the file and describe it."""
         self._file.seek(0)
         self._file.write(npy_header(self.num_frames, self._height, self._width, self._rgb))
         self._file.close()
-        digest = self._digest.digest()
         return Piece(
             episode=self._start.episode,
             number=self._start.number,
@@ -116,8 +117,7 @@ class PieceWriter:
             path=self._path,
             palette=None if self._rgb else tuple(self._colors),
             gray=self._gray,
-            sha256=digest,
-            head_sha256=self._head or digest,
+            sha256=self._digest.digest(),
             num_still=self._num_still,
             first=self._first,
             last=hashlib.sha256(self._previous.data).digest(),
@@ -134,7 +134,7 @@ class PieceWriter:
         if self.num_frames == 0:
             self._first = hashlib.sha256(colors.data).digest()
             return None
-        changed = np.flatnonzero(colors != self._previous)
+        changed = _NOTHING if colors is self._previous else np.flatnonzero(colors != self._previous)
         self._num_still += len(changed) == 0
         return changed if len(changed) < len(colors) // 2 else None
 
@@ -174,8 +174,7 @@ class PieceWriter:
         source = self._path.with_suffix(".indices")
         self._file.close()
         self._path.rename(source)
-        self._file = self._path.open("w+b")
-        self._file.write(b"\0" * HEADER_BYTES)
+        self._file = self._begin()
         copy_frames(source, self._file, self._height * self._width, palette_rgb(self._colors))
         source.unlink()
 

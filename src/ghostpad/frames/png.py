@@ -8,45 +8,47 @@ import numpy as np
 from PIL import Image
 
 from ghostpad.frames.faults import BadInput
+from ghostpad.frames.manifest import MAX_SIDE
 
-MAX_SIDE = 4096
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LOST_16_BITS = "16-bit PNGs are cut to 8 bits per colour"
 _LOST_TRANSPARENCY = "transparent PNGs keep their colours, but not their transparency"
 _CHUNK_HEAD = struct.Struct(">I4s")
 
 
-def read_png(path: str) -> tuple[np.ndarray, bool, str]:
-    """Decode the PNG at `path`.
-
-    Returns:
-        Its colours (H, W) uint32, each `red | green << 8 | blue << 16`; whether it is gray; what the picture
-        had
-        that a store has not (transparency, 16 bits), else "".
+def read_bytes(path: str) -> bytes:
+    """Read the file at `path`.
 
     Raises:
-        BadInput: the file cannot be read, is damaged, or is larger than 4096×4096.
+        BadInput: that cannot be done.
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123 (a Path for each frame costs a tenth of its decoding)
-            data = file.read()
+            return file.read()
     except IsADirectoryError:
         raise BadInput("is a folder") from None
     except OSError as error:
         raise BadInput(f"cannot be read ({error.strerror})") from None
-    return decode_png(data)
 
 
 def decode_png(data: bytes) -> tuple[np.ndarray, bool, str]:
-    """Decode the bytes of a PNG; see `read_png`."""
+    """Decode the bytes of a PNG.
+
+    Returns:
+        Its colours (H, W) uint32, each `red | green << 8 | blue << 16`; whether it is gray; what the picture
+        had that a store has not (transparency, 16 bits), else "".
+
+    Raises:
+        BadInput: it is damaged, or larger than 4096×4096.
+    """
     if not data:
         raise BadInput("is empty (0 bytes)")
     _check_integrity(data)
+    width, height = struct.unpack_from(">II", data, 16)
+    if max(width, height) > MAX_SIDE:
+        raise BadInput(f"is larger than {MAX_SIDE}x{MAX_SIDE} ({width}x{height})")
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            if max(image.size) > MAX_SIDE:
-                raise BadInput(f"is larger than {MAX_SIDE}x{MAX_SIDE} ({image.width}x{image.height})")
-            image.load()
             lost = _LOST_16_BITS if data[24] == 16 else _transparency(image)
             return (*_colors(image), lost)
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError) as error:
@@ -55,7 +57,7 @@ def decode_png(data: bytes) -> tuple[np.ndarray, bool, str]:
 
 def _check_integrity(data: bytes) -> None:
     """Compare every chunk with its checksum: Pillow lets a flipped bit in the pixels pass."""
-    if not data.startswith(_SIGNATURE):
+    if not data.startswith(_SIGNATURE) or data[12:16] != b"IHDR":
         raise BadInput("is not a PNG")
     position, kind = len(_SIGNATURE), b""
     while kind != b"IEND":

@@ -26,6 +26,7 @@ from ghostpad.frames.faults import BadInput, Faults, Rejected
 from ghostpad.frames.manifest import MANIFEST, VERSION, is_store, read_manifest
 from ghostpad.frames.pieces import palette_rgb
 from ghostpad.frames.splits import Splitting, find_originals
+from ghostpad.frames.store import FrameStore
 from ghostpad.frames.units import Fit, Unit
 
 REJECTED = "rejected.json"
@@ -51,14 +52,26 @@ class Old:
                     f"{out} holds something that is no frame store; choose another place with --out"
                 )
             return cls(out)
-        manifest = read_manifest(out)
+        FrameStore.open(out)  # which refuses a damaged one
+        old = cls(out, read_manifest(out))
+        old._require(options)
+        return old
+
+    def _require(self, options: dict[str, Any]) -> None:
+        manifest = self.manifest
+        try:
+            made_with, _ = dict(manifest["options"]), dict(manifest["units"])
+            _ = (
+                self.splitting,
+                self.coding,
+                [row["unit"] + row["first_frame"] for row in manifest["episodes"]],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise UserError(f"{self.path / MANIFEST}: damaged; delete {self.path} and ingest again") from None
         for name, value in options.items():
-            was = manifest.get("options", {}).get(name)
-            if was != value:
-                raise UserError(
-                    f"{out} was made with {name} = {was}, not {value}; choose another --out, or delete it"
-                )
-        return cls(out, manifest)
+            if made_with.get(name) != value:
+                was = f"{self.path} was made with {name} = {made_with.get(name)}, not {value}"
+                raise UserError(f"{was}; choose another --out, or delete it")
 
     @property
     def coding(self) -> Coding | None:
@@ -78,6 +91,16 @@ class Old:
     def has(self, unit: Unit) -> bool:
         """Whether `unit` was ingested already and has not changed since."""
         return self.manifest.get("units", {}).get(unit.name) == unit.state
+
+    def remove_unused(self) -> None:
+        """Remove files that the manifest does not name: of episodes that are gone, or of a killed ingest."""
+        used = {row["file"] for row in self.manifest.get("episodes", [])}
+        for file in self.path.iterdir() if self.manifest else ():
+            stem = file.name.split(".")[0]
+            if stem.isdecimal() and stem not in used:
+                file.unlink()
+        for left in self.path.parent.glob(f".{self.path.name}.*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def is_of_others(self, units: list[Unit]) -> bool:
         """Whether there is a store, and it shares no episode with `units`."""
@@ -134,7 +157,9 @@ class Revision:
         rows = [row for name in self._units for row in self._rows[name]]
         if not rows:
             raise UserError("there is no frame that can be read; see docs/inputs.md")
-        originals = find_originals([row["head"] for row in rows], lambda index: self._array(rows[index]))
+        originals = find_originals(
+            [row["first_frame"] for row in rows], lambda index: self._array(rows[index])
+        )
         splits = splitting.assign([row["name"] for row in rows], originals)
         for row, split in zip(rows, splits, strict=True):
             row["split"] = split
@@ -173,16 +198,16 @@ class Revision:
             self._faults.add(Rejected(draft.unit, unit.source(), None, str(bad)))
             metadata = truth = None
         if metadata is not None:
-            write_json(self._folder / f"{stem}.json", metadata)
+            (self._folder / f"{stem}.json").write_text(json.dumps(metadata), encoding="utf-8")
         if truth is not None:
-            np.savez_compressed(self._folder / f"{stem}.truth.npz", allow_pickle=False, **truth)
+            np.savez(self._folder / f"{stem}.truth.npz", allow_pickle=False, **truth)
         return {
             "name": draft.name,
             "num_frames": count,
             "source": unit.source(),
             "split": "",
             "sha256": draft.sha256,
-            "head": draft.pieces[0].head_sha256.hex(),
+            "first_frame": draft.pieces[0].first.hex(),
             "still": draft.num_still,
             "unit": draft.unit,
             "file": stem,
@@ -220,11 +245,7 @@ class Revision:
         for file in self._folder.iterdir():
             file.replace(self._old.path / file.name)
         write_json(self._old.path / MANIFEST, manifest)
-        used = {row["file"] for row in manifest["episodes"]}
-        for file in self._old.path.iterdir():
-            stem = file.name.split(".")[0]
-            if file.name.endswith((".npy", ".npz", ".json")) and stem.isdigit() and stem not in used:
-                file.unlink()
+        Old(self._old.path, manifest).remove_unused()
 
 
 def _fingerprint(fit: Fit, rows: list[dict[str, Any]]) -> str:

@@ -13,7 +13,6 @@ from ghostpad.errors import UserError
 SPLITS = ("train", "validation", "test")
 MIN_EPISODES = 3
 _BLOCK = 10
-_COMPARED_FRAMES = 64
 
 
 def assign_splits(num_episodes: int, seed: int = 0) -> list[str]:
@@ -54,6 +53,12 @@ class Splitting:
     seed: int = 0
     own: dict[str, str] | None = None
     """Split by episode name, when the user brings one's own."""
+
+    def __post_init__(self) -> None:
+        """Refuse what a damaged manifest may hold, with a ValueError."""
+        own = {} if self.own is None else dict(self.own)
+        if type(self.seed) is not int or self.seed < 0 or not set(own.values()) <= set(SPLITS):
+            raise ValueError("not a splitting of episodes")
 
     def assign(self, names: Sequence[str], originals: Sequence[int]) -> list[str]:
         """Give each episode its split; near-duplicates go with their original, so that nothing leaks.
@@ -110,7 +115,7 @@ def read_split_file(path: Path) -> dict[str, str]:
     return own
 
 
-def find_originals(heads: Sequence[Any], frames: Callable[[int], np.ndarray]) -> list[int]:
+def find_originals(first_frames: Sequence[Any], frames: Callable[[int], np.ndarray]) -> list[int]:
     """For each episode, the index of the first one that it duplicates, or its own.
 
     Two episodes are near-duplicates when every frame of the shorter one equals that of the longer one at the
@@ -118,13 +123,13 @@ def find_originals(heads: Sequence[Any], frames: Callable[[int], np.ndarray]) ->
     place, as when a recording was copied, cut short, or made again with the same seed.
 
     Args:
-        heads: equal for two episodes whenever their first frames are equal.
+        first_frames: hashes of the first frame of each episode.
         frames: gives the frames of an episode, (N, …).
     """
     originals: list[int] = []
-    by_head: dict[Any, list[int]] = {}
-    for index, head in enumerate(heads):
-        known = by_head.setdefault(head, [])
+    same_start: dict[Any, list[int]] = {}
+    for index, first in enumerate(first_frames):
+        known = same_start.setdefault(first, [])
         same = (candidate for candidate in known if _one_begins_the_other(frames(candidate), frames(index)))
         original = next(same, index)
         originals.append(original)
@@ -134,13 +139,6 @@ def find_originals(heads: Sequence[Any], frames: Callable[[int], np.ndarray]) ->
 
 
 def _one_begins_the_other(one: np.ndarray, other: np.ndarray) -> bool:
-    """Compare from the back: episodes that only share their beginning are told apart at once."""
+    """Compare from the back: episodes that only share their beginning are told apart by one frame."""
     length = min(len(one), len(other))
-    starts = range(0, length, _COMPARED_FRAMES)
-    return all(
-        np.array_equal(
-            one[start : start + _COMPARED_FRAMES][: length - start],
-            other[start : start + _COMPARED_FRAMES][: length - start],
-        )
-        for start in reversed(starts)
-    )
+    return all(np.array_equal(one[frame], other[frame]) for frame in reversed(range(length)))

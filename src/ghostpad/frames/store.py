@@ -8,12 +8,20 @@ most 256 colours (a third of the size of RGB), gray values when the sources are 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.frames.manifest import MANIFEST, Encoding, Episode, is_store, read_episode, read_manifest
+from ghostpad.frames.manifest import (
+    MANIFEST,
+    MAX_SIDE,
+    Encoding,
+    Episode,
+    is_store,
+    read_episode,
+    read_manifest,
+)
 
 __all__ = ["Episode", "FrameStore", "is_store", "luma", "open_data"]
 
@@ -47,6 +55,10 @@ class FrameStore:
         manifest = read_manifest(path)
         try:
             colors = np.array(manifest["colors"], np.uint8).reshape(-1, 3)
+            if manifest["encoding"] not in get_args(Encoding) or len(colors) > 256:
+                raise ValueError("an encoding that is none")
+            if not (1 <= int(manifest["height"]) <= MAX_SIDE and 1 <= int(manifest["width"]) <= MAX_SIDE):
+                raise ValueError("a size that is none")
             return cls(
                 path=path,
                 height=int(manifest["height"]),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ghostpad.frames.faults import BadInput, Faults, Rejected
-from ghostpad.frames.png import MAX_SIDE
+from ghostpad.frames.manifest import MAX_SIDE
 from ghostpad.frames.units import Frame, Notice, Unit
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".gif", ".avi", ".mov", ".m4v")
