@@ -14,11 +14,14 @@ from ghostpad.evaluation.reconstruction import (
     counterfactual_sums,
     delta_psnr,
     pair_sums,
+    structural_similarity,
     summarize,
 )
 from ghostpad.evaluation.summary import alarms
 
 _KEPT = ("psnr_db", "gain_over_copy_db", "moving_psnr_db")
+# SSIM is slow and steady: every fourth pair is enough to watch it.
+_SSIM_EVERY = 4
 
 
 def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> dict[str, float]:
@@ -30,8 +33,8 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
         next_frames: the same, one for each of `frames`.
 
     Returns:
-        `psnr_db`, `gain_over_copy_db`, `moving_psnr_db`, `delta_psnr_db` (dB), `usage` (share of codes),
-        `perplexity`, `alarms` (number of lines printed), and `ball_within_2px`, `paddle_within_2px`,
+        `psnr_db`, `gain_over_copy_db`, `moving_psnr_db`, `delta_psnr_db` (dB), `ssim`, `usage` (share of
+        codes), `perplexity`, `alarms` (number of lines printed), and `ball_within_2px`, `paddle_within_2px`,
         `state_accuracy` (shares) for games with a detector. A number that cannot be had is left out.
     """
     codes = np.concatenate(
@@ -40,10 +43,12 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
     game = game_of(frames)
     partners = np.roll(np.arange(len(frames)), len(frames) // 2 or 1)
     parts: list[Sums] = []
+    similarities: list[np.ndarray] = []
     for rows in _batches(model, len(frames)):
         drawn = draw(model, frames[rows], codes[rows])
         true, current = as_unit(next_frames[rows]), as_unit(frames[rows])
         sums = pair_sums(drawn, true, current)
+        similarities.append(structural_similarity(drawn[::_SSIM_EVERY], true[::_SSIM_EVERY]))
         others = partners[rows]
         scene = {"frames": as_unit(frames[others]), "next_frames": as_unit(next_frames[others])}
         swapped = draw(model, frames[rows], codes[others])
@@ -54,6 +59,7 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
     sums = total({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     reconstruction = summarize(sums)
     numbers: dict[str, Any] = {name: reconstruction[name] for name in _KEPT}
+    numbers["ssim"] = np.concatenate(similarities).mean()
     if len(frames) > 1:
         numbers["delta_psnr_db"] = delta_psnr(sums)["delta_psnr_db"]
     codebook = summarize_codes(codes, model.codebook_size)

@@ -1,6 +1,7 @@
 """Where the numbers of a run go: JSONL always, wandb when asked; no step waits for the device."""
 
 import json
+import netrc
 import os
 import warnings
 from pathlib import Path
@@ -104,7 +105,7 @@ class Tracker(Silence):
         self.flush()
         self._file.close()
         if self._wandb is not None:
-            self._wandb.finish(quiet=True)
+            self._wandb.finish()
 
     def _drop_after(self, step: int) -> None:
         if not self.path.is_file():
@@ -120,6 +121,15 @@ class Tracker(Silence):
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
+def _has_key() -> bool:
+    """Whether this person has logged in to wandb."""
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("://")[-1].split("/")[0]
+    try:
+        return bool(os.environ.get("WANDB_API_KEY")) or netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
 def _start_wandb(folder: Path, about: dict[str, Any], step: int, name: str) -> Any:
     """Start a run of wandb, or go on with the one that the folder remembers."""
     try:
@@ -127,8 +137,7 @@ def _start_wandb(folder: Path, about: dict[str, Any], step: int, name: str) -> A
     except ImportError as error:
         warnings.warn(f"wandb cannot be loaded ({error}); metrics go to metrics.jsonl alone", stacklevel=2)
         return None
-    has_key = bool(os.environ.get("WANDB_API_KEY")) or bool(wandb.api.api_key)
-    mode: Any = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+    mode: Any = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
     remembered = folder / "wandb" / "run_id.txt"
     identity = remembered.read_text().strip() if step and remembered.is_file() else None
     run = wandb.init(
