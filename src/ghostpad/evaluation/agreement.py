@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 
-from ghostpad.evaluation.elements import Found
+from ghostpad.evaluation.parts import Found
 from ghostpad.frames.pairs import Transitions
 
 WINDOW = (-1, 0, 1, 2)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 import ghostpad
-from ghostpad.evaluation.codebook import summarize_codes
-from ghostpad.evaluation.elements import Game, distances, game_of, summarize_elements
+from ghostpad.evaluation.collect import collect, flat_metrics
+from ghostpad.evaluation.elements import Game, game_of
 from ghostpad.evaluation.insight import Insight, Scene, observe, study
-from ghostpad.evaluation.intervals import bootstrap, total
+from ghostpad.evaluation.intervals import total
 from ghostpad.evaluation.meaning import (
     Gallery,
     Transfer,
@@ -19,14 +19,16 @@ from ghostpad.evaluation.meaning import (
     transition_map,
 )
 from ghostpad.evaluation.measure import Measured, Model, Plan, draw_blocks, measure
-from ghostpad.evaluation.reconstruction import Sums, delta_psnr, psnr_db, ratio, summarize
-from ghostpad.evaluation.schema import VERSION, complete, get, nest
+from ghostpad.evaluation.schema import VERSION, complete, get
+from ghostpad.evaluation.truth import detector_error
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
 
-_TRANSFERRED = ("paddle_left", "paddle_right", "bounce_paddle", "brick_broken")
+_TRANSFERRED = ("paddle_left", "paddle_right", "paddle_up", "paddle_down", "bounce_paddle", "brick_broken")
 """Events whose codes the report applies to other frames."""
+_NUM_CHECKED = 2000
+"""True frames on which the detector is held against recorded truth."""
 _NUM_LOOKS = 64
 """Frames, spread over the data, by which the game is recognized."""
 
@@ -66,7 +68,7 @@ class Assessment:
         examples: (P,) positions of the transitions that the report shows.
         galleries: where codes fire.
         transfers: codes of one transition applied to other frames.
-        code_places: (K, 2) t-SNE of the codes, if taken.
+        code_places: n codes and (n, 2) t-SNE of them, if taken.
         transition_places: positions of n transitions and (n, 2) t-SNE of them, if taken.
     """
 
@@ -78,7 +80,7 @@ class Assessment:
     examples: np.ndarray
     galleries: list[Gallery]
     transfers: list[Transfer]
-    code_places: np.ndarray | None
+    code_places: tuple[np.ndarray, np.ndarray] | None
     transition_places: tuple[np.ndarray, np.ndarray] | None
 
 
@@ -98,8 +100,12 @@ def assess(
     examples = choose_examples(scene.columns, len(rows), amounts.examples, seed)
     plan = Plan(seed, game, amounts.ssim, amounts.counterfactual, examples)
     measured = measure(model, transitions, rows, plan)
-    metrics, absent = _numbers(model, measured, game, seed)
+    metrics, absent = collect(model, measured, game, seed)
     insight = study(model, measured, scene, split, amounts.probe, seed)
+    if game:
+        checked = detector_error(store, scene.known, game, model.grayscale, _NUM_CHECKED, seed)
+        metrics["detector"] = checked
+        absent["detector"] = "nobody recorded the truth, or this game has no such thing"
     metrics["splits"] = _splits(model, measured, split, amounts.other_splits, metrics, plan)
     facts = {
         "version": VERSION,
@@ -128,7 +134,7 @@ def assess(
         examples,
         galleries(measured, scene, model.codebook_size, model.grayscale, amounts.galleries),
         transfers(model, measured, scene, list(_TRANSFERRED), seed) if amounts.examples else [],
-        codebook_map(model, seed) if amounts.tsne else None,
+        codebook_map(model, measured.codes, seed) if amounts.tsne else None,
         transition_map(measured.codes, amounts.tsne, seed) if amounts.tsne else None,
     )
 
@@ -150,45 +156,6 @@ def recognize(transitions: Transitions) -> Game | None:
     """The game that the transitions show, None when no detector knows it."""
     places = np.unique(np.linspace(0, len(transitions) - 1, _NUM_LOOKS).astype(np.int64))
     return game_of(transitions.read(places, grayscale=False)[0])
-
-
-def flat_metrics(game: Game | None, sums: Sums) -> Sums:
-    """Every metric that is a function of sums over transitions, by its key in `metrics.json`."""
-    metrics = {f"reconstruction.{key}": value for key, value in summarize(sums).items()}
-    if "drawn_squared" in sums:
-        metrics |= {f"reconstruction.{key}": value for key, value in delta_psnr(sums).items()}
-    if "transfer_moved" in sums:
-        for near in ("", "_near"):
-            share = ratio(sums[f"transfer_right{near}"], sums[f"transfer_moved{near}"])
-            metrics[f"transfer.paddle_direction{near}"] = share
-    if game:
-        metrics |= {f"elements.{key}": value for key, value in summarize_elements(game, sums).items()}
-    return metrics
-
-
-def _numbers(
-    model: Model, measured: Measured, game: Game | None, seed: int
-) -> tuple[dict[str, Any], dict[str, str]]:
-    sums = measured.sums
-    flat: dict[str, Any] = {**flat_metrics(game, total(sums)), **_means(sums)}
-    absent = {}
-    if game:
-        flat |= {f"elements.{key}": value for key, value in distances(game, sums).items()}
-        missing = {"ball", "paddle", "bricks"} - set(game.parts)
-        absent |= {f"elements.{part}": f"there is none in {game.name}" for part in missing}
-    else:
-        absent |= dict.fromkeys(("game", "elements", "transfer"), "no detector knows this game")
-    if "drawn_squared" not in sums:
-        reason = "one transition only, so there are no codes of others"
-        absent |= {f"reconstruction.{key}": reason for key in ("delta_psnr_db", "leak_share")}
-        absent.setdefault("transfer", reason)
-    metrics = nest(flat)
-    codebook = summarize_codes(measured.codes, model.codebook_size)
-    metrics["codebook"] = {"grid": list(model.grid), **codebook}
-    intervals = bootstrap(sums, measured.episode_index, lambda again: flat_metrics(game, again), seed)
-    metrics["intervals"] = intervals or None
-    absent["intervals"] = "one episode only: a bootstrap over episodes needs two"
-    return metrics, absent
 
 
 def _with_accuracy(
@@ -231,22 +198,3 @@ def _splits(
             **{key: flat.get(path) for key, path in _SIDE_BY_SIDE.items()},
         }
     return found
-
-
-def _means(sums: Sums) -> dict[str, Any]:
-    """Metrics that are means over transitions rather than functions of sums."""
-    pairs = {
-        f"{prefix}psnr_mean_db": psnr_db(ratio(sums[f"{prefix}squared"], sums["pixels"])).mean()
-        for prefix in ("", "copy_")
-    }
-    nothing = np.array([np.nan])
-    ssim, copy_ssim = sums.get("ssim", nothing), sums.get("copy_ssim", nothing)
-    taken = ~np.isnan(ssim)
-    means = {
-        **pairs,
-        "ssim": ssim[taken].mean() if taken.any() else np.nan,
-        "copy_ssim": copy_ssim[taken].mean() if taken.any() else np.nan,
-        "ssim_transitions": int(taken.sum()),
-        "delta_transitions": int(np.isfinite(sums.get("drawn_squared", nothing)).sum()),
-    }
-    return {f"reconstruction.{key}": value for key, value in means.items()}

@@ -78,6 +78,20 @@ def ball_columns(balls: Boxes, left: int, top: int) -> dict[str, np.ndarray]:
     }
 
 
+def ball_visible(table: dict[str, np.ndarray]) -> np.ndarray:
+    """(N,) bool: frames in which at least half of the ball is in the open, by the columns of a recording."""
+    there = table["ball_x"] >= 0
+    field = np.zeros((len(there), HEIGHT, WIDTH), bool)
+    inside = _open_field(table["bricks"], table["paddle_x"], table["paddle_width"])
+    field[:, FIELD_TOP:FIELD_BOTTOM, FIELD_LEFT:FIELD_RIGHT] = inside
+    rows = np.clip(
+        table["ball_y"].astype(int)[:, None, None] + np.arange(BALL_HEIGHT)[:, None], 0, HEIGHT - 1
+    )
+    columns = np.clip(table["ball_x"].astype(int)[:, None, None] + np.arange(BALL_WIDTH), 0, WIDTH - 1)
+    pixels = field[np.arange(len(there))[:, None, None], rows, columns].sum((1, 2))
+    return there & (2 * pixels >= BALL_WIDTH * BALL_HEIGHT)
+
+
 def _find_bricks(pictures_NCHW: np.ndarray) -> np.ndarray:
     """(N, 6, 18): a brick stands where the mean of its pixels is nearer to its colour than to black."""
     num, channels = pictures_NCHW.shape[:2]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ghostpad.evaluation.assess import Assessment
-from ghostpad.evaluation.figures import code_histogram, grouped_bars
+from ghostpad.evaluation.figures import code_histogram
 from ghostpad.evaluation.page import (
     DASH,
     Markup,
@@ -94,7 +94,8 @@ def elements(metrics: dict[str, Any]) -> Markup:
                 for key, (title, show) in keys.items()
             ]
     lead = (
-        "Found by one detector in true and predicted pictures alike; shares of the transitions that show it."
+        "Found by one detector in true and predicted pictures alike; shares of the transitions that show it. "
+        + _detector_words(metrics["detector"])
     )
     return section(
         "elements", "Game elements", table(["", "model", "95 % interval", "copying"], rows), lead=lead
@@ -134,35 +135,24 @@ def splits(metrics: dict[str, Any]) -> Markup:
     return section("splits", "Train, validation, test", table(head, rows), lead=lead)
 
 
-def comparison(assessments: list[Assessment]) -> Markup:
-    """Several models side by side; nothing when there is only one."""
-    if len(assessments) < 2:
-        return Markup("")
-    rows = [
-        [title, *(show(get(assessment.metrics, key)) for assessment in assessments)]
-        for key, (title, show) in _COMPARED.items()
-    ]
-    series: list[dict[str, list[float | None]]] = [{}, {}]
-    for assessment in assessments:
-        for panel, keys, scale in zip(series, (_PLOTTED_DB, _PLOTTED_SHARES), (1, 100), strict=True):
-            values = (get(assessment.metrics, key) for key in keys)
-            panel[assessment.name] = [None if value is None else scale * value for value in values]
-    panels = [
-        ("dB", list(_PLOTTED_DB.values()), series[0]),
-        ("%", list(_PLOTTED_SHARES.values()), series[1]),
-    ]
-    plot = Markup(grouped_bars("comparison", "Models side by side", panels))
-    names = [assessment.name for assessment in assessments]
-    lead = "The same transitions, the same seed. The rest of this page is about the first."
-    return section("compare", "Side by side", table(["", *names], rows), plot, lead=lead)
-
-
 def missing(metrics: dict[str, Any]) -> Markup:
     """What could not be had, and why."""
     rows = [[key, why] for key, why in metrics["absent"].items()]
     if not rows:
         return Markup("")
     return section("absent", "What is not here", table(["key", "why"], rows, text=(1,)))
+
+
+def _detector_words(numbers: dict[str, Any]) -> str:
+    """How far the detector itself can be trusted."""
+    if numbers.get("num_frames") is None:
+        return "Nobody recorded the truth of these frames, so the detector could not be checked on them."
+    named = (("ball", "ball_within_1px"), ("paddle", "paddle_within_1px"), ("brick states", "brick_states"))
+    parts = [f"{name} {percent(numbers[key], 2)}" for name, key in named if numbers.get(key) is not None]
+    return (
+        f"The detector itself, held against the emulator's memory on {numbers['num_frames']} true frames: "
+        f"{', '.join(parts)} right (ball and paddle within 1 pixel)."
+    )
 
 
 def _pair(metrics: dict[str, Any], group: str, key: str, title: str, show: Any) -> list[Any]:
@@ -213,38 +203,4 @@ _ELEMENT_ROWS: dict[str, dict[str, tuple[str, Any]]] = {
         "vanish_recall": ("recall of vanishing", percent),
         "back_share": ("one comes back", percent),
     },
-}
-_COMPARED: dict[str, tuple[str, Any]] = {
-    "reconstruction.psnr_db": ("PSNR (dB)", _two),
-    "reconstruction.gain_over_copy_db": ("gain over copying (dB)", _two),
-    "reconstruction.moving_psnr_db": ("PSNR where something moves (dB)", _two),
-    "reconstruction.ssim": ("SSIM", _four),
-    "reconstruction.delta_psnr_db": ("ΔPSNR (dB)", _two),
-    "reconstruction.leak_share": ("leak", percent),
-    "elements.ball.within_2px": ("ball within 2 pixels", percent),
-    "elements.ball.false_share": ("one ball too many", percent),
-    "elements.paddle.within_2px": ("paddle within 2 pixels", percent),
-    "elements.bricks.vanish_recall": ("bricks that are hit vanish", percent),
-    "elements.bricks.back_share": ("a brick comes back", percent),
-    "codebook.size": ("codes", str),
-    "codebook.usage": ("codes in use", percent),
-    "codebook.active": ("codes actively used", percent),
-    "codebook.bits_per_transition": ("bits per transition", _two),
-    "events.mutual_information_bits.paddle": ("bits about the paddle, best cell", _two),
-    "transfer.paddle_direction": ("paddle codes work elsewhere", percent),
-    "agreement.accuracy": ("controls named right", percent),
-    "agreement.share_of_ceiling": ("share of the ceiling", percent),
-}
-_PLOTTED_DB = {
-    "reconstruction.gain_over_copy_db": "gain",
-    "reconstruction.moving_gain_db": "gain,\nmoving",
-    "reconstruction.delta_psnr_db": "ΔPSNR",
-}
-_PLOTTED_SHARES = {
-    "elements.ball.within_2px": "ball",
-    "elements.paddle.within_2px": "paddle",
-    "elements.bricks.vanish_recall": "bricks\nvanish",
-    "codebook.active": "codes\nactive",
-    "agreement.accuracy": "controls",
-    "transfer.paddle_direction": "transfer",
 }

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ghostpad.evaluation.elements import Found, Game
+from ghostpad.evaluation.elements import Game
+from ghostpad.evaluation.parts import Found
 from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.store import FrameStore
 
 NUM_SHUFFLES = 200
 CLEAR_LEVEL = 0.95
@@ -67,21 +67,6 @@ class Association:
     def clear(self) -> bool:
         """Whether the pattern is clear."""
         return self.bits > self.clear_bits
-
-
-def tables(store: FrameStore, episodes: np.ndarray, game: Game | None) -> dict[int, tuple[Found, str]]:
-    """What happens in each frame of some episodes, and whence it is known: "truth" or "detector".
-
-    Episodes of which nothing is known are left out.
-    """
-    known = {}
-    for episode in map(int, episodes):
-        truth = store.truth(episode)
-        if truth is not None and (game is None or game.columns <= set(truth)):
-            known[episode] = (truth, "truth")
-        elif game is not None:
-            known[episode] = (_detect_all(store, episode, game), "detector")
-    return known
 
 
 def event_columns(
@@ -178,12 +163,3 @@ class _Choices:
 def _n_log_n(counts: np.ndarray) -> np.ndarray:
     counts = counts.astype(np.float64)
     return counts * np.log(np.maximum(counts, 1))
-
-
-def _detect_all(store: FrameStore, episode: int, game: Game) -> Found:
-    num = store.episodes[episode].num_frames
-    parts = [
-        game.detect(store.read(episode, np.arange(start, min(start + _CHUNK, num)), True))
-        for start in range(0, num, _CHUNK)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -139,25 +139,25 @@ def scatter(name: str, label: str, places: np.ndarray, groups: Sequence[tuple[st
     return to_svg(figure, name, label)
 
 
-def code_map(places: np.ndarray, counts: np.ndarray, events: dict[int, str], num_named: int = 24) -> str:
-    """The codes in the plane: larger the more often they are chosen, coloured by the event they go with."""
+def code_map(
+    codes: np.ndarray, places: np.ndarray, counts: np.ndarray, events: dict[int, str], num_named: int = 24
+) -> str:
+    """Codes in the plane: larger the more often they are chosen, coloured by the event they go with."""
     figure = new_figure(height=4.4)
     axes = figure.add_subplot()
-    unused = np.flatnonzero(counts == 0)
-    axes.scatter(
-        *places[unused].T, s=10, facecolors="none", edgecolors=COPY, linewidths=0.7, label="not in use"
-    )
-    plain = np.array([code for code in np.flatnonzero(counts) if int(code) not in events], np.int64)
-    groups = [("no event", plain, COPY)]
-    for name, color in zip(sorted(set(events.values())), itertools.cycle(SERIES)):
-        codes = np.array([code for code, event in events.items() if event == name])
-        groups.append((name.replace("_", " "), codes, color))
-    for title, codes, color in groups:
-        sizes = 10 + 70 * np.sqrt(counts[codes] / max(1, counts.max()))
-        axes.scatter(*places[codes].T, s=sizes, color=color, alpha=0.75, linewidths=0, label=title)
-    for code in np.argsort(-counts)[: min(num_named, int((counts > 0).sum()))]:
+    idle = places[counts == 0]
+    axes.scatter(*idle.T, s=10, facecolors="none", edgecolors=COPY, linewidths=0.7, label="not in use")
+    names = np.array([events.get(int(code), "no event") for code in codes])
+    titles = ["no event", *sorted(set(events.values()))]
+    for title, color in zip(titles, itertools.cycle((COPY, *SERIES))):
+        mine = (names == title) & (counts > 0)
+        sizes = 10 + 70 * np.sqrt(counts[mine] / max(1, counts.max()))
+        label = title.replace("_", " ")
+        axes.scatter(*places[mine].T, s=sizes, color=color, alpha=0.75, linewidths=0, label=label)
+    for row in np.argsort(-counts)[: min(num_named, int((counts > 0).sum()))]:
+        x, y = places[row]
         axes.annotate(
-            str(code), tuple(places[code]), xytext=(4, 3), textcoords="offset points", color=INK, fontsize=7
+            str(codes[row]), (x, y), xytext=(4, 3), textcoords="offset points", color=INK, fontsize=7
         )
     axes.set_xticks([])
     axes.set_yticks([])

@@ -7,17 +7,16 @@ import numpy as np
 
 from ghostpad.evaluation import agreement as probing
 from ghostpad.evaluation.codebook import entropy
-from ghostpad.evaluation.elements import Found, Game
-from ghostpad.evaluation.events import Association, associate, event_columns, grouped, tables
+from ghostpad.evaluation.elements import Game
+from ghostpad.evaluation.events import Association, associate, event_columns, grouped
 from ghostpad.evaluation.intervals import bootstrap
 from ghostpad.evaluation.measure import Measured, Model, draw_blocks, infer_codes
 from ghostpad.evaluation.reconstruction import Sums, ratio
+from ghostpad.evaluation.truth import Known, tables
 from ghostpad.frames.pairs import Transitions
 
 GROUPS = {"paddle": "paddle_", "bounce": "bounce_", "brick": "brick_"}
 """Groups of exclusive events that the text asks for, and how the names of their events begin."""
-Known = dict[int, tuple[Found, str]]
-"""What happens in each frame, by episode, and whence it is known."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ NUM_FIRES = 4
 """Transitions shown of each code."""
 NUM_RECEIVERS = 4
 _MIN_LIFT = 1.5
+_MIN_CODES, _MAX_CODES = 8, 512
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,18 @@ def transfers(model: Model, measured: Measured, scene: Scene, events: list[str],
     return found
 
 
-def codebook_map(model: Any, seed: int) -> np.ndarray | None:
-    """t-SNE of the code embeddings, (K, 2); None when the model has no codebook to show."""
+def codebook_map(model: Any, codes_Thw: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """t-SNE of the code embeddings: n codes, the most used ones where there are many, and (n, 2).
+
+    None when the model has no codebook to show.
+    """
     codebook = getattr(model, "codebook", None)
-    if codebook is None or len(codebook) < 8:
+    if codebook is None or len(codebook) != model.codebook_size or len(codebook) < _MIN_CODES:
         return None
-    return _tsne(to_numpy(codebook).astype(np.float32), seed)
+    counts = np.bincount(codes_Thw.ravel(), minlength=len(codebook))
+    codes = np.sort(np.argsort(-counts, kind="stable")[:_MAX_CODES])
+    places = _tsne(to_numpy(codebook).astype(np.float32)[codes], seed)
+    return None if places is None else (codes, places)
 
 
 def transition_map(codes_Thw: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -114,7 +121,7 @@ def transition_map(codes_Thw: np.ndarray, most: int, seed: int) -> tuple[np.ndar
     # A choice that nearly all transitions share tells nothing: weigh by rarity, as words in a text.
     table = csr_matrix(table.multiply(np.log(len(rows) / np.asarray(table.sum(0)))))
     dims = min(30, len(rows) - 1, len(known) - 1)
-    if dims < 2:
+    if dims < 2 or not table.data.any():
         return None
     places = _tsne(TruncatedSVD(dims, random_state=seed).fit_transform(table), seed)
     return None if places is None else (rows, places)

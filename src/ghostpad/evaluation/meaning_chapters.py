@@ -95,11 +95,12 @@ def maps(assessment: Assessment) -> Markup:
     """Codes and transitions in the plane."""
     parts: list[Any] = []
     if assessment.code_places is not None:
-        counts = np.array(assessment.metrics["codebook"]["histogram"])
+        codes, places = assessment.code_places
+        counts = np.array(assessment.metrics["codebook"]["histogram"])[codes]
         events = {item.code: item.event for item in assessment.galleries if item.event}
         parts += [
             tag("h3", "Codes by their embeddings"),
-            Markup(code_map(assessment.code_places, counts, events)),
+            Markup(code_map(codes, places, counts, events)),
         ]
     if assessment.transition_places is not None:
         rows, places = assessment.transition_places

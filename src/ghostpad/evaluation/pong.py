@@ -65,6 +65,11 @@ def detect(pictures_NCHW: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
+def ball_visible(table: dict[str, np.ndarray]) -> np.ndarray:
+    """(N,) bool: frames that show the ball; nothing hides it."""
+    return table["ball_x"] >= 0
+
+
 def events(table: dict[str, np.ndarray], stride: int) -> dict[str, np.ndarray]:
     """What happens in each transition of one episode: (N - stride,) bool by event.
 

@@ -13,6 +13,7 @@ from ghostpad.errors import UserError
 from ghostpad.evaluation import chapters, meaning_chapters, picture_chapters
 from ghostpad.evaluation.assess import Amounts, Assessment, assess
 from ghostpad.evaluation.checks import light_checks
+from ghostpad.evaluation.comparison import comparison
 from ghostpad.evaluation.page import page
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
@@ -85,7 +86,7 @@ def render(assessments: list[Assessment]) -> str:
     body = [
         chapters.opening(assessment),
         chapters.success(metrics),
-        chapters.comparison(assessments),
+        comparison(assessments),
         picture_chapters.looks(assessment),
         chapters.quality(metrics),
         chapters.elements(metrics),

@@ -1,0 +1,60 @@
+"""How far the detectors agree with the emulator's memory, on frames recorded afresh.
+
+    python benchmarks/detector.py [--frames N] [--seed S]
+
+Records N frames (default 5,000) of Breakout and of Pong, from which nothing was tuned, and prints how often
+ball, paddles and bricks are found where memory has them, on gray and on RGB pictures.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ghostpad.evaluation.elements import GAMES
+from ghostpad.evaluation.truth import detector_error, tables
+from ghostpad.frames.atari import RecordConfig, record
+from ghostpad.frames.store import open_data
+
+NEEDED = {"ball_within_1px": 0.99, "paddle_within_1px": 0.999, "brick_states": 0.9995}
+EPISODE_FRAMES = 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--frames", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=20_000)
+    options = parser.parse_args()
+    print(
+        "| game | pictures | frames | ball visible | what | right | needed |\n|---|---|--:|--:|---|--:|--:|"
+    )
+    for game in GAMES:
+        with tempfile.TemporaryDirectory() as folder:
+            videos = Path(folder) / "videos"
+            # Random play loses its lives soon: three times the episodes are enough.
+            episodes = -(-3 * options.frames // EPISODE_FRAMES)
+            record(
+                RecordConfig(
+                    videos, game.name, max(3, episodes), EPISODE_FRAMES, seed=options.seed, policy="mixed"
+                )
+            )
+            store = open_data(videos)
+            known = tables(store, np.arange(len(store.episodes)), game)
+            for grayscale in (True, False):
+                numbers = detector_error(store, known, game, grayscale, options.frames, options.seed)
+                _print(game.name, "gray" if grayscale else "RGB", numbers)
+
+
+def _print(game: str, color: str, numbers: dict[str, float]) -> None:
+    head = f"{game} | {color} | {numbers['num_frames']} | {numbers['ball_visible']}"
+    for key, share in numbers.items():
+        if key not in ("num_frames", "ball_visible"):
+            needed = f"{100 * NEEDED[key]:g} %" if game == "breakout" else ""
+            print(f"| {head} | {key.replace('_', ' ')} | {100 * share:.3f} % | {needed} |")
+
+
+if __name__ == "__main__":
+    main()
