@@ -60,11 +60,13 @@ def record(config: RecordConfig) -> None:
     with writing(config.out, wait=False):
         recorded = _recorded(config)
         tasks = [(config, index) for index in range(config.episodes) if index not in recorded]
-        for left in config.out.glob(".episode_*.partial"):  # of a recording that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        with progress(what="record", unit="frames") as bar:
-            for num_frames in map_in_order(_record_episode, tasks, config.workers or num_cores()):
-                bar.update(num_frames)
+        try:
+            with progress(what="record", unit="frames") as bar:
+                for num_frames in map_in_order(_record_episode, tasks, config.workers or num_cores()):
+                    bar.update(num_frames)
+        finally:
+            for left in config.out.glob(".episode_*.partial"):  # now, or when this was killed before
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _check(config: RecordConfig) -> None:

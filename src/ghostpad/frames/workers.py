@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from ghostpad.errors import UserError
@@ -23,7 +24,10 @@ def map_in_order(
     """Yield `function(task)` for each task, in order, from processes of their own (or from this one, if one).
 
     Few tasks are under way at any time, so that memory stays flat however many there are. The first error in
-    the order of the tasks is raised; tasks that have not begun are dropped then.
+    the order of the tasks is raised, and ends all processes at once.
+
+    Raises:
+        UserError: a process ended abruptly.
     """
     num_workers = min(num_workers, len(tasks))
     if num_workers <= 1:
@@ -31,7 +35,9 @@ def map_in_order(
         return
     # spawn, not fork: this process may run threads, whose locks a fork would leave held for ever
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_prepare_worker)
+    # nothing is ever sent: the workers end when this closes, which it also does when this process is killed
+    listening, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(num_workers, context, _prepare_worker, (listening,))
     pending: deque[Future[Result]] = deque()
     try:
         for task in tasks:
@@ -40,23 +46,24 @@ def map_in_order(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+        pool.shutdown()
     except BrokenProcessPool:
         raise UserError(
             "a worker process ended abruptly: free some memory or give --workers 1; "
             "a script must also call this under `if __name__ == '__main__':`"
         ) from None
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        held.close()
+        pool.shutdown(cancel_futures=True)
+        listening.close()
 
 
-def _prepare_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it even when it is killed."""
+def _prepare_worker(listening: Connection) -> None:
+    """Leave Ctrl-C to the parent, and end when it lets go."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
 
     def end_with_parent() -> None:
-        parent.join()
+        listening.poll(None)
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
