@@ -203,3 +203,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
+
+
+def describe() -> str:
+    """The keys as a Markdown table; `docs/metrics.md` holds it."""
+    rows = [f"| `{key}` | {unit} | {meaning} |" for key, (unit, meaning) in KEYS.items()]
+    return "\n".join(["| key | unit | meaning |", "|---|---|---|", *rows])
