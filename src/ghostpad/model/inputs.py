@@ -22,6 +22,8 @@ def to_frames(
     """
     if isinstance(given, np.ndarray) and not given.flags.writeable:
         given = given.copy()  # PyTorch warns of arrays that it could write to but must not
+    if not isinstance(given, (np.ndarray, Tensor)):
+        raise UserError(f"{name} are of type {type(given).__name__}; give a numpy array or a torch tensor")
     frames = torch.as_tensor(given).to(device)
     frames, single = _with_batch(frames, wanted, name)
     if frames.dtype == torch.uint8:

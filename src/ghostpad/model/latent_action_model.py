@@ -8,6 +8,7 @@ D embedding, h w grid, K codebook size.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from ghostpad.model.inputs import palette_indices, to_frames
 from ghostpad.model.losses import palette_cross_entropy
 from ghostpad.model.perceptual import PerceptualLoss
 from ghostpad.model.quantizer_families import make_quantizer
+
+# Plain PyTorch is fastest on a CPU with few pairs at a time: their activations stay in its caches.
+_PAIRS_AT_ONCE = {"cpu": 4, "cuda": 64}
 
 
 @dataclass(frozen=True)
@@ -196,14 +200,14 @@ class LatentActionModel(nn.Module):
             UserError: shapes, types or ranges do not fit.
         """
         both, single = self._pair(frames, next_frames)
-        codes = self.quantizer.nearest(self._inferring(self.encoder)(self.scale.shrink(both)))
+        codes = self._in_fixed_batches(lambda part: self.quantizer.nearest(self._latents(part)), both)
         return codes[0] if single else codes
 
     @torch.no_grad()
     def embed(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """Like `encode`, but gives the latents before quantizing: (N, D, h, w), or (D, h, w) for one pair."""
         both, single = self._pair(frames, next_frames)
-        latents = self._inferring(self.encoder)(self.scale.shrink(both)).float()
+        latents = self._in_fixed_batches(self._latents, both)
         return latents[0] if single else latents
 
     @torch.no_grad()
@@ -221,7 +225,10 @@ class LatentActionModel(nn.Module):
             UserError: shapes, types or ranges do not fit.
         """
         shown, single = to_frames(frames, self.config.frames, self.device, "frames")
-        codes = torch.as_tensor(codes).to(self.device, torch.int64)
+        codes = torch.as_tensor(codes).to(self.device)
+        if codes.is_floating_point() or codes.is_complex():
+            raise UserError(f"codes are {codes.dtype}; give integers")
+        codes = codes.to(torch.int64)
         codes = codes[None] if codes.ndim == 2 else codes
         if codes.shape != (len(shown), *self.grid):
             wanted = (len(shown), *self.grid)
@@ -249,6 +256,22 @@ class LatentActionModel(nn.Module):
         if shown.shape != next_shown.shape:
             raise UserError(f"{len(shown)} frames but {len(next_shown)} next_frames: one is needed for each")
         return torch.cat([shown, next_shown], 1), single
+
+    def _latents(self, both_frames_B2CHW: Tensor) -> Tensor:
+        return self._inferring(self.encoder)(self.scale.shrink(both_frames_B2CHW)).float()
+
+    def _in_fixed_batches(self, part: Callable[[Tensor], Tensor], both_frames_N2CHW: Tensor) -> Tensor:
+        """Apply `part` to a fixed number of pairs at a time, the last of them filled up.
+
+        For another batch size libraries choose another algorithm, which rounds otherwise: this way what a
+        pair gives depends on the pair alone, bit for bit.
+        """
+        size = _PAIRS_AT_ONCE.get(self.device.type, _PAIRS_AT_ONCE["cpu"])
+        results = []
+        for pairs in both_frames_N2CHW.split(size) if len(both_frames_N2CHW) else (both_frames_N2CHW,):
+            filling = pairs[-1:].expand(size - len(pairs), -1, -1, -1) if len(pairs) else pairs
+            results.append(part(torch.cat([pairs, filling]))[: len(pairs)])
+        return torch.cat(results)
 
     def _inferring(self, part: nn.Module) -> nn.Module:
         """Batch norm in inference mode: a pair's codes must not depend on its batch."""
