@@ -49,7 +49,7 @@ class Batch:
 
 
 def training_palette(store: FrameStore, grayscale: bool) -> np.ndarray | None:
-    """Distinct colours of a store as a model sees them: (P, C) uint8 in ascending order, None without a palette.
+    """Distinct colours of a store as a model sees them: (P, C) uint8, ascending; None without a palette.
 
     In grayscale several colours may fall together, so P can be smaller than the store's palette.
     """
@@ -122,7 +122,7 @@ class FrameBank:
 
 
 def luma(frames_N3HW: Tensor) -> Tensor:
-    """ITU-R 601 luma of RGB values 0–255, rounded exactly as Pillow's mode "L": (N, 3, H, W) → (N, 1, H, W)."""
+    """ITU-R 601 luma of RGB bytes, rounded as Pillow's mode "L" is: (N, 3, H, W) → (N, 1, H, W)."""
     red, green, blue = frames_N3HW.to(torch.int32).unbind(1)
     return ((19595 * red + 38470 * green + 7471 * blue + 32768) >> 16)[:, None]
 
