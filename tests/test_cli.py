@@ -224,11 +224,11 @@ def test_an_interrupted_recording_stops_with_130_and_leaves_whole_episodes(numbe
         "--workers",
         "1",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     waited_until = time.monotonic() + 30
     while not list(out.glob("episode_*")) and time.monotonic() < waited_until:
         time.sleep(0.05)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does: the workers get it too
     _, shown = process.communicate(timeout=30)
     assert (process.returncode, shown.count("\n")) == (130, 1), shown
     assert "interrupted" in shown

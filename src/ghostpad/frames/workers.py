@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -41,7 +42,8 @@ def map_in_order(
     pending: deque[Future[Result]] = deque()
     try:
         for task in tasks:
-            pending.append(pool.submit(function, task))
+            with _held_back():
+                pending.append(pool.submit(function, task))
             if len(pending) >= _WAITING_PER_WORKER * num_workers:
                 yield pending.popleft().result()
         while pending:
@@ -58,9 +60,24 @@ def map_in_order(
         listening.close()
 
 
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait while a process is started.
+
+    They would leave it half registered here, to be waited for at the end for ever. The process inherits the
+    mask, and so does not die with a traceback while it loads either.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare_worker(listening: Connection) -> None:
     """Leave Ctrl-C to the parent, and end when it lets go."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
 
     def end_with_parent() -> None:
         listening.poll(None)
