@@ -44,6 +44,13 @@ def resolve_precision(name: str, device: "torch.device") -> str:
     return "bf16" if device.type == "cpu" and any(ask is not None and ask() for ask in asked) else "fp32"
 
 
+def resolve_compile(name: str, device: "torch.device", world_size: int) -> str:
+    """Turn `auto` into `graphs` on one GPU, `yes` on many (graphs and messages do not mix), else `no`."""
+    if name != "auto":
+        return name
+    return "no" if device.type != "cuda" else "graphs" if world_size == 1 else "yes"
+
+
 def num_cores() -> int:
     """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

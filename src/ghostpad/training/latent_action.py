@@ -21,7 +21,7 @@ from ghostpad.model.frame_format import FrameFormat
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
 from ghostpad.model.pretrained import KIND
-from ghostpad.training.distributed import joined
+from ghostpad.training.distributed import Ranks, joined
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import LoopConfig, Task
 
@@ -70,34 +70,42 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
     """
     with joined(resolve_device(config.device)) as ranks:
         path = ranks.told_by_first(lambda: open_data(config.data, config.workers, MIN_EPISODES).path)
-        store = FrameStore.open(path)
-        splits = [Transitions(store, split, config.stride) for split in ("train", "validation")]
-        torch.manual_seed(config.seed)
-        model_config = model_config_for(config, store)
-        if ranks.is_first and model_config.architecture.reconstruction != config.model.reconstruction:
-            print("Without a palette of few colours: training with MSE instead of cross-entropy over one.")
-        model = LatentActionModel(model_config).to(ranks.device)
-        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        model.set_checkpointing(config.checkpointing)
-        if config.perceptual.weight:
-            model.use_perceptual(PerceptualLoss(config.perceptual).to(ranks.device), config.perceptual.weight)
-        banks = [FrameBank(t, config.grayscale, ranks.device, config.frames_budget_gb) for t in splits]
-        task = Task(
-            kind=KIND,
-            model=model,
-            model_config=to_plain(model_config),
-            data=store.fingerprint,
-            num_rows=len(splits[0]),
-            batch=_training_batches(banks[0], config, model),
-            num_validation_rows=len(splits[1]),
-            validation_batch=banks[1].batch,
-            checks=_held_out_checks(checks, model, splits[1], config) if checks else None,
-            examples=lambda: example_picture(model, splits[1]),
-            advice="" if config.preset == "tiny" else "For a model in minutes: --preset tiny.",
-        )
-        loop = Loop(task, config, ranks)
+        loop = make_loop(config, FrameStore.open(path), ranks, checks)
         loop.prepare_folder()
         return loop.run()
+
+
+def make_loop(config: TrainConfig, store: FrameStore, ranks: Ranks, checks: Checks | None = None) -> Loop:
+    """Build model, batches and loop of a run; nothing is written yet.
+
+    Raises:
+        UserError: settings contradict each other or the data.
+    """
+    splits = [Transitions(store, split, config.stride) for split in ("train", "validation")]
+    torch.manual_seed(config.seed)
+    model_config = model_config_for(config, store)
+    if ranks.is_first and model_config.architecture.reconstruction != config.model.reconstruction:
+        print("Without a palette of few colours: training with MSE instead of cross-entropy over one.")
+    model = LatentActionModel(model_config).to(ranks.device)
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    model.set_checkpointing(config.checkpointing)
+    if config.perceptual.weight:
+        model.use_perceptual(PerceptualLoss(config.perceptual).to(ranks.device), config.perceptual.weight)
+    banks = [FrameBank(t, config.grayscale, ranks.device, config.frames_budget_gb) for t in splits]
+    task = Task(
+        kind=KIND,
+        model=model,
+        model_config=to_plain(model_config),
+        data=store.fingerprint,
+        num_rows=len(splits[0]),
+        batch=_training_batches(banks[0], config, model),
+        num_validation_rows=len(splits[1]),
+        validation_batch=banks[1].batch,
+        checks=_held_out_checks(checks, model, splits[1], config) if checks else None,
+        examples=lambda: example_picture(model, splits[1]),
+        advice="" if config.preset == "tiny" else "For a model in minutes: --preset tiny.",
+    )
+    return Loop(task, config, ranks)
 
 
 def _training_batches(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ghostpad import __version__
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
-from ghostpad.machine import resolve_precision
+from ghostpad.machine import resolve_compile, resolve_precision
 from ghostpad.progress import progress
 from ghostpad.training.checkpoint import read_for_resume
 from ghostpad.training.distributed import Ranks
@@ -45,8 +45,9 @@ class Loop:
         self.precision = resolve_precision(config.precision, ranks.device)
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=self.precision == "fp16")  # type: ignore[attr-defined]
         self.parallel = ranks.parallel(self.model)
-        if ranks.device.type == "cuda" if config.compile is None else config.compile:
-            mode = "reduce-overhead" if ranks.device.type == "cuda" else "default"
+        compiling = resolve_compile(config.compile, ranks.device, ranks.world_size)
+        if compiling != "no":
+            mode = "reduce-overhead" if compiling == "graphs" else "default"
             self.parallel = torch.compile(self.parallel, mode=mode)  # type: ignore[assignment]
         self.step, self.best = 0, math.inf
         self.folder = RunFolder(config.out, ranks.is_first)
@@ -127,6 +128,8 @@ class Loop:
         micro_rows = np.split(rows, config.accumulate)
         for index, part in enumerate(micro_rows):
             last = index == len(micro_rows) - 1
+            # What an earlier graph gave may be overwritten now: all that is kept was copied.
+            torch.compiler.cudagraph_mark_step_begin()
             with nullcontext() if last else self._no_sync(), self._autocast():
                 loss, metrics = self.parallel(self.task.batch(part, self.step))
                 self.scaler.scale(loss / len(micro_rows)).backward()

@@ -33,8 +33,8 @@ class LoopConfig:
     """arithmetic of the forward pass; fp16 scales the loss; auto is bf16 where it is fast, else fp32"""
     checkpointing: bool = False
     """compute activations again in the backward pass: less memory, more time"""
-    compile: bool | None = None
-    """compile the model, with CUDA graphs; when not given, on GPUs alone"""
+    compile: Literal["auto", "no", "yes", "graphs"] = "auto"
+    """compile the model, or with CUDA graphs too; auto is graphs on one GPU, yes on many, no on a CPU"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     gradient_clip: float = 0.0
     """largest norm of the gradient; 0 for no limit"""

@@ -1,0 +1,58 @@
+"""What compiling must not change, and what must not break a compiled graph."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ghostpad.frames.store import FrameStore
+from ghostpad.machine import resolve_compile
+from ghostpad.model.architecture import ArchitectureConfig
+from ghostpad.model.bottleneck import QuantizerConfig
+from ghostpad.model.decoder import DecoderConfig
+from ghostpad.model.encoder import EncoderConfig
+from ghostpad.training.distributed import Ranks
+from ghostpad.training.latent_action import TrainConfig, make_loop
+from ghostpad.training.loop import Loop
+
+CPU = torch.device("cpu")
+
+
+def loop(store: FrameStore, kind: str, reconstruction: str, checkpointing: bool = False) -> Loop:
+    quantizer = QuantizerConfig(16, 8, warmup_steps=2, reset_every=2, kind=kind, levels=(4, 4))  # type: ignore[arg-type]
+    model = ArchitectureConfig(
+        EncoderConfig((4, 8, 8)),
+        quantizer,
+        DecoderConfig((4, 8, 8), (8, 4)),
+        reconstruction,  # type: ignore[arg-type]
+    )
+    config = TrainConfig(
+        out=Path("unused"), batch_size=4, accumulate=2, downsample=4, precision="fp32", model=model,
+        checkpointing=checkpointing,
+    )  # fmt: skip
+    return make_loop(config, store, Ranks(0, 1, CPU))
+
+
+@pytest.mark.parametrize(("kind", "reconstruction"), [("vq", "palette"), ("nsvq", "mse"), ("vq_ema", "mse")])
+def test_compiled_steps_are_the_same_in_one_graph(store: FrameStore, kind: str, reconstruction: str) -> None:
+    """The same losses and codes before and after the codebook starts, with nothing that breaks the graph."""
+    torch._dynamo.reset()
+    eager, compiled = loop(store, kind, reconstruction), loop(store, kind, reconstruction)
+    in_one = kind != "vq_ema"  # the library's averages are gathered between two graphs
+    compiled.parallel = torch.compile(compiled.model, backend="aot_eager", fullgraph=in_one)  # type: ignore[assignment]
+    for _ in range(5):
+        one, other = eager.train_step(), compiled.train_step()
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert float(value) == pytest.approx(float(other[name]), rel=1e-4, abs=1e-6), name
+    counts = [part.model.quantizer.use_counts for part in (eager, compiled)]  # type: ignore[union-attr]
+    assert torch.equal(*counts)
+    assert eager.model.quantizer.quantizing  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "chosen"), [("cuda", 1, "graphs"), ("cuda", 8, "yes"), ("cpu", 1, "no")]
+)
+def test_what_is_compiled_unasked(device: str, processes: int, chosen: str) -> None:
+    assert resolve_compile("auto", torch.device(device), processes) == chosen
+    assert resolve_compile("yes", torch.device(device), processes) == "yes"
