@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import resolve_compile
 from ghostpad.model.architecture import ArchitectureConfig
@@ -51,8 +52,12 @@ def test_compiled_steps_are_the_same_in_one_graph(store: FrameStore, kind: str, 
 
 
 @pytest.mark.parametrize(
-    ("device", "processes", "chosen"), [("cuda", 1, "graphs"), ("cuda", 8, "yes"), ("cpu", 1, "no")]
+    ("device", "processes", "accumulate", "chosen"),
+    [("cuda", 1, 1, "graphs"), ("cuda", 8, 1, "yes"), ("cuda", 1, 2, "yes"), ("cpu", 1, 1, "no")],
 )
-def test_what_is_compiled_unasked(device: str, processes: int, chosen: str) -> None:
-    assert resolve_compile("auto", torch.device(device), processes) == chosen
-    assert resolve_compile("yes", torch.device(device), processes) == "yes"
+def test_what_is_compiled_unasked(device: str, processes: int, accumulate: int, chosen: str) -> None:
+    assert resolve_compile("auto", torch.device(device), processes, accumulate) == chosen
+    assert resolve_compile("yes", torch.device(device), processes, accumulate) == "yes"
+    if chosen != "graphs":
+        with pytest.raises(UserError, match="--compile yes"):
+            resolve_compile("graphs", torch.device(device), processes, accumulate)

@@ -44,11 +44,20 @@ def resolve_precision(name: str, device: "torch.device") -> str:
     return "bf16" if device.type == "cpu" and any(ask is not None and ask() for ask in asked) else "fp32"
 
 
-def resolve_compile(name: str, device: "torch.device", world_size: int) -> str:
-    """Turn `auto` into `graphs` on one GPU, `yes` on many (graphs and messages do not mix), else `no`."""
+def resolve_compile(name: str, device: "torch.device", world_size: int, accumulate: int) -> str:
+    """Turn `auto` into `graphs` on one GPU, `yes` on many or with micro-batches, `no` on a CPU.
+
+    A CUDA graph cannot hold messages between processes, and overwrites the gradients that it gave before.
+
+    Raises:
+        UserError: graphs were asked for where they cannot be.
+    """
+    fits = world_size == 1 and accumulate == 1
+    if name == "graphs" and not (fits and device.type == "cuda"):
+        raise UserError("--compile graphs needs one GPU and no --accumulate; use --compile yes")
     if name != "auto":
         return name
-    return "no" if device.type != "cuda" else "graphs" if world_size == 1 else "yes"
+    return "no" if device.type != "cuda" else "graphs" if fits else "yes"
 
 
 def num_cores() -> int:

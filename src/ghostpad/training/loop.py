@@ -45,7 +45,7 @@ class Loop:
         self.precision = resolve_precision(config.precision, ranks.device)
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=self.precision == "fp16")  # type: ignore[attr-defined]
         self.parallel = ranks.parallel(self.model)
-        compiling = resolve_compile(config.compile, ranks.device, ranks.world_size)
+        compiling = resolve_compile(config.compile, ranks.device, ranks.world_size, config.accumulate)
         if compiling != "no":
             mode = "reduce-overhead" if compiling == "graphs" else "default"
             self.parallel = torch.compile(self.parallel, mode=mode)  # type: ignore[assignment]

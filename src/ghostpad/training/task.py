@@ -34,7 +34,7 @@ class LoopConfig:
     checkpointing: bool = False
     """compute activations again in the backward pass: less memory, more time"""
     compile: Literal["auto", "no", "yes", "graphs"] = "auto"
-    """compile the model, or with CUDA graphs too; auto is graphs on one GPU, yes on many, no on a CPU"""
+    """compile the model, or with CUDA graphs too; auto: graphs on one GPU, else yes; no on a CPU"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     gradient_clip: float = 0.0
     """largest norm of the gradient; 0 for no limit"""
