@@ -70,13 +70,11 @@ class Ranks:
             raise told[0]
         return told[0]  # type: ignore[return-value]
 
-    def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Mean of scalars over all processes."""
-        if self.world_size == 1 or not values:
-            return values
-        stacked = torch.stack([value.float() for value in values.values()])
-        dist.all_reduce(stacked)
-        return dict(zip(values, (stacked / self.world_size).unbind(), strict=True))
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over all processes."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values / self.world_size
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so; waits for all of them."""

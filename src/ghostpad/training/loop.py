@@ -48,7 +48,8 @@ class Loop:
         compiling = resolve_compile(config.compile, ranks.device, ranks.world_size, config.accumulate)
         if compiling != "no":
             mode = "reduce-overhead" if compiling == "graphs" else "default"
-            self.parallel = torch.compile(self.parallel, mode=mode)  # type: ignore[assignment]
+            self.parallel = torch.compile(self.parallel, mode=mode, dynamic=False)  # type: ignore[assignment]
+        self.is_compiled = compiling != "no"
         self.step, self.best = 0, math.inf
         self.folder = RunFolder(config.out, ranks.is_first)
 
@@ -124,7 +125,7 @@ class Loop:
             group["lr"] = rate
         rows = self.sampler.rows(self.step)[self.ranks.share(config.batch_size)]
         self.optimizer.zero_grad(set_to_none=True)
-        totals: dict[str, Tensor] = {}
+        sums, names = torch.zeros((), device=self.ranks.device), []
         micro_rows = np.split(rows, config.accumulate)
         for index, part in enumerate(micro_rows):
             last = index == len(micro_rows) - 1
@@ -133,8 +134,9 @@ class Loop:
             with nullcontext() if last else self._no_sync(), self._autocast():
                 loss, metrics = self.parallel(self.task.batch(part, self.step))
                 self.scaler.scale(loss / len(micro_rows)).backward()
-            for name, value in metrics.items():
-                totals[name] = totals.get(name, torch.zeros_like(value)) + value / len(micro_rows)
+            names = list(metrics)
+            sums = sums + torch.stack([value.float() for value in metrics.values()]) / len(micro_rows)
+        totals = dict(zip(names, self.ranks.mean(sums).unbind(), strict=True))
         if config.gradient_clip:
             self.scaler.unscale_(self.optimizer)
             totals["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_clip)
@@ -143,7 +145,7 @@ class Loop:
         self.step += 1
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
         events = self.model.after_step(self.step, config.steps, self.optimizer, generator)  # type: ignore[operator]
-        return {**self.ranks.mean(totals), "learning_rate": rate, **events}
+        return {**totals, "learning_rate": rate, **events}
 
     def _no_sync(self) -> Any:
         return self.parallel.no_sync() if self.ranks.world_size > 1 else nullcontext()  # type: ignore[operator]
@@ -163,8 +165,11 @@ class Loop:
         total = torch.zeros((), device=self.ranks.device)
         for start in range(0, len(rows), self.config.batch_size):
             part = rows[start : start + self.config.batch_size]
+            # Any other size would be compiled for itself.
+            is_usual = len(part) in (self.config.batch_size, self.config.validation_micro_batch)
+            model = self.parallel if self.is_compiled and is_usual else self.model
             with self._autocast():
-                total += self.model(self.task.validation_batch(part))[1]["reconstruction"] * len(part)
+                total += model(self.task.validation_batch(part))[1]["reconstruction"] * len(part)
         self.model.train()
         return total / len(rows)
 
