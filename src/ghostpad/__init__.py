@@ -1,6 +1,11 @@
 """Ghostpad works out the gamepad that nobody recorded: discrete latent actions from gameplay video."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ghostpad.frames.store import FrameStore
+    from ghostpad.labels.dataset import LatentActionDataset
+    from ghostpad.model.latent_action_model import LatentActionModel
 
 __version__ = "0.1.0"
 
@@ -10,7 +15,7 @@ _LAZY = {
     "FrameStore": "ghostpad.frames.store",
 }
 
-__all__ = ["__version__", *_LAZY]
+__all__ = ["FrameStore", "LatentActionDataset", "LatentActionModel", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
