@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import hashlib
 import io
-import resource
 import shutil
 import statistics
 import subprocess
@@ -33,6 +32,19 @@ from ghostpad.frames.store import FrameStore
 PAIRS = 64
 INGESTED_FRAMES = 2000
 MEMORY_FRAMES = (5_000, 50_000)
+# runs in a process of its own, without torch
+_INGEST_AND_TELL = """
+import resource, sys, time
+from pathlib import Path
+from ghostpad.frames.ingest import IngestConfig, ingest
+start = time.perf_counter()
+store = ingest(IngestConfig(Path(sys.argv[1]), workers=2))
+rate = sum(episode.num_frames for episode in store.episodes) / (time.perf_counter() - start)
+status = Path("/proc/self/status").read_text()  # getrusage would count what the parent had before exec
+main = int(status.split("VmHWM:")[1].split()[0]) / 1024
+worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+print(f"main {main:.0f} MB, largest worker {worker:.0f} MB, {rate:,.0f} frames/s")
+"""
 
 
 def main() -> None:
@@ -46,11 +58,7 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=["ingest", "pairs", "memory"], help="one of the three (default: all)"
     )
-    parser.add_argument("--ingest-once", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.ingest_once:
-        ingest_and_tell_memory(options.ingest_once)
-        return
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -250,21 +258,9 @@ def memory(folder: Path, scratch: Path) -> None:
             episode, frame = divmod(number, 10_000)
             (source / f"{episode}").mkdir(parents=True, exist_ok=True)
             (source / f"{episode}" / f"{frame}.png").write_bytes(files[number % len(files)].read_bytes())
-        command = [sys.executable, __file__, "--ingest-once", str(source)]
+        command = [sys.executable, "-c", _INGEST_AND_TELL, str(source)]
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
         print(f"  {count:6,} frames  {told}")
-
-
-def ingest_and_tell_memory(source: Path) -> None:
-    """Run in a process of its own: ingest, then print the peaks."""
-    start = time.perf_counter()
-    store = ingest(IngestConfig(source, workers=2))
-    seconds = time.perf_counter() - start
-    frames = sum(episode.num_frames for episode in store.episodes)
-    peaks = [
-        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    ]
-    print(f"main {peaks[0]:.0f} MB, largest worker {peaks[1]:.0f} MB, {frames / seconds:,.0f} frames/s")
 
 
 if __name__ == "__main__":

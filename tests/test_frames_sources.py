@@ -111,20 +111,6 @@ def test_lerobot(kind: str, dtype: str, tmp_path: Path) -> None:
         assert store.control_names(index) == ["NOOP", "FIRE", "RIGHT", "LEFT"]
 
 
-@pytest.mark.parametrize("kind", ["palette", "rgb", "gray"])
-def test_from_png_to_a_store_to_lerobot_to_a_store(kind: str, tmp_path: Path) -> None:
-    episodes = {f"e{seed}": noise(6 + seed, kind, seed) for seed in range(3)}
-    store = ingest(IngestConfig(write_pngs(tmp_path / "in", episodes)))
-    frames = [
-        list(store.read(index, np.arange(episode.num_frames), grayscale=False).transpose(0, 2, 3, 1))
-        for index, episode in enumerate(store.episodes)
-    ]
-    again = ingest(IngestConfig(write_lerobot(tmp_path / "robot", frames)))
-    assert [episode.sha256 for episode in again.episodes] == [episode.sha256 for episode in store.episodes]
-    for index, expected in enumerate(episodes.values()):
-        check(again, f"episode_{index:06d}", expected)
-
-
 def test_lerobot_with_two_cameras_asks_which(tmp_path: Path) -> None:
     source = write_lerobot(tmp_path / "in", [noise()] * 3, cameras=2)
     with pytest.raises(UserError, match=r"--camera: observation\.images\.view0, observation\.images\.view1"):

@@ -50,8 +50,17 @@ def test_near_duplicates_are_found_and_common_beginnings_are_not() -> None:
     tails = rng.integers(0, 9, (3, 100, 4, 4), np.uint8)
     episodes = [np.concatenate([intro, tail]) for tail in tails]
     episodes += [episodes[1].copy(), episodes[2][:350], episodes[0][:300]]
-    first_frames = [episode[0].tobytes() for episode in episodes]
-    assert find_originals(first_frames, lambda index: episodes[index]) == [0, 1, 2, 1, 2, 0]
+    first_frames = [episode[0].tobytes().hex() for episode in episodes]
+    lengths = [len(episode) for episode in episodes]
+    read = []
+
+    def frame_bytes(episode: int, frame: int) -> bytes:
+        read.append(frame)
+        return episodes[episode][frame].tobytes()
+
+    assert find_originals(first_frames[:3], lengths[:3], frame_bytes) == [0, 1, 2]
+    assert set(read) == {399}, "one frame is enough to tell these apart"
+    assert find_originals(first_frames, lengths, frame_bytes) == [0, 1, 2, 1, 2, 0]
 
 
 def test_a_split_file_decides_and_a_missing_line_is_named(tmp_path: Path) -> None:

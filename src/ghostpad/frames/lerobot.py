@@ -151,8 +151,9 @@ def scan_lerobot(root: Path, camera: str | None, faults: Faults) -> list[LeRobot
         files: list[Path] = sorted((root / "meta" / "episodes").glob("**/*.parquet"))
         rows = [row for file in files for row in pq.read_table(file).to_pylist()]
         located = [_locate(root, info, camera, is_video, row) for row in rows]
-        names = info["features"].get("action", {}).get("names") or []
-        action_names = tuple(str(name) for name in names) if isinstance(names, list) else ()
+        # `names` are those of the dimensions of an action; names of its values have no place in the format
+        told = (info["features"].get("action", {}).get("info") or {}).get("control_names") or []
+        action_names = tuple(str(name) for name in told)
         fps = float(info["fps"])
         if not fps > 0:
             raise ValueError("fps is not positive")

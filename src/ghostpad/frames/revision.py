@@ -24,7 +24,7 @@ from ghostpad.frames.assemble import (
 )
 from ghostpad.frames.faults import BadInput, Faults, Rejected
 from ghostpad.frames.manifest import MANIFEST, VERSION, is_store, read_manifest
-from ghostpad.frames.pieces import palette_rgb
+from ghostpad.frames.pieces import HEADER_BYTES, palette_rgb
 from ghostpad.frames.splits import Splitting, find_originals
 from ghostpad.frames.store import FrameStore
 from ghostpad.frames.units import Fit, Unit
@@ -157,8 +157,9 @@ class Revision:
         rows = [row for name in self._units for row in self._rows[name]]
         if not rows:
             raise UserError("there is no frame that can be read; see docs/inputs.md")
+        first_frames, lengths = [row["first_frame"] for row in rows], [row["num_frames"] for row in rows]
         originals = find_originals(
-            [row["first_frame"] for row in rows], lambda index: self._array(rows[index])
+            first_frames, lengths, lambda episode, frame: self._read(rows[episode], frame, coding)
         )
         splits = splitting.assign([row["name"] for row in rows], originals)
         for row, split in zip(rows, splits, strict=True):
@@ -224,11 +225,14 @@ class Revision:
             if source.with_suffix(suffix).exists():
                 shutil.copyfile(source.with_suffix(suffix), target.with_suffix(suffix))
 
-    def _array(self, row: dict[str, Any]) -> np.ndarray:
-        """Frames of an episode, wherever its file lies for now."""
+    def _read(self, row: dict[str, Any], frame: int, coding: Coding) -> bytes:
+        """Bytes of a frame, wherever the file of its episode lies for now."""
         path = self._folder / f"{row['file']}.npy"
         path = path if path.exists() else self._old.path / path.name
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        size = self._fit.height * self._fit.width * coding.pixel_bytes
+        with path.open("rb") as file:  # not a memory map, whose pages would count as memory of this process
+            file.seek(HEADER_BYTES + frame * size)
+            return file.read(size)
 
     def _write_rejected(self, rejected: list[Rejected]) -> None:
         """List what was left out, now and in those earlier ingests whose episodes stay."""

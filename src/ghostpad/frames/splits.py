@@ -4,7 +4,6 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -115,30 +114,31 @@ def read_split_file(path: Path) -> dict[str, str]:
     return own
 
 
-def find_originals(first_frames: Sequence[Any], frames: Callable[[int], np.ndarray]) -> list[int]:
+def find_originals(
+    first_frames: Sequence[str], lengths: Sequence[int], read: Callable[[int, int], bytes]
+) -> list[int]:
     """For each episode, the index of the first one that it duplicates, or its own.
 
     Two episodes are near-duplicates when every frame of the shorter one equals that of the longer one at the
-    same
-    place, as when a recording was copied, cut short, or made again with the same seed.
+    same place, as when a recording was copied, cut short, or made again with the same seed.
 
     Args:
-        first_frames: hashes of the first frame of each episode.
-        frames: gives the frames of an episode, (N, …).
+        first_frames: hash of the first frame of each episode.
+        lengths: number of frames of each episode.
+        read: gives the pixels of a frame, by the indices of its episode and of itself.
     """
     originals: list[int] = []
-    same_start: dict[Any, list[int]] = {}
+    same_start: dict[str, list[int]] = {}
     for index, first in enumerate(first_frames):
         known = same_start.setdefault(first, [])
-        same = (candidate for candidate in known if _one_begins_the_other(frames(candidate), frames(index)))
-        original = next(same, index)
+        original = index
+        for candidate in known:
+            # from the back: episodes that only share their beginning are told apart by one frame
+            frames = reversed(range(min(lengths[index], lengths[candidate])))
+            if all(read(index, frame) == read(candidate, frame) for frame in frames):
+                original = candidate
+                break
         originals.append(original)
         if original == index:
             known.append(index)
     return originals
-
-
-def _one_begins_the_other(one: np.ndarray, other: np.ndarray) -> bool:
-    """Compare from the back: episodes that only share their beginning are told apart by one frame."""
-    length = min(len(one), len(other))
-    return all(np.array_equal(one[frame], other[frame]) for frame in reversed(range(length)))
