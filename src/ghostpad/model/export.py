@@ -24,16 +24,20 @@ ONNX_NAME = "encoder.onnx"
 OPSET = 18
 
 
-def export_model(model: LatentActionModel, file_format: ModelFormat, out: Path) -> None:
+def export_model(model: LatentActionModel, file_format: ModelFormat, out: Path, half: bool = False) -> None:
     """Write `model` into the new folder `out`: weights or graph, and `config.json` beside it.
 
     A safetensors export is read by `LatentActionModel.from_pretrained`. The ONNX graph takes `frames` and
     `next_frames`, float32 (N, C, H, W) in [0, 1] with any N, and gives `codes` (N, h, w) int64.
 
+    With `half`, safetensors hold float16; the model itself is rounded so, and is then what will be read.
+
     Raises:
         UserError: `out` holds something, or ONNX is not installed.
     """
     refuse_full(out)
+    if half:
+        model.half().float()
     with whole_folder(out) as folder:
         if file_format == "onnx":
             (folder / ONNX_NAME).write_bytes(encoder_onnx(model))
@@ -41,7 +45,10 @@ def export_model(model: LatentActionModel, file_format: ModelFormat, out: Path) 
             from safetensors.torch import save_file
 
             weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+            if half:
+                weights = {name: t.half() if t.is_floating_point() else t for name, t in weights.items()}
             save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+            (folder / "model.safetensors").chmod(0o644)  # the library leaves it to its owner alone
         plain = {
             "kind": KIND,
             "version": __version__,

@@ -1,0 +1,85 @@
+"""Put a trained model into the package, measured as it will be read.
+
+    python benchmarks/ship_weights.py CHECKPOINT NAME --data DATA --command "HOW IT WAS TRAINED"
+
+Writes `src/ghostpad/weights/NAME/`: half-precision safetensors, config, metrics.json of the held-out
+episodes and a model card.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
+
+from readme_table import table
+
+from ghostpad.evaluation.report import EvaluateConfig, evaluate
+from ghostpad.model.export import export_model
+from ghostpad.model.latent_action_model import LatentActionModel
+
+LIMIT_MB = 16
+CARD = """# {name}
+
+A latent action model of Atari Breakout by Ghostpad: {grid[0]} by {grid[1]} codes of {codebook_size} for
+every transition, frames {height} high and {width} wide in {color}, {weights:,} weights in half precision
+({size:.1f} MB).
+
+```python
+from ghostpad import LatentActionModel
+
+model = LatentActionModel.from_pretrained("{name}")
+```
+
+Trained with `{command}` on episodes recorded by `ghostpad record` with its defaults (seed 0). Measured on the
+{num_episodes} held-out episodes of the same recording (`metrics.json` beside this page has everything):
+
+{table}
+
+Model hash `{model_hash}`, data fingerprint `{data_fingerprint}`.
+
+It knows the colours of Breakout as this emulator draws them, and nothing else: a frame with another one
+is refused. Frames were four emulator steps apart; at another frame skip its codes mean less.
+"""
+
+
+def main() -> None:
+    """Export, measure, describe."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--command", required=True)
+    options = parser.parse_args()
+    out = Path(__file__).parents[1] / "src" / "ghostpad" / "weights" / options.name
+    model = LatentActionModel.from_pretrained(options.checkpoint)
+    export_model(model, "safetensors", out, half=True)
+    size = (out / "model.safetensors").stat().st_size / 1e6
+    if size > LIMIT_MB:
+        shutil.rmtree(out)
+        sys.exit(f"{options.name}: {size:.1f} MB, but a wheel should carry at most {LIMIT_MB} MB of it")
+    with tempfile.TemporaryDirectory() as folder:
+        metrics = evaluate(EvaluateConfig(model=out, data=options.data, out=Path(folder) / "report"))
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    num_weights = sum(part.numel() for part in model.parameters())
+    facts = {**metrics, "grid": model.grid, "codebook_size": model.codebook_size}
+    card = CARD.format(
+        **{name: facts[name] for name in facts if name not in ("codebook",)},
+        name=options.name,
+        weights=num_weights,
+        size=size,
+        command=options.command,
+        table=table(metrics),
+    )
+    (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    print(card)
+
+
+if __name__ == "__main__":
+    main()
