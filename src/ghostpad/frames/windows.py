@@ -22,8 +22,8 @@ class WindowConfig:
     """pixels; 0 for whole frames"""
     width: int = 0
     """pixels; 0 for whole frames"""
-    until: float = 0.8
-    """share of the training after which whole frames are shown, for the statistics of batch norm"""
+    until: float = 1.0
+    """share of the training after which whole frames are shown; 1 for never"""
 
 
 def check_windows(config: WindowConfig, size: tuple[int, int], cell: int) -> None:
