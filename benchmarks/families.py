@@ -1,0 +1,226 @@
+"""The families of latent action models side by side: same episodes, same compute, all metrics.
+
+    python benchmarks/families.py [FOLDER] [--minutes M] [--seeds 0 1] [--presets spec sharp …] [--write]
+
+Records the episodes, trains every preset for the same wall time on this machine (its speed is timed first, so
+that its whole schedule fits into that time), evaluates each on the same held-out episodes and prints the page
+`docs/families.md`; `--write` writes it. Every part is kept in FOLDER (default: families_benchmark) and reused
+by the next run, which may be after an interruption.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
+
+from ghostpad.evaluation.assess import Amounts
+from ghostpad.evaluation.report import METRICS, EvaluateConfig, evaluate
+from ghostpad.evaluation.schema import get
+from ghostpad.frames.atari import RecordConfig, record
+from ghostpad.frames.store import open_data
+from ghostpad.machine import num_cores, resolve_device
+from ghostpad.model.latent_action_model import LatentActionModel
+from ghostpad.presets import PRESETS
+from ghostpad.training.latent_action import TrainConfig, train
+
+FAMILIES = ("spec", "sharp", "lapa", "genie", "lapo")
+PAGE = Path(__file__).parent.parent / "docs" / "families.md"
+TIMED_STEPS = 20
+# title, key of metrics.json, digits, whether it is a share
+ROWS = (
+    ("codes", "codebook.size", 0, False),
+    ("bits a transition", "codebook.bits_per_transition", 1, False),
+    ("PSNR (dB)", "reconstruction.psnr_db", 2, False),
+    ("copying (dB)", "reconstruction.copy_psnr_db", 2, False),
+    ("gain over copying (dB)", "reconstruction.gain_over_copy_db", 2, False),
+    ("PSNR where something moves (dB)", "reconstruction.moving_psnr_db", 2, False),
+    ("SSIM", "reconstruction.ssim", 4, False),
+    ("ΔPSNR (dB)", "reconstruction.delta_psnr_db", 2, False),
+    ("leak", "reconstruction.leak_share", 1, True),
+    ("ball seen", "elements.ball.detected", 1, True),
+    ("ball within 2 pixels", "elements.ball.within_2px", 1, True),
+    ("one ball too many", "elements.ball.false_share", 1, True),
+    ("paddle within 2 pixels", "elements.paddle.within_2px", 1, True),
+    ("bricks that are hit vanish", "elements.bricks.vanish_recall", 1, True),
+    ("brick states right", "elements.bricks.state_accuracy", 3, True),
+    ("codes in use", "codebook.usage", 1, True),
+    ("codes actively used", "codebook.active", 1, True),
+    ("perplexity", "codebook.perplexity", 1, False),
+    ("bits about the paddle, best cell", "events.mutual_information_bits.paddle", 3, False),
+    ("bits about bounces, best cell", "events.mutual_information_bits.bounce", 3, False),
+    ("controls named right", "agreement.accuracy", 1, True),
+    ("share of the ceiling", "agreement.share_of_ceiling", 1, True),
+    ("controls named right, 64 labels", "agreement.label_budget.64.mean", 1, True),
+    ("paddle codes work elsewhere", "transfer.paddle_direction", 1, True),
+)
+
+
+HEAD = """\
+# Families of latent action models, side by side
+
+`python benchmarks/families.py --minutes {minutes} --seeds {seeds}{rgb}` printed this page.
+
+Every model saw the same {episodes} recorded episodes of Breakout ({frames:,} frames, frame skip 4), in
+{color}, and was trained for the same wall time, {minutes} minutes ({machine}), in as many steps as fit into
+it, with its learning rate running its whole course. All numbers are from {transitions:,} transitions of
+{held_out} held-out episodes, and {spread}. Presets made for 100,000 steps are cut short.
+
+What differs between the families is the bottleneck: `spec` has a grid of codes; `lapa` (NSVQ), `genie` (VQ)
+and `lapo` (VQ-EMA, product codes) have the few tokens that were published, in the same encoder and decoder.
+`sharp` also has another decoder and loss. With more bits a transition a good picture is easier: read PSNR
+beside the bits. [metrics.md](metrics.md) says what each number means.
+"""
+
+
+def main() -> None:
+    options = _options()
+    videos = options.folder / "bulk_videos"
+    record(RecordConfig(videos, episodes=options.episodes, max_frames=options.max_frames, seed=0))
+    store = open_data(videos)
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for seed in options.seeds:
+        for name in options.presets:
+            runs.setdefault(name, []).append(_run(name, seed, videos, options))
+            print(f"{name}, seed {seed}: {json.dumps(runs[name][-1]['run'])}", flush=True)
+    page = _page(runs, options, sum(episode.num_frames for episode in store.episodes))
+    print(page)
+    if options.write:
+        PAGE.write_text(page, encoding="utf-8")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("families_benchmark"))
+    parser.add_argument("--minutes", type=float, default=30.0, help="training time of each model")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--presets", nargs="+", default=list(FAMILIES), choices=list(PRESETS))
+    parser.add_argument("--episodes", type=int, default=40)
+    parser.add_argument("--max-frames", type=int, default=1000)
+    parser.add_argument("--rgb", action="store_true", help="three channels instead of one, for every model")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
+    return parser.parse_args()
+
+
+def _run(name: str, seed: int, videos: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Train and evaluate one model, or read what an earlier call found."""
+    folder = options.folder / f"{name}_{seed}"
+    summary = folder / "run.json"
+    if not summary.exists():
+        config = _config(name, seed, videos, folder, options)
+        began = time.monotonic()
+        train(config)
+        seconds = time.monotonic() - began
+        model = LatentActionModel.from_pretrained(folder / "model")
+        facts = {
+            "steps": config.steps,
+            "batch_size": config.batch_size,
+            "minutes": round(seconds / 60, 1),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "grid": list(model.grid),
+        }
+        summary.write_text(json.dumps(facts), encoding="utf-8")
+    report = folder / "report"
+    if not (report / METRICS).exists():
+        amounts = Amounts(galleries=24, examples=18)
+        evaluate(
+            EvaluateConfig(
+                folder / "model", videos, out=report, amounts=amounts, device=options.device, seed=0
+            )
+        )
+    metrics = json.loads((report / METRICS).read_text(encoding="utf-8"))
+    return {"run": json.loads(summary.read_text(encoding="utf-8")), "metrics": metrics}
+
+
+def _config(name: str, seed: int, videos: Path, folder: Path, options: argparse.Namespace) -> TrainConfig:
+    """The preset with as many steps as fit into the time; all of them see the same data and colours."""
+    base = dataclasses.replace(
+        PRESETS[name](),
+        data=videos,
+        seed=seed,
+        grayscale=not options.rgb,
+        device=options.device,
+        tracker="none",
+        validation_pairs=256,
+        validation_micro_batch=0,
+    )
+    timed = folder / "timed"
+    plan = folder / "steps.json"
+    if not plan.exists():
+        trial = dataclasses.replace(
+            base, out=timed, steps=TIMED_STEPS, log_every=5, validate_every=10**9, overwrite=True
+        )
+        train(trial)
+        lines = [json.loads(line) for line in (timed / "metrics.jsonl").read_text().splitlines()]
+        rates = [line["pairs_per_second"] for line in lines if line.get("pairs_per_second")]
+        # The first steps also warm up; the median of the rest is the speed.
+        rate = statistics.median(rates[len(rates) // 2 :])
+        plan.write_text(json.dumps(max(10, int(60 * options.minutes * rate / base.batch_size))))
+    steps = json.loads(plan.read_text())
+    every = max(1, steps // 10)
+    return dataclasses.replace(
+        base, out=folder / "model", steps=steps, validate_every=every, save_every=steps, resume=True
+    )
+
+
+def _page(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, num_frames: int) -> str:
+    names = list(runs)
+    first = runs[names[0]][0]["metrics"]
+    device = resolve_device(options.device)
+    machine = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        import torch
+
+        machine = torch.cuda.get_device_name(device)
+    many = len(options.seeds) > 1
+    text = HEAD.format(
+        minutes=f"{options.minutes:g}",
+        seeds=" ".join(map(str, options.seeds)),
+        rgb=" --rgb" if options.rgb else "",
+        episodes=options.episodes,
+        frames=num_frames,
+        color=first["color"],
+        machine=f"{machine}, {num_cores()} cores, {device.type}",
+        transitions=first["num_transitions"],
+        held_out=first["num_episodes"],
+        spread="means over these seeds, with the range in brackets"
+        if many
+        else "from one seed, so that small differences mean nothing",
+    )
+    lines = [text, f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    facts = ("steps", "batch_size", "minutes", "parameters", "grid")
+    for fact in facts:
+        cells = [_fact(runs[name][0]["run"][fact]) for name in names]
+        lines.append(f"| {fact.replace('_', ' ')} | {' | '.join(cells)} |")
+    for title, key, digits, share in ROWS:
+        cells = [_cell([get(run["metrics"], key) for run in runs[name]], digits, share) for name in names]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _fact(value: Any) -> str:
+    return " by ".join(map(str, value)) if isinstance(value, list) else f"{value:,}"
+
+
+def _cell(values: list[float | None], digits: int, share: bool) -> str:
+    known = [100 * value if share else value for value in values if value is not None]
+    if not known:
+        return "-"
+    unit = " %" if share else ""
+    text = f"{statistics.mean(known):.{digits}f}{unit}"
+    if len(known) > 1:
+        text += f" ({min(known):.{digits}f} to {max(known):.{digits}f})"
+    return text
+
+
+if __name__ == "__main__":
+    main()
