@@ -60,6 +60,13 @@ VERBS = {
         again="add --resume to go on from there",
         leaves="{out}/best.pt: the model that validated best",
     ),
+    "bench": Verb(
+        "find the fastest settings for training here, and what limits them",
+        "ghostpad.bench",
+        "BenchConfig",
+        "bench",
+        "--preset spec --data bulk_videos",
+    ),
     "extract": Verb(
         "label every transition of a recording with its latent action",
         "ghostpad.labels.extract",
