@@ -47,7 +47,7 @@ def on_two(words: list[str]) -> subprocess.CompletedProcess[str]:
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ghostpad"]
     settings = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *start, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=settings, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=settings, timeout=300)
 
 
 def steps(folder: Path) -> list[dict[str, float]]:
