@@ -2,6 +2,8 @@
 
 import os
 import resource
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ghostpad.errors import UserError
@@ -67,4 +69,10 @@ def num_cores() -> int:
 
 def peak_memory_mb() -> float:
     """Peak resident memory of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not ru_maxrss: on Linux a process starts with its parent's.
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) / 1024
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
