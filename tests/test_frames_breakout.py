@@ -63,6 +63,18 @@ def test_a_picture_drawn_from_truth_is_the_picture(play: tuple[np.ndarray, np.nd
     )
 
 
+def test_a_ball_inside_a_brick_cannot_be_seen(play: tuple[np.ndarray, np.ndarray]) -> None:
+    ram = play[1][:1].copy()
+    ram[:, 99], ram[:, 101] = 49 + 50, 70 - 8  # the ball at x 50, y 70
+    hidden = truth_from_ram(ram)
+    ram[:, :36] = 0
+    seen = truth_from_ram(ram)
+    assert (hidden["ball_x"][0], hidden["ball_y"][0]) == (-1, -1)
+    assert (seen["ball_x"][0], seen["ball_y"][0]) == (50, 70)
+    ram[:, 101] = 0
+    assert truth_from_ram(ram)["ball_x"][0] == -1
+
+
 def test_score_and_lives_are_those_of_the_emulator(play: tuple[np.ndarray, np.ndarray]) -> None:
     truth = truth_from_ram(play[1])
     values = np.array([7, 7, 4, 4, 1, 1])

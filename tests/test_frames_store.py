@@ -11,27 +11,14 @@ from PIL import Image
 from ghostpad.errors import UserError
 from ghostpad.frames import ingest as ingest_module
 from ghostpad.frames.ingest import IngestConfig, ingest
+from ghostpad.frames.manifest import read_rejected
 from ghostpad.frames.store import FrameStore, luma, open_data
-
-
-def write_episodes(root: Path, episodes: dict[str, list[np.ndarray]], **save: object) -> Path:
-    """Write frames as PNG episodes."""
-    for name, frames in episodes.items():
-        (root / name).mkdir(parents=True)
-        for number, frame in enumerate(frames):
-            Image.fromarray(frame).save(root / name / f"{number}.png", **save)
-    return root
+from recordings import noise, write_pngs
 
 
 def random_frames(kind: str, count: int = 5, seed: int = 0) -> list[np.ndarray]:
-    """Noise of few colours, of all colours, or of grays, 20 high and 30 wide."""
-    rng = np.random.default_rng(seed)
-    if kind == "rgb":
-        return list(rng.integers(0, 256, (count, 20, 30, 3), np.uint8))
-    if kind == "gray":
-        return list(rng.integers(0, 256, (count, 20, 30), np.uint8))
-    colors = rng.integers(0, 256, (200, 3), np.uint8)
-    return list(colors[rng.integers(0, 200, (count, 20, 30))])
+    """Noise, 20 high and 30 wide."""
+    return noise(count, kind, seed, (20, 30))
 
 
 def as_rgb(frame: np.ndarray) -> np.ndarray:
@@ -55,9 +42,7 @@ def check(store: FrameStore, name: str, frames: list[np.ndarray]) -> None:
 @pytest.mark.parametrize("kind", ["palette", "rgb", "gray"])
 def test_pixels_survive_in_the_smallest_encoding(kind: str, tmp_path: Path) -> None:
     episodes = {f"e{seed}": random_frames(kind, seed=seed) for seed in range(3)}
-    if kind == "palette":  # three episodes must not have more than 256 colours together
-        episodes = {name: [frame // 100 for frame in frames] for name, frames in episodes.items()}
-    store = ingest(IngestConfig(write_episodes(tmp_path / "in", episodes)))
+    store = ingest(IngestConfig(write_pngs(tmp_path / "in", episodes)))
     assert store.encoding == kind
     assert store.path == tmp_path / "in.store"
     for name, frames in episodes.items():
@@ -66,12 +51,12 @@ def test_pixels_survive_in_the_smallest_encoding(kind: str, tmp_path: Path) -> N
 
 def test_the_same_pixels_give_the_same_hash_however_compressed(tmp_path: Path) -> None:
     frames = {"e": random_frames("palette")}
-    one = ingest(IngestConfig(write_episodes(tmp_path / "a", frames, compress_level=0)))
-    other = ingest(IngestConfig(write_episodes(tmp_path / "b", frames, optimize=True)))
+    one = ingest(IngestConfig(write_pngs(tmp_path / "a", frames, compress_level=0)))
+    other = ingest(IngestConfig(write_pngs(tmp_path / "b", frames, optimize=True)))
     assert one.fingerprint == other.fingerprint
     frames["e"][4] = frames["e"][4].copy()
     frames["e"][4][7, 7] ^= 1
-    assert ingest(IngestConfig(write_episodes(tmp_path / "c", frames))).fingerprint != one.fingerprint
+    assert ingest(IngestConfig(write_pngs(tmp_path / "c", frames))).fingerprint != one.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -97,7 +82,7 @@ def test_other_kinds_of_png(
 
 def test_transparency_is_dropped_with_a_warning(tmp_path: Path) -> None:
     frames = [np.dstack([frame, np.full((20, 30), 9, np.uint8)]) for frame in random_frames("rgb", 2)]
-    write_episodes(tmp_path / "in", {"e": frames})
+    write_pngs(tmp_path / "in", {"e": frames})
     with pytest.warns(UserWarning, match="transparen"):
         store = ingest(IngestConfig(tmp_path / "in"))
     assert np.array_equal(
@@ -115,7 +100,7 @@ def test_long_episodes_in_parts_and_on_several_processes(
         )
         % 6
     )
-    source = write_episodes(tmp_path / "in", {"long": frames, "short": frames[:3]})
+    source = write_pngs(tmp_path / "in", {"long": frames, "short": frames[:3]})
     one = ingest(IngestConfig(source, tmp_path / "one"))
     monkeypatch.setattr(ingest_module, "_FEW_FRAMES", 0)
     two = ingest(IngestConfig(source, tmp_path / "two", workers=2))
@@ -124,6 +109,23 @@ def test_long_episodes_in_parts_and_on_several_processes(
     assert {path.name: path.read_bytes() for path in one.path.iterdir()} == {
         path.name: path.read_bytes() for path in two.path.iterdir()
     }
+
+
+def test_a_hash_knows_the_new_colour_of_a_pixel(tmp_path: Path) -> None:
+    hashes = set()
+    for value in (0, 10, 20):
+        frames = [np.full((8, 8, 3), 200, np.uint8) for _ in range(3)]
+        frames[2][4, 4] = value
+        hashes.add(ingest(IngestConfig(write_pngs(tmp_path / f"{value}", {"e": frames}))).fingerprint)
+    assert len(hashes) == 3
+
+
+def test_still_transitions_are_counted_across_parts_too(tmp_path: Path) -> None:
+    frames = [np.full((2, 2), number // 2 % 200, np.uint8) for number in range(2300)]
+    store = ingest(IngestConfig(write_pngs(tmp_path / "pairs", {"e": frames})))
+    assert store.episodes[0].num_still == 1150
+    store = ingest(IngestConfig(write_pngs(tmp_path / "border", {"e": [frames[0], *frames[:-1]]})))
+    assert store.episodes[0].num_still == 1150
 
 
 def test_luma_is_that_of_pillow() -> None:
@@ -145,17 +147,27 @@ def test_what_was_recorded_beside_the_frames_is_there(store: FrameStore, episode
             assert all(np.array_equal(truth[name], archive[name]) for name in archive.files)
 
 
+def test_numbers_may_start_anywhere(tmp_path: Path) -> None:
+    source = write_pngs(tmp_path / "in", {"e": random_frames("palette", 7)})
+    for number in reversed(range(7)):
+        (source / "e" / f"{number}.png").rename(source / "e" / f"{number + 10}.png")
+    (source / "e" / "13.png").unlink()
+    (source / "e" / "episode.json").write_text(json.dumps({"controls": [0, 1, 2, 3, 0, 1]}))
+    store = ingest(IngestConfig(source, on_bad="skip"))
+    controls = [store.controls(index) for index in (0, 1)]
+    assert [part is not None and part.tolist() for part in controls] == [[0, 1], [0, 1]]
+    assert [episode.name for episode in store.episodes] == ["e", "e@14"]
+
+
 def test_only_what_is_new_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = write_episodes(
-        tmp_path / "in", {f"e{seed}": random_frames("gray", seed=seed) for seed in range(4)}
-    )
+    source = write_pngs(tmp_path / "in", {f"e{seed}": random_frames("gray", seed=seed) for seed in range(4)})
     before = open_data(source)
     read: list[str] = []
     decode = ingest_module.decode
     monkeypatch.setattr(ingest_module, "decode", lambda task: read.append(task.unit.name) or decode(task))
     assert open_data(source).fingerprint == before.fingerprint
     assert read == []
-    write_episodes(source, {"e10": random_frames("gray", seed=10)})
+    write_pngs(source, {"e10": random_frames("gray", seed=10)})
     shutil.rmtree(source / "e1")
     Image.fromarray(random_frames("gray", seed=77)[0]).save(source / "e2" / "0.png")
     after = open_data(source)
@@ -165,6 +177,23 @@ def test_only_what_is_new_is_read_again(tmp_path: Path, monkeypatch: pytest.Monk
     check(after, "e10", random_frames("gray", seed=10))
     files = {path.stem for path in after.path.glob("*.npy")}
     assert files == {episode.files.name for episode in after.episodes}, "what is no longer used must go"
+
+
+def test_the_list_of_what_was_left_out_follows_the_store(tmp_path: Path) -> None:
+    source = write_pngs(tmp_path / "in", {f"e{seed}": noise(5, "palette", seed) for seed in range(4)})
+    for episode in ("e1", "e2"):
+        shutil.copyfile(source / episode / "2.png", tmp_path / f"{episode}.png")
+        (source / episode / "2.png").write_bytes(b"")
+
+    def left_out() -> list[str]:
+        store = ingest(IngestConfig(source, on_bad="skip"))
+        return [fault["unit"] for fault in read_rejected(store.path)]
+
+    assert left_out() == ["e1", "e2"]
+    shutil.move(tmp_path / "e1.png", source / "e1" / "2.png")
+    assert left_out() == ["e2"]
+    shutil.move(tmp_path / "e2.png", source / "e2" / "2.png")
+    assert left_out() == []
 
 
 @pytest.mark.parametrize(
@@ -182,9 +211,9 @@ def test_an_added_episode_may_change_the_encoding(
     def frames(kind: str, seed: int) -> list[np.ndarray]:
         return [frame // 60 if kind != "rgb" else frame for frame in random_frames(kind, seed=seed)]
 
-    source = write_episodes(tmp_path / "in", {"e0": frames(before, 0), "e1": frames(before, 1)})
+    source = write_pngs(tmp_path / "in", {"e0": frames(before, 0), "e1": frames(before, 1)})
     assert ingest(IngestConfig(source)).encoding == before
-    write_episodes(source, {"e2": frames(after, 2)})
+    write_pngs(source, {"e2": frames(after, 2)})
     store = ingest(IngestConfig(source))
     assert store.encoding == encoding
     for name, kind, seed in (("e0", before, 0), ("e1", before, 1), ("e2", after, 2)):
@@ -192,7 +221,7 @@ def test_an_added_episode_may_change_the_encoding(
 
 
 def test_resizing_only_when_asked(tmp_path: Path) -> None:
-    source = write_episodes(tmp_path / "in", {"e": random_frames("rgb")})
+    source = write_pngs(tmp_path / "in", {"e": random_frames("rgb")})
     assert (ingest(IngestConfig(source, tmp_path / "a", height=10)).width) == 15
     squeezed = ingest(IngestConfig(source, tmp_path / "b", height=10, width=10))
     cropped = ingest(IngestConfig(source, tmp_path / "c", height=10, width=10, crop=True))

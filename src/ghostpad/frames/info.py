@@ -7,12 +7,11 @@ import numpy as np
 from PIL import Image
 
 from ghostpad.errors import UserError
-from ghostpad.frames.manifest import is_store, store_beside
+from ghostpad.frames.manifest import REJECTED, is_store, read_rejected, store_beside
 from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
 
 _SHEET_ROWS, _SHEET_COLUMNS, _SHEET_GAP = 8, 6, 4
-_MOST_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def describe(store: FrameStore) -> list[str]:
     lengths = np.array([episode.num_frames for episode in store.episodes])
     transitions = int((lengths - 1).sum())
     still = sum(episode.num_still for episode in store.episodes)
-    disk = sum(file.stat().st_size for file in store.path.iterdir())
+    disk = sum(file.stat().st_size for file in store.path.iterdir() if file.suffix != ".png")
     rgb = int(lengths.sum()) * store.height * store.width * 3
     colors = "any" if store.encoding == "rgb" else str(store.num_colors)
     of_split = {split: sum(episode.split == split for episode in store.episodes) for split in SPLITS}
@@ -62,9 +61,8 @@ def describe(store: FrameStore) -> list[str]:
         f"disk           {disk / 1e6:,.1f} MB ({disk / rgb:.0%} of RGB)",
         f"known beside   {_known(store)}",
     ]
-    rejected = store.path / "rejected.json"
-    if rejected.exists():
-        lines.append(f"left out       see {rejected}")
+    if rejected := read_rejected(store.path):
+        lines.append(f"left out       {len(rejected)}, see {store.path / REJECTED}")
     return lines
 
 

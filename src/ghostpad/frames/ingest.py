@@ -18,7 +18,8 @@ from ghostpad.frames.decode import Decoded, Task, decode
 from ghostpad.frames.faults import Faults, OnBad, Rejected
 from ghostpad.frames.lock import writing
 from ghostpad.frames.manifest import MAX_SIDE, store_beside
-from ghostpad.frames.revision import Old, Revision
+from ghostpad.frames.old import Old
+from ghostpad.frames.revision import Revision
 from ghostpad.frames.sources import Wishes, list_units
 from ghostpad.frames.splits import Splitting, read_split_file, too_few
 from ghostpad.frames.store import FrameStore

@@ -13,6 +13,7 @@ VERSION = 1
 MAX_SIDE = 4096
 """Most pixels that a frame may be high or wide."""
 MANIFEST = "manifest.json"
+REJECTED = "rejected.json"
 Encoding = Literal["palette", "rgb", "gray"]
 
 
@@ -66,6 +67,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
         raise UserError(f"{path}: not a frame store of version {VERSION}; delete it and ingest again")
     return manifest
+
+
+def read_rejected(path: Path) -> list[dict[str, Any]]:
+    """Read what was left out of the store at `path`: a row per fault; empty if nothing was."""
+    try:
+        rows = json.loads((path / REJECTED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def is_store(path: Path) -> bool:

@@ -6,7 +6,6 @@ Whenever an ingest is killed, the old manifest or the new one is there, and all 
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,93 +22,11 @@ from ghostpad.frames.assemble import (
     write_episode,
 )
 from ghostpad.frames.faults import BadInput, Faults, Rejected
-from ghostpad.frames.manifest import MANIFEST, VERSION, is_store, read_manifest
+from ghostpad.frames.manifest import MANIFEST, REJECTED, VERSION, read_rejected
+from ghostpad.frames.old import Old
 from ghostpad.frames.pieces import HEADER_BYTES, palette_rgb
 from ghostpad.frames.splits import Splitting, find_originals
-from ghostpad.frames.store import FrameStore
 from ghostpad.frames.units import Fit, Unit
-
-REJECTED = "rejected.json"
-
-
-@dataclass(frozen=True)
-class Old:
-    """What is at the place of the store before an ingest: nothing, or an earlier state of it."""
-
-    path: Path
-    manifest: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, out: Path, options: dict[str, Any]) -> "Old":
-        """Read the store at `out`, if there is one.
-
-        Raises:
-            UserError: `out` holds something else, or a store that was made with other options.
-        """
-        if not is_store(out):
-            if out.exists() and (not out.is_dir() or any(out.iterdir())):
-                raise UserError(
-                    f"{out} holds something that is no frame store; choose another place with --out"
-                )
-            return cls(out)
-        FrameStore.open(out)  # which refuses a damaged one
-        old = cls(out, read_manifest(out))
-        old._require(options)
-        return old
-
-    def _require(self, options: dict[str, Any]) -> None:
-        manifest = self.manifest
-        try:
-            made_with, _ = dict(manifest["options"]), dict(manifest["units"])
-            _ = (
-                self.splitting,
-                self.coding,
-                [row["unit"] + row["first_frame"] for row in manifest["episodes"]],
-            )
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise UserError(f"{self.path / MANIFEST}: damaged; delete {self.path} and ingest again") from None
-        for name, value in options.items():
-            if made_with.get(name) != value:
-                was = f"{self.path} was made with {name} = {made_with.get(name)}, not {value}"
-                raise UserError(f"{was}; choose another --out, or delete it")
-
-    @property
-    def coding(self) -> Coding | None:
-        """How its frames are written; None if there is no store."""
-        if not self.manifest:
-            return None
-        colors = self.manifest["colors"]
-        return Coding(
-            self.manifest["encoding"], tuple(red | green << 8 | blue << 16 for red, green, blue in colors)
-        )
-
-    @property
-    def splitting(self) -> Splitting:
-        """How its episodes were split."""
-        return Splitting(**self.manifest.get("splitting", {}))
-
-    def has(self, unit: Unit) -> bool:
-        """Whether `unit` was ingested already and has not changed since."""
-        return self.manifest.get("units", {}).get(unit.name) == unit.state
-
-    def remove_unused(self) -> None:
-        """Remove files that the manifest does not name: of episodes that are gone, or of a killed ingest."""
-        used = {row["file"] for row in self.manifest.get("episodes", [])}
-        for file in self.path.iterdir() if self.manifest else ():
-            stem = file.name.split(".")[0]
-            if stem.isdecimal() and stem not in used:
-                file.unlink()
-        for left in self.path.parent.glob(f".{self.path.name}.*.partial"):
-            shutil.rmtree(left, ignore_errors=True)
-
-    def is_of_others(self, units: list[Unit]) -> bool:
-        """Whether there is a store, and it shares no episode with `units`."""
-        return bool(self.manifest) and not any(unit.name in self.manifest["units"] for unit in units)
-
-    def is_current(self, units: list[Unit], splitting: Splitting) -> bool:
-        """Whether nothing at all is to be done."""
-        states = {unit.name: unit.state for unit in units}
-        return bool(self.manifest) and self.manifest["units"] == states and self.splitting == splitting
 
 
 class Revision:
@@ -238,17 +155,18 @@ class Revision:
         """List what was left out, now and in those earlier ingests whose episodes stay."""
         rows = [vars(fault) for fault in rejected]
         fresh = {row["unit"] for row in rows}
-        before = self._old.path / REJECTED
-        if before.exists():
-            stays = {name for name in self._rows if self._rows[name]} - fresh
-            rows += [row for row in json.loads(before.read_text(encoding="utf-8")) if row["unit"] in stays]
+        stays = {name for name, unit in self._units.items() if self._old.has(unit)} - fresh
+        rows += [row for row in read_rejected(self._old.path) if row.get("unit") in stays]
         if rows:
             write_json(self._folder / REJECTED, rows)
 
     def _replace(self, manifest: dict[str, Any]) -> None:
+        any_rejected = (self._folder / REJECTED).exists()
         for file in self._folder.iterdir():
             file.replace(self._old.path / file.name)
         write_json(self._old.path / MANIFEST, manifest)
+        if not any_rejected:
+            (self._old.path / REJECTED).unlink(missing_ok=True)
         Old(self._old.path, manifest).remove_unused()
 
 

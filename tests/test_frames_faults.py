@@ -1,0 +1,312 @@
+"""Every row of the second table of docs/inputs.md: what can be wrong with a recording, and what happens."""
+
+import errno
+import os
+import re
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ghostpad.errors import UserError
+from ghostpad.frames.ingest import IngestConfig, ingest
+from ghostpad.frames.lock import writing
+from ghostpad.frames.pieces import PieceWriter
+from ghostpad.frames.store import FrameStore, open_data
+from input_rows import FAULTS, RECORDINGS, SPLIT_THERE, Rows, fails, lengths, pattern, skips
+from recordings import noise, write_pngs, write_video
+
+row = Rows()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Three episodes of six frames."""
+    return write_pngs(tmp_path / "in", {name: noise(6, "palette", seed) for seed, name in enumerate("abc")})
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_row(name: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row.run(name, source=source, name=name, monkeypatch=monkeypatch)
+
+
+def test_every_row_has_a_test_and_every_test_a_row() -> None:
+    assert list(FAULTS) == list(row.cases)
+
+
+def test_the_tables_are_no_smaller_than_they_were() -> None:
+    assert len(RECORDINGS) + len(FAULTS) >= 37
+
+
+@row("truncated PNG")
+def truncated(source: Path, name: str) -> None:
+    frame = source / "b" / "3.png"
+    frame.write_bytes(frame.read_bytes()[:-20])
+    fails(name, source)
+    skips(source, SPLIT_THERE, "truncated")
+
+
+@row("corrupt PNG (a flipped bit)")
+def corrupt(source: Path, name: str) -> None:
+    frame = source / "b" / "3.png"
+    data = bytearray(frame.read_bytes())
+    data[len(data) // 2] ^= 1
+    frame.write_bytes(data)
+    fails(name, source)
+    skips(source, SPLIT_THERE, "corrupt")
+
+
+@row("zero-byte PNG")
+def zero_bytes(source: Path, name: str) -> None:
+    (source / "b" / "3.png").write_bytes(b"")
+    fails(name, source)
+    skips(source, SPLIT_THERE, "empty")
+
+
+@row("something else named .png")
+def no_png(source: Path, name: str) -> None:
+    Image.fromarray(noise(1)[0]).save(source / "b" / "3.png", format="JPEG")
+    fails(name, source)
+    skips(source, SPLIT_THERE, "not a PNG")
+
+
+@row("decompression bomb")
+def bomb(source: Path, name: str) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1_000_000)))
+    (source / "b" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
+    fails(name, source)
+    skips(source, SPLIT_THERE, "larger than")
+
+
+@row("wrong size in mid-episode")
+def wrong_size(source: Path, name: str) -> None:
+    Image.new("RGB", (20, 10)).save(source / "b" / "3.png")
+    fails(name, source)
+    skips(source, SPLIT_THERE, "20x10")
+
+
+@row("missing number")
+def missing_number(source: Path, name: str) -> None:
+    (source / "b" / "3.png").unlink()
+    fails(name, source)
+    skips(source, SPLIT_THERE, "missing")
+
+
+@row("duplicate numbers, `3.png` and `03.png`")
+def duplicates(source: Path, name: str) -> None:
+    shutil.copyfile(source / "b" / "4.png", source / "b" / "03.png")
+    fails(name, source)
+    store = skips(source, {"a": 6, "b": 6, "c": 6}, "same number")
+    expected = noise(6, "palette", 1)[3].transpose(2, 0, 1)
+    assert np.array_equal(store.read(1, np.array([3]), grayscale=False)[0], expected)
+
+
+@row("a folder named `3.png`")
+def folder_for_a_frame(source: Path, name: str) -> None:
+    (source / "b" / "3.png").unlink()
+    (source / "b" / "3.png").mkdir()
+    fails(name, source)
+    store = ingest(IngestConfig(source, on_bad="skip"))
+    assert lengths(store) == SPLIT_THERE
+
+
+@row("unreadable permissions")
+def permissions(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def guarded(path: str, mode: str) -> object:
+        if path == str(source / "b" / "3.png"):  # the tests may run as root, who may read everything
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return open(path, mode)  # noqa: PTH123
+
+    monkeypatch.setattr("ghostpad.frames.png.open", guarded, raising=False)
+    fails(name, source)
+    skips(source, SPLIT_THERE, "Permission denied")
+
+
+@row("symbolic link out of the folder")
+def link_out(source: Path, name: str) -> None:
+    frame = source / "b" / "3.png"
+    frame.rename(source.parent / "secret.png")
+    frame.symlink_to(source.parent / "secret.png")
+    fails(name, source)
+    store = ingest(IngestConfig(source, on_bad="skip"))
+    assert lengths(store) == SPLIT_THERE
+    (source / "c" / "0.png").unlink()
+    (source / "c" / "0.png").symlink_to(source / "a" / "0.png")
+    assert lengths(ingest(IngestConfig(source, on_bad="skip")))["c"] == 6, "links inside are welcome"
+
+
+@row("an episode of one frame")
+def one_frame(source: Path, name: str) -> None:
+    for number in range(1, 6):
+        (source / "b" / f"{number}.png").unlink()
+    fails(name, source)
+    skips(source, {"a": 6, "c": 6}, "single frame", frame=None)
+
+
+@row("damaged `episode.json` or `truth.npz`")
+def damaged_beside(source: Path, name: str) -> None:
+    (source / "b" / "episode.json").write_text('{"controls": [0,')
+    fails(name, source)
+    skips(source, {"a": 6, "b": 6, "c": 6}, "episode.json", frame=None)
+    (source / "b" / "episode.json").unlink()
+    for content in (b"no archive", b"PK\x03\x04 nearly one"):
+        (source / "b" / "truth.npz").write_bytes(content)
+        with pytest.raises(UserError, match=r"truth\.npz that cannot be read"):
+            ingest(IngestConfig(source, source.parent / "other"))
+    (source / "b" / "truth.npz").unlink()
+    (source / "b" / "episode.json").write_text('{"controls": [-1, "up"]}')
+    with pytest.raises(UserError, match=r"episode\.json of another form"):
+        ingest(IngestConfig(source, source.parent / "other"))
+
+
+@row("truncated video")
+def truncated_video(source: Path, name: str) -> None:
+    folder = source.parent / "videos"
+    for letter in "abc":
+        write_video(folder / f"{letter}.mp4", noise(6))
+    (folder / "b.mp4").write_bytes((folder / "b.mp4").read_bytes()[:1000])
+    fails(name, folder)
+    skips(folder, {"a.mp4": 6, "c.mp4": 6}, "not a readable video", frame=None)
+
+
+@row("video that ends early")
+def short_video(source: Path, name: str) -> None:
+    folder = source.parent / "videos"
+    for letter in "abc":
+        write_video(folder / f"{letter}.mkv", noise(6))
+    data = (folder / "b.mkv").read_bytes()
+    (folder / "b.mkv").write_bytes(data[: len(data) * 6 // 10])
+    fails(name, folder)
+    skips(folder, {"a.mkv": 6, "b.mkv": 3, "c.mkv": 6}, "ends after")
+
+
+@row("missing or empty folder")
+def missing_or_empty(source: Path, name: str) -> None:
+    empty = source.parent / "empty"
+    empty.mkdir()
+    fails(name, empty)
+    (empty / "notes").mkdir()
+    fails(name, empty)
+    with pytest.raises(UserError, match="no such folder"):
+        ingest(IngestConfig(source.parent / "nowhere"))
+
+
+@row("the folder is itself an episode")
+def an_episode(source: Path, name: str) -> None:
+    fails(name, source / "b")
+
+
+@row("fewer than three episodes")
+def too_few(source: Path, name: str) -> None:
+    shutil.rmtree(source / "b")
+    with pytest.raises(UserError) as mistake:
+        open_data(source, min_episodes=3)
+    assert re.fullmatch(pattern(name), str(mistake.value))
+    assert not source.with_name("in.store").exists()
+    assert [episode.split for episode in ingest(IngestConfig(source)).episodes] == ["train", "train"]
+
+
+@row("no room on the disk")
+def no_room(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 18 * 32 * 48 - 1
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - free, free)
+    )
+    fails(name, source)
+    with pytest.raises(UserError, match=r"--height (\d+)$") as mistake:
+        ingest(IngestConfig(source))
+    height = int(str(mistake.value).rsplit(maxsplit=1)[1])
+    assert 8 <= height < 32
+    store = ingest(IngestConfig(source, height=height))
+    assert sum(path.stat().st_size for path in store.path.glob("*.npy")) <= free
+
+
+@row("disk full on the way")
+def disk_full(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [7]
+    add = PieceWriter.add
+
+    def full(writer: PieceWriter, frame: object) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        add(writer, frame)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PieceWriter, "add", full)
+    fails(name, source)
+
+
+@row("killed at any moment")
+def killed(source: Path) -> None:
+    store = ingest(IngestConfig(source))
+    before = store.fingerprint
+    write_pngs(source, {"d": noise(6, "rgb", 3)})  # more colours: every file is written again
+    shutil.rmtree(source / "a")
+    survived, moment, status = set(), 0, -1
+    while status != 0:
+        moment += 1
+        status = _ingest_and_die(source, moment)
+        now = FrameStore.open(store.path)
+        survived.add(now.fingerprint)
+        for index in range(len(now.episodes)):
+            now.read(index, np.arange(6), grayscale=True)
+    after = ingest(IngestConfig(source))
+    assert survived == {before, after.fingerprint}
+    assert moment > 10
+    files = {path.stem for path in after.path.glob("*.npy")}
+    assert files == {episode.files.name for episode in after.episodes}
+    assert sorted(path.name for path in source.parent.iterdir()) == ["in", "in.store"]
+
+
+def _ingest_and_die(source: Path, moment: int) -> int:
+    """Ingest in a child that dies at the n-th touch of the disk; 0 if it came to the end."""
+    child = os.fork()
+    if child == 0:
+        left = [moment]
+
+        def dying(method: Callable[..., object]) -> Callable[..., object]:
+            def call(*arguments: object, **options: object) -> object:
+                left[0] -= 1
+                if left[0] == 0:
+                    os._exit(9)
+                return method(*arguments, **options)
+
+            return call
+
+        for method in ("rename", "replace", "unlink", "open", "write_text"):
+            setattr(Path, method, dying(getattr(Path, method)))
+        try:
+            ingest(IngestConfig(source))
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@row("two ingests into one store")
+def two_ingests(source: Path, name: str) -> None:
+    with writing(source.with_name("in.store"), wait=False):
+        fails(name, source)
+    assert len(ingest(IngestConfig(source)).episodes) == 3
+
+
+@row("the output holds something else")
+def something_else(source: Path, name: str) -> None:
+    out = source.parent / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    fails(name, source, out=out)
+    assert (out / "thesis.txt").read_text() == "years of work"
+
+
+@row("the output lies in the source")
+def out_in_source(source: Path, name: str) -> None:
+    fails(name, source, out=source / "store")

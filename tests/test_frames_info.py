@@ -1,0 +1,69 @@
+"""What `ghostpad info` tells about a store, and draws of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ghostpad.errors import UserError
+from ghostpad.frames.info import InfoConfig, info
+from ghostpad.frames.ingest import IngestConfig, ingest
+from recordings import noise, write_pngs
+
+
+def _told(config: InfoConfig, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    capsys.readouterr()
+    info(config)
+    return {line[:14].strip(): line[15:] for line in capsys.readouterr().out.splitlines()}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Eleven episodes of seven frames, two of them still throughout."""
+    episodes = {f"e{seed}": noise(7, "palette", seed) for seed in range(9)}
+    episodes |= {f"s{seed}": noise(1, "palette", 50 + seed) * 7 for seed in range(2)}
+    return write_pngs(tmp_path / "in", episodes)
+
+
+def test_it_tells_what_is_there(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ingest(IngestConfig(source))
+    told = _told(InfoConfig(source), capsys)
+    assert told["frames"] == "77 of 48x32 in 11 episodes"
+    assert told["episodes"] == "7 to 7 frames long, median 7"
+    assert told["colours"] == "40, stored as palette"
+    assert told["splits"] == "9 train, 1 validation, 1 test"
+    assert told["transitions"] == "66, 18.2% of them still (no pixel changes)"
+    assert told["known beside"].startswith("nothing")
+    assert told["store"] == str(store.path)
+    size = sum(path.stat().st_size for path in store.path.iterdir() if path.suffix != ".png")
+    assert told["disk"].startswith(f"{size / 1e6:.1f} MB")
+
+
+def test_what_was_left_out_is_pointed_to(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (source / "e4" / "3.png").write_bytes(b"")
+    store = ingest(IngestConfig(source, on_bad="skip"))
+    assert _told(InfoConfig(store.path), capsys)["left out"] == f"1, see {store.path / 'rejected.json'}"
+
+
+def test_the_sheet_shows_frames_in_order(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ingest(IngestConfig(source))
+    told = _told(InfoConfig(store.path, tmp_path / "sheet.png"), capsys)
+    assert told["contact sheet"] == str(tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape == (8 * 36 + 4, 6 * 52 + 4, 3)
+    first = store.read(0, np.array([0, 6]), grayscale=False).transpose(0, 2, 3, 1)
+    assert np.array_equal(sheet[4:36, 4:52], first[0])
+    assert np.array_equal(sheet[4:36, 264:312], first[1])
+    last = store.read(10, np.array([0]), grayscale=False)[0].transpose(1, 2, 0)
+    assert np.array_equal(sheet[256:288, 4:52], last)
+
+
+def test_mistakes(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a frame store"):
+        info(InfoConfig(source))
+    ingest(IngestConfig(source))
+    with pytest.raises(UserError, match="--sheet"):
+        info(InfoConfig(source, tmp_path / "nowhere" / "sheet.png"))
