@@ -59,7 +59,7 @@ def bench(config: BenchConfig) -> list[Speed]:
     preset = require_preset(config.preset, PRESETS)
     device = resolve_device(config.device)
     with tempfile.TemporaryDirectory() as scratch:
-        store = open_data(config.data or _made_up(Path(scratch) / "videos"), config.workers)
+        store = open_data(config.data or made_up_frames(Path(scratch) / "videos"), config.workers)
         base = dataclasses.replace(
             preset,
             data=store.path,
@@ -154,7 +154,7 @@ def _as_json(speeds: list[Speed], lines: list[str], config: BenchConfig, device:
     return {**about, "settings": plain, "conclusions": lines}
 
 
-def _made_up(folder: Path) -> Path:
+def made_up_frames(folder: Path) -> Path:
     """Three episodes of a square that moves over stripes, 160×210, in nine colours."""
     from PIL import Image
 

@@ -3,6 +3,7 @@
 Dimensions: B batch, C colour channels (1 or 3), H W frame, P palette size.
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,11 +62,24 @@ class FrameBank:
     """Serves batches of transitions of one split.
 
     On a CPU the store's memory map is the bank. On a GPU all frames of the split lie on the device as bytes
-    when they fit into `budget_gb`; otherwise the two frames of each pair go over as pinned bytes.
+    when they fit into `budget_gb`; otherwise the two frames of each pair go over as pinned bytes, and a
+    thread reads those that are announced by `expect` while the device computes.
+
+    Args:
+        transitions: of one split.
+        grayscale: one channel instead of three.
+        device: where batches are wanted.
+        budget_gb: GiB that frames may take on a GPU.
+        ahead: whether a thread reads ahead; when not given, where it helps.
     """
 
     def __init__(
-        self, transitions: Transitions, grayscale: bool, device: torch.device, budget_gb: float = 8.0
+        self,
+        transitions: Transitions,
+        grayscale: bool,
+        device: torch.device,
+        budget_gb: float = 8.0,
+        ahead: bool | None = None,
     ) -> None:
         self.transitions, self.grayscale, self.device = transitions, grayscale, device
         self.store = transitions.store
@@ -81,6 +95,9 @@ class FrameBank:
         if device.type != "cpu" and num_bytes <= budget_gb * 2**30:
             parts = [torch.from_numpy(np.array(self.store.array(int(e)))).to(device) for e in episodes]
             self.resident = torch.cat(parts)
+        helps = device.type != "cpu" and self.resident is None
+        self.thread = ThreadPoolExecutor(1, "frames") if (helps if ahead is None else ahead) else None
+        self._expected: dict[bytes, Future[tuple[Tensor, Tensor]]] = {}
 
     def __len__(self) -> int:
         return len(self.transitions)
@@ -93,10 +110,20 @@ class FrameBank:
 
     def batch(self, rows: np.ndarray) -> Batch:
         """Return the transitions `rows` (positions in the split) as a batch on the device."""
+        expected = self._expected.pop(rows.tobytes(), None)
+        raw, next_raw = self._fetch(rows) if expected is None else expected.result()
+        return self._color(*(part.to(self.device, non_blocking=True) for part in (raw, next_raw)))
+
+    def expect(self, rows: np.ndarray) -> None:
+        """Announce a batch that will be wanted soon, so that it can be read meanwhile."""
+        if self.thread is not None and rows.tobytes() not in self._expected:
+            self._expected[rows.tobytes()] = self.thread.submit(self._fetch, rows)
+
+    def _fetch(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Frames and next frames as stored: on the device when they are resident, else in (pinned) memory."""
         episodes = self.transitions.episode_index[rows].astype(np.int64)
         frames = self.transitions.frame_index[rows].astype(np.int64)
-        next_frames = frames + self.transitions.stride
-        return self._color(self._raw(episodes, frames), self._raw(episodes, next_frames))
+        return self._raw(episodes, frames), self._raw(episodes, frames + self.transitions.stride)
 
     def _raw(self, episodes: np.ndarray, frames: np.ndarray) -> Tensor:
         if self.resident is not None:
@@ -104,7 +131,7 @@ class FrameBank:
             return self.resident[rows]
         arrays = [self.store.array(int(e))[int(f)] for e, f in zip(episodes, frames, strict=True)]
         raw = torch.from_numpy(np.stack(arrays))
-        return raw if self.device.type == "cpu" else raw.pin_memory().to(self.device, non_blocking=True)
+        return raw.pin_memory() if self.device.type == "cuda" else raw
 
     def _color(self, raw: Tensor, next_raw: Tensor) -> Batch:
         if self.palette is None or self.remap is None:

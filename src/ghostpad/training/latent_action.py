@@ -103,6 +103,7 @@ def make_loop(config: TrainConfig, store: FrameStore, ranks: Ranks, checks: Chec
         validation_batch=banks[1].batch,
         checks=_held_out_checks(checks, model, splits[1], config) if checks else None,
         examples=lambda: example_picture(model, splits[1]),
+        expect=banks[0].expect if banks[0].thread else None,
         advice="" if config.preset == "tiny" else "For a model in minutes: --preset tiny.",
     )
     return Loop(task, config, ranks)

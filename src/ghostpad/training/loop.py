@@ -123,10 +123,12 @@ class Loop:
         rate = learning_rate(config.optimizer, self.step, config.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        rows = self.sampler.rows(self.step)[self.ranks.share(config.batch_size)]
         self.optimizer.zero_grad(set_to_none=True)
         sums, names = torch.zeros((), device=self.ranks.device), []
-        micro_rows = np.split(rows, config.accumulate)
+        micro_rows = self._micro_rows(self.step)
+        if self.task.expect is not None:
+            for part in self._micro_rows(self.step + 1):
+                self.task.expect(part)
         for index, part in enumerate(micro_rows):
             last = index == len(micro_rows) - 1
             # What an earlier graph gave may be overwritten now: all that is kept was copied.
@@ -146,6 +148,11 @@ class Loop:
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
         events = self.model.after_step(self.step, config.steps, self.optimizer, generator)  # type: ignore[operator]
         return {**totals, "learning_rate": rate, **events}
+
+    def _micro_rows(self, step: int) -> list[np.ndarray]:
+        """Rows of this process's micro-batches after `step` steps."""
+        rows = self.sampler.rows(step)[self.ranks.share(self.config.batch_size)]
+        return np.split(rows, self.config.accumulate)
 
     def _no_sync(self) -> Any:
         return self.parallel.no_sync() if self.ranks.world_size > 1 else nullcontext()  # type: ignore[operator]

@@ -97,7 +97,7 @@ def measure(config: TrainConfig, seconds: float) -> Speed:
     rows = loop.sampler.rows(loop.step)
     data_seconds = _timed(lambda: loop.task.batch(rows, 0), seconds / 4, device)
     resident = loop.task.batch(rows[: config.batch_size // config.accumulate], 0)
-    loop.task.batch = lambda rows, step: resident
+    loop.task.batch, loop.task.expect = (lambda rows, step: resident), None
     resident_seconds = _timed(loop.train_step, seconds, device)
     busy = _gpu_busy(loop, device) if device.type == "cuda" else min(cores, 1.0)
     numbers = (step_seconds, resident_seconds, data_seconds, memory, busy)

@@ -71,6 +71,7 @@ class Task:
         model_config: plain, so that the checkpoint can rebuild the model.
         data: fingerprint of the training data.
         num_rows: training examples; `batch(rows, step)` gives them as the step after `step` sees them.
+        expect: optional announcement of rows that the next step will ask for.
         num_validation_rows: held-out examples; `validation_batch(rows)` gives them.
         checks: optional numbers about the model on held-out data, asked for at each validation.
         examples: optional picture (H, W, 3) uint8.
@@ -88,3 +89,4 @@ class Task:
     checks: Callable[[], dict[str, float]] | None = None
     examples: Callable[[], np.ndarray] | None = None
     advice: str = ""
+    expect: Callable[[np.ndarray], None] | None = None

@@ -1,0 +1,173 @@
+"""The reference numbers of `spec` and `sharp`: record, train, evaluate and print one table.
+
+    python benchmarks/reference.py [FOLDER] [--steps N] [--presets spec sharp] [--device auto]
+
+In RGB and full size, with the presets' own steps on a GPU; on a CPU with fewer (--steps, default 300), and
+the table says so. Every part is kept in FOLDER (default: reference_benchmark): cut off at any moment, the
+same command goes on from there. It needs no network.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
+
+import torch
+
+from ghostpad.evaluation.report import EvaluateConfig, evaluate
+from ghostpad.frames.atari import RecordConfig, record
+from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.machine import num_cores, resolve_device
+from ghostpad.presets import PRESETS
+from ghostpad.training.latent_action import train
+
+CPU_STEPS = 300
+# title, where it stands in metrics.json, shown as a share, aims by preset
+ROWS: tuple[tuple[str, str, bool, dict[str, float]], ...] = (
+    ("PSNR (dB)", "reconstruction.psnr_db", False, {"spec": 45, "sharp": 50}),
+    ("copying (dB)", "reconstruction.copy_psnr_db", False, {}),
+    ("gain over copying (dB)", "reconstruction.gain_over_copy_db", False, {"spec": 6}),
+    ("PSNR where something moves (dB)", "reconstruction.moving_psnr_db", False, {}),
+    ("SSIM", "reconstruction.ssim", False, {}),
+    ("ΔPSNR (dB)", "reconstruction.delta_psnr_db", False, {}),
+    ("ball within 1 pixel", "elements.ball.within_1px", True, {"sharp": 0.99}),
+    ("false balls", "elements.ball.false_share", True, {}),
+    ("paddle within 1 pixel", "elements.paddle.within_1px", True, {"sharp": 0.995}),
+    ("brick states right", "elements.bricks.state_accuracy", True, {"sharp": 0.999}),
+    ("codes in use", "codebook.usage", True, {"spec": 0.9}),
+    ("codes actively used", "codebook.active", True, {}),
+    ("perplexity", "codebook.perplexity", False, {}),
+)
+
+
+def main() -> None:
+    """Do what is not done yet, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("reference_benchmark"))
+    parser.add_argument("--steps", type=int, help="steps of each preset (default: its own; 300 on a CPU)")
+    parser.add_argument("--presets", nargs="*", default=["spec", "sharp"])
+    parser.add_argument("--episodes", type=int, default=40)
+    parser.add_argument("--max-frames", type=int, default=1000)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    device = resolve_device(options.device)
+    steps = options.steps or (None if device.type == "cuda" else CPU_STEPS)
+    videos = options.folder / "bulk_videos"
+    record(RecordConfig(out=videos, episodes=options.episodes, max_frames=options.max_frames))
+    store = open_data(videos)
+    runs = {name: run(name, steps, videos, options) for name in options.presets}
+    print(table(runs, store, _name_of(device)))
+
+
+def run(name: str, steps: int | None, videos: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Train and evaluate one preset, or go on with it; returns what the table shows of it."""
+    folder = options.folder / f"{name}_{steps or 'full'}"
+    own = PRESETS[name]()
+    config = dataclasses.replace(
+        own,
+        data=videos,
+        out=folder / "checkpoint",
+        steps=steps or own.steps,
+        validate_every=min(own.validate_every, steps or own.steps),
+        save_every=min(own.save_every, steps or own.steps),
+        grayscale=False,
+        tracker="none",
+        resume=True,
+        device=options.device,
+    )
+    about = folder / "about.json"
+    if not about.exists():
+        fresh, began = not (config.out / "last.pt").exists(), time.monotonic()
+        train(config)
+        minutes = (time.monotonic() - began) / 60 if fresh else None
+        told = {"steps": config.steps, "own_steps": own.steps, "minutes": minutes, "batch": config.batch_size}
+        about.write_text(json.dumps(told | _from_log(config.out, config.batch_size)))
+    done = json.loads(about.read_text())
+    report = folder / "report"
+    metrics = report / "metrics.json"
+    if not metrics.exists():
+        evaluate(EvaluateConfig(config.out, videos, out=report, device=options.device))
+    done["metrics"] = json.loads(metrics.read_text())
+    # Checkpoints of one step are one file with several names.
+    sizes = {path.stat().st_ino: path.stat().st_size for path in config.out.rglob("*.pt")}
+    done["gigabytes"] = sum(sizes.values()) / 1e9
+    return done
+
+
+def _from_log(folder: Path, batch_size: int) -> dict[str, float]:
+    """Speed and memory of all tries together, from what was logged every few steps."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    looks = [line for line in lines if "pairs_per_second" in line]
+    speeds = sorted(look["pairs_per_second"] for look in looks)
+    median = speeds[len(speeds) // 2]
+    memory = max(look.get("gpu_memory_gb", look.get("memory_gb", 0)) for look in looks)
+    steps = max(line["step"] for line in lines)
+    return {
+        "pairs_per_second": median,
+        "memory_gb": memory,
+        "training_minutes": steps * batch_size / median / 60,
+    }
+
+
+def table(runs: dict[str, dict[str, Any]], store: FrameStore, machine: str) -> str:
+    """Markdown with a column for each preset; aims stand behind the numbers that have one."""
+    frames = sum(episode.num_frames for episode in store.episodes)
+    bytes_per_frame = sum(store.array(i).nbytes for i in range(len(store.episodes))) / frames
+    counts = {run["metrics"]["num_transitions"] for run in runs.values()}
+    head = [
+        f"RGB, {store.width} by {store.height}, {len(store.episodes)} episodes ({frames:,} frames), "
+        f"on {machine}; {', '.join(f'{count:,}' for count in counts)} transitions of held-out episodes.",
+        "",
+        "| | " + " | ".join(runs) + " |",
+        "|---|" + "--:|" * len(runs),
+    ]
+    rows = [("steps", [_steps(run) for run in runs.values()])]
+    rows.append(("minutes of training", [_minutes(run) for run in runs.values()]))
+    rows.append(("pairs a second", [f"{run['pairs_per_second']:,.0f}" for run in runs.values()]))
+    rows.append(("peak memory (GB)", [f"{run['memory_gb']:.1f}" for run in runs.values()]))
+    for title, key, is_share, aims in ROWS:
+        cells = [_cell(run["metrics"], key, is_share, aims.get(name)) for name, run in runs.items()]
+        rows.append((title, cells))
+    rows.append(("all checkpoints (GB)", [f"{run['gigabytes']:.2f}" for run in runs.values()]))
+    store_gb = bytes_per_frame * 100_000 / 1e9
+    tail = f"\nA store of 100,000 such frames takes {store_gb:.1f} GB."
+    return "\n".join([*head, *(f"| {title} | {' | '.join(cells)} |" for title, cells in rows), tail])
+
+
+def _steps(run: dict[str, Any]) -> str:
+    short = run["steps"] < run["own_steps"]
+    return f"{run['steps']:,}" + (f", cut short (full: {run['own_steps']:,})" if short else "")
+
+
+def _minutes(run: dict[str, Any]) -> str:
+    return f"{run['minutes']:.1f}" if run["minutes"] is not None else f"about {run['training_minutes']:.1f}"
+
+
+def _cell(metrics: dict[str, Any], key: str, is_share: bool, aim: float | None) -> str:
+    value: Any = metrics
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None:
+        return "none"
+
+    def shown(number: float) -> str:
+        return f"{100 * number:.2f} %" if is_share else f"{number:.4g}"
+
+    if aim is None:
+        return shown(value)
+    return f"{shown(value)} ({'reaches' if value >= aim else 'misses'} {shown(aim)})"
+
+
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{num_cores()} CPU cores"
+
+
+if __name__ == "__main__":
+    main()

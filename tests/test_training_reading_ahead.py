@@ -1,0 +1,85 @@
+"""A thread that reads the next batch early changes no batch and no training."""
+
+import dataclasses
+import functools
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ghostpad.frames.bank import FrameBank
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore
+from ghostpad.model.architecture import ArchitectureConfig
+from ghostpad.model.bottleneck import QuantizerConfig
+from ghostpad.model.decoder import DecoderConfig
+from ghostpad.model.encoder import EncoderConfig
+from ghostpad.training import latent_action
+from ghostpad.training.latent_action import TrainConfig, train
+
+CPU = torch.device("cpu")
+
+
+class Watched(FrameBank):
+    """A bank that remembers which thread read which rows."""
+
+    readers: list[tuple[str, bytes]]
+
+    def _fetch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        self.__dict__.setdefault("readers", []).append((threading.current_thread().name, rows.tobytes()))
+        return super()._fetch(rows)
+
+
+@pytest.mark.parametrize("grayscale", [True, False])
+def test_expected_batches_are_read_once_by_the_thread_and_are_the_same(
+    store: FrameStore, grayscale: bool
+) -> None:
+    transitions = Transitions(store, "train")
+    plain, ahead = FrameBank(transitions, grayscale, CPU), Watched(transitions, grayscale, CPU, ahead=True)
+    assert plain.thread is None
+    wanted = [np.arange(start, start + 5) for start in (0, 20, 7)]
+    for rows in wanted[:2]:
+        ahead.expect(rows)
+        ahead.expect(rows)
+    for rows in reversed(wanted):
+        one, other = plain.batch(rows), ahead.batch(rows)
+        for part in ("frames", "next_frames", "colors", "next_colors"):
+            assert torch.equal(getattr(one, part), getattr(other, part))
+    names = {rows: name for name, rows in ahead.readers}
+    assert len(ahead.readers) == 3 and not ahead._expected
+    assert [names[rows.tobytes()].startswith("frames") for rows in wanted] == [True, True, False]
+
+
+def test_what_goes_wrong_in_the_thread_is_told_where_the_batch_is_wanted(store: FrameStore) -> None:
+    ahead = FrameBank(Transitions(store, "train"), True, CPU, ahead=True)
+    rows = np.array([10**9])
+    ahead.expect(rows)
+    with pytest.raises(IndexError):
+        ahead.batch(rows)
+
+
+def test_training_is_the_same(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrainConfig(
+        data=store_path, out=tmp_path / "plain", steps=6, batch_size=4, accumulate=2, downsample=4,
+        validation_pairs=2, validation_micro_batch=1, precision="fp32", tracker="none", device="cpu",
+        model=ArchitectureConfig(
+            EncoderConfig((4, 8)), QuantizerConfig(8, 4, warmup_steps=2), DecoderConfig((4, 8), (4,))
+        ),
+    )  # fmt: skip
+    train(config)
+    banks = []
+
+    def watched(*arguments: object) -> FrameBank:
+        banks.append(functools.partial(Watched, ahead=True)(*arguments))  # type: ignore[arg-type]
+        return banks[-1]
+
+    monkeypatch.setattr(latent_action, "FrameBank", watched)
+    train(dataclasses.replace(config, out=tmp_path / "ahead"))
+    one, other = (
+        torch.load(tmp_path / name / "last.pt", weights_only=True)["model"] for name in ("plain", "ahead")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    by_thread = [name.startswith("frames") for name, _ in banks[0].readers]
+    assert sum(by_thread) == 12 and len(by_thread) == 14
