@@ -59,3 +59,11 @@ def breakout_picture(ball=(80, 120), paddle=60, width=16, gone=()) -> np.ndarray
             color = GRAY["bricks"][(row - 57) // 6] if in_bricks else GRAY["ball"]
             picture[row, max(x, 8) : min(x + 2, 152)] = color
     return picture[None, None]
+
+
+def still_model(encode: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> KnownModel:
+    """Draws the current frame; its codes are what `encode` makes of frames and next frames."""
+    model = copy_model()
+    model.encode = encode
+    model.decode = lambda frames, codes: frames.astype(np.float32) / 255
+    return model

@@ -23,6 +23,21 @@ def test_ball_among_the_bricks_has_their_color():
     assert (result["ball_x"], result["ball_y"]) == (81, 88)
 
 
+def test_ball_among_the_bricks_is_blue_among_the_blue_ones():
+    gray = breakout_picture(ball=(81, 88), gone=[(5, 9), (4, 9)])[0, 0]
+    colors = np.zeros((256, 3), np.uint8)
+    colors[[142, 110, 85]] = (142, 142, 142), (200, 72, 72), (66, 72, 200)
+    colors[[129, 131, 148, 124]] = breakout.BRICK_RGB[1:5]
+    result = found(colors[gray].transpose(2, 0, 1)[None])
+    assert (result["ball_x"], result["ball_y"], result["num_balls"]) == (81, 88, 1)
+
+
+def test_a_shadow_is_no_ball():
+    empty, full = breakout_picture(ball=None) / 255, breakout_picture() / 255
+    assert found((0.6 * empty + 0.4 * full).astype(np.float32))["num_balls"] == 0
+    assert found((0.2 * empty + 0.8 * full).astype(np.float32))["num_balls"] == 1
+
+
 def test_ball_half_behind_a_brick_is_placed_by_what_is_seen():
     result = found(breakout_picture(ball=(80, 91)))
     assert (result["ball_x"], result["ball_y"], result["ball_pixels"]) == (80, 91, 4)

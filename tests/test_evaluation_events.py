@@ -35,6 +35,16 @@ def test_bounces_happen_once_where_the_ball_turns():
     assert when(breakout_events.events(table(path), 1), "bounce_wall") == [2]
 
 
+def test_a_bounce_at_the_moment_of_a_frame_belongs_to_the_transition_after():
+    path = [(119, 178), (123, 184), (127, 190), (121, 186), (115, 182), (109, 178)]
+    assert when(breakout_events.events(table(path), 1), "bounce_paddle") == [2]
+
+
+def test_a_bounce_within_a_transition_is_counted_there_only():
+    path = [(9, 175), (13, 181), (17, 184), (19, 176), (21, 168), (23, 160)]
+    assert when(breakout_events.events(table(path), 1), "bounce_paddle") == [1]
+
+
 def test_a_ball_that_flies_on_or_is_lost_does_not_bounce():
     path = [(50, 171), (54, 177), (58, 183), (62, 189), (66, 195), None, None]
     columns = breakout_events.events(table(path), 1)

@@ -58,6 +58,10 @@ def test_bounces_and_points():
     columns = pong.events(path([(140, 80), (150, 82), None, None, (80, 90)]), 1)
     assert np.flatnonzero(columns["point_lost"]).tolist() == [1]
     assert np.flatnonzero(columns["ball_launched"]).tolist() == [3]
+    assert not columns["point_won"].any()
+    columns = pong.events(path([(20, 80), (10, 82), None]), 1)
+    assert np.flatnonzero(columns["point_won"]).tolist() == [1]
+    assert not columns["point_lost"].any()
 
 
 def test_paddle_that_leaves_the_field_moves_by_its_other_end():

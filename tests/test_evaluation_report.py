@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation import report
+from ghostpad.evaluation import breakout, report
 from ghostpad.evaluation.assess import Amounts, assess
 from ghostpad.evaluation.checks import light_checks
 from ghostpad.evaluation.schema import KEYS, complete
+from ghostpad.evaluation.summary import alarms, criteria, verdicts
 from ghostpad.frames.pairs import Transitions
-from known_models import KnownModel, copy_model
+from known_models import KnownModel, copy_model, still_model
 
 FEW = Amounts(ssim=16, counterfactual=16, other_splits=16, examples=3)
 
@@ -115,9 +116,7 @@ def test_light_checks(store, capsys):
 
 def test_light_checks_sound_the_alarm(store, capsys):
     frames, next_frames = Transitions(store, "train").read(slice(0, 78), True)
-    model = copy_model()
-    model.encode = lambda frames, next_frames: np.zeros((len(frames), 4, 3), int)
-    model.decode = lambda frames, codes: frames.astype(np.float32) / 255
+    model = still_model(lambda frames, next_frames: np.zeros((len(frames), 4, 3), int))
     assert light_checks(model, frames, next_frames)["alarms"] == 2
     lines = capsys.readouterr().err.splitlines()
     assert any("ignores the codes" in line for line in lines)
@@ -164,3 +163,49 @@ def test_a_model_of_another_size_is_refused_in_one_line(store, tmp_path):
         with pytest.raises(UserError, match=r"^other does not fit .*shape"):
             report.evaluate(report.EvaluateConfig(model=Path("other"), data=store.path, out=tmp_path / "r"))
     assert not (tmp_path / "r").exists()
+
+
+def test_random_codes_that_nobody_heeds(store):
+    rng = np.random.default_rng(0)
+    model = still_model(lambda frames, next_frames: rng.integers(0, 16, (len(frames), 4, 3)))
+    metrics = assess(model, store, "test", FEW, seed=0).metrics
+    assert metrics["codebook"]["usage"] == metrics["codebook"]["active"] == 1
+    assert metrics["codebook"]["perplexity"] > 15
+    assert metrics["reconstruction"]["delta_psnr_db"] == 0
+    assert metrics["reconstruction"]["leak_share"] == 0
+    assert sum(clear is True for clear in metrics["events"]["clear"].values()) <= 1
+    agreement = metrics["agreement"]
+    assert agreement["accuracy"] < agreement["chance"] + 0.15
+    assert any("ignores the codes" in line for line in alarms(metrics))
+
+
+def test_codes_that_tell_the_paddle_are_found(store):
+    def encode(frames, next_frames):
+        before, after = (breakout.detect(part)["paddle_x"].astype(int) for part in (frames, next_frames))
+        codes = np.zeros((len(frames), 4, 3), int)
+        codes[:, 3, 1] = 1 + np.sign(after - before)
+        return codes
+
+    metrics = assess(still_model(encode), store, "test", FEW, seed=0).metrics
+    assert metrics["events"]["clear"]["paddle"]
+    agreement = metrics["agreement"]
+    assert agreement["share_of_ceiling"] > 0.7
+
+
+def test_film_strip_is_of_neighbours_in_one_episode(perfect):
+    measured = perfect.measured
+    assert len(perfect.film) == 8
+    assert (np.diff(measured.frame_index[perfect.film]) == 1).all()
+    assert len(np.unique(measured.episode_index[perfect.film])) == 1
+    _, true = measured.transitions.read(measured.rows[perfect.film], grayscale=True)
+    assert (measured.predicted(perfect.film) == true).all()
+
+
+def test_summary_says_what_the_numbers_say(perfect, store):
+    good = {verdict.tone for verdict in verdicts(perfect.metrics) if "ball" in verdict.text.lower()}
+    assert good == {"good"}
+    idle = verdicts(assess(copy_model(), store, "test", FEW, seed=0).metrics)
+    assert any(verdict.tone == "bad" and "repeating the current frame" in verdict.text for verdict in idle)
+    met = {criterion.name: criterion.met for criterion in criteria(perfect.metrics)}
+    assert met["Reconstruction PSNR > 28 dB"] is True
+    assert len(met) == 5

@@ -40,6 +40,11 @@ def test_stable_keys_are_there(metrics, key):
     assert last in (get(metrics, ".".join(path)) if path else metrics)
 
 
+def test_distances_are_measured(metrics):
+    assert metrics["elements"]["paddle"]["median_px"] == 0
+    assert metrics["elements"]["paddle"]["copy_p95_px"] > 0
+
+
 def test_twins_stand_beside_every_element(metrics):
     for part in ("ball", "paddle", "bricks"):
         own = {key for key in metrics["elements"][part] if not key.startswith("copy_")}

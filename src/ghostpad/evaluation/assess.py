@@ -27,6 +27,8 @@ from ghostpad.frames.store import FrameStore
 
 _TRANSFERRED = ("paddle_left", "paddle_right", "paddle_up", "paddle_down", "bounce_paddle", "brick_broken")
 """Events whose codes the report applies to other frames."""
+_FILM_LENGTH = 8
+"""Transitions in a row that the report shows."""
 _NUM_CHECKED = 2000
 """True frames on which the detector is held against recorded truth."""
 _NUM_LOOKS = 64
@@ -65,7 +67,8 @@ class Assessment:
         measured: what each transition adds to it.
         scene: what happens in the transitions.
         insight: what the codes know of it.
-        examples: (P,) positions of the transitions that the report shows.
+        examples: positions of the transitions that the report shows.
+        film: positions of a few transitions in a row.
         galleries: where codes fire.
         transfers: codes of one transition applied to other frames.
         code_places: n codes and (n, 2) t-SNE of them, if taken.
@@ -78,6 +81,7 @@ class Assessment:
     scene: Scene
     insight: Insight
     examples: np.ndarray
+    film: np.ndarray
     galleries: list[Gallery]
     transfers: list[Transfer]
     code_places: tuple[np.ndarray, np.ndarray] | None
@@ -98,7 +102,8 @@ def assess(
     game = recognize(transitions)
     scene = observe(transitions, rows, game)
     examples = choose_examples(scene.columns, len(rows), amounts.examples, seed)
-    plan = Plan(seed, game, amounts.ssim, amounts.counterfactual, examples)
+    film = choose_film(scene.columns, transitions, rows, seed) if amounts.examples else examples[:0]
+    plan = Plan(seed, game, amounts.ssim, amounts.counterfactual, np.union1d(examples, film))
     measured = measure(model, transitions, rows, plan)
     metrics, absent = collect(model, measured, game, seed)
     insight = study(model, measured, scene, split, amounts.probe, seed)
@@ -132,6 +137,7 @@ def assess(
         scene,
         insight,
         examples,
+        film,
         galleries(measured, scene, model.codebook_size, model.grayscale, amounts.galleries),
         transfers(model, measured, scene, list(_TRANSFERRED), seed) if amounts.examples else [],
         codebook_map(model, measured.codes, seed) if amounts.tsne else None,
@@ -150,6 +156,26 @@ def choose_examples(columns: dict[str, np.ndarray], num: int, most: int, seed: i
             if queue and len(chosen) < most:
                 chosen.add(queue.pop())
     return np.array(sorted(chosen), np.int64)
+
+
+def choose_film(
+    columns: dict[str, np.ndarray], transitions: Transitions, rows: np.ndarray, seed: int
+) -> np.ndarray:
+    """Positions of a few neighbouring transitions, around the rarest event that has neighbours enough."""
+    episodes, frames = transitions.episode_index[rows], transitions.frame_index[rows]
+    ends = np.arange(len(rows)) + _FILM_LENGTH - 1
+    fits = ends < len(rows)
+    ends = ends.clip(max=len(rows) - 1)
+    whole = fits & (episodes[ends] == episodes) & (frames[ends] - frames == _FILM_LENGTH - 1)
+    before = _FILM_LENGTH // 2
+    for happens in sorted(columns.values(), key=lambda column: column.sum()):
+        starts = np.flatnonzero(happens) - before
+        starts = starts[(starts >= 0) & whole[starts.clip(min=0)]]
+        if len(starts):
+            start = int(np.random.default_rng(seed).choice(starts))
+            return np.arange(start, start + _FILM_LENGTH)
+    starts = np.flatnonzero(whole)
+    return np.arange(starts[0], starts[0] + _FILM_LENGTH) if len(starts) else np.array([], np.int64)
 
 
 def recognize(transitions: Transitions) -> Game | None:

@@ -12,10 +12,13 @@ from ghostpad.evaluation.page import (
     html,
     number,
     percent,
+    picture,
     section,
+    strip,
     table,
     tag,
 )
+from ghostpad.evaluation.pictures import data_uri, over_grid
 from ghostpad.evaluation.schema import get
 from ghostpad.evaluation.summary import criteria, verdicts
 
@@ -113,9 +116,15 @@ def codebook(assessment: Assessment) -> Markup:
         ["Perplexity, all cells together", number(numbers["perplexity"], 1)],
         ["Perplexity, mean over cells", number(numbers["cell_perplexity"], 1)],
         ["Bits per transition", number(numbers["bits_per_transition"], 1)],
+        ["Bits of the controls", number(get(assessment.metrics, "agreement.control_bits"), 2)],
     ]
     plot = Markup(code_histogram(np.array(numbers["histogram"])))
-    return section("codebook", "Codebook", table(["", ""], rows), plot)
+    measured = assessment.measured
+    frame, _ = measured.transitions.read(measured.rows[:1], assessment.metrics["color"] == "gray")
+    shares = np.log(np.array(numbers["cell_perplexities"]))
+    caption = "Where the codes vary: entropy of each cell's choices, the brightest cell has most."
+    where = strip(picture(data_uri(over_grid(frame[0], shares)), caption, "entropy of the codes by cell"))
+    return section("codebook", "Codebook", table(["", ""], rows), plot, where)
 
 
 def splits(metrics: dict[str, Any]) -> Markup:

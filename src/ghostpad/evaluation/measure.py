@@ -59,7 +59,7 @@ class Plan:
     num_counterfactual: int
     """Transitions, drawn by the seed, that are also decoded with the codes of others."""
     pictures: np.ndarray
-    """Positions whose predictions are kept."""
+    """Positions whose predictions are kept, ascending."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Measured:
         codes: (T, h, w) uint16.
         sums: quantities by name, (T,) float64, not a number where one was not taken.
         partners: (T,) position of the transition whose codes each was also decoded with.
-        predictions: (P, C, H, W) uint8, for the positions of the plan.
+        pictured: (P,) the positions of the plan, ascending.
+        predictions: (P, C, H, W) uint8, for those positions.
     """
 
     transitions: Transitions
@@ -80,7 +81,12 @@ class Measured:
     codes: np.ndarray
     sums: Sums
     partners: np.ndarray
+    pictured: np.ndarray
     predictions: np.ndarray
+
+    def predicted(self, positions: np.ndarray) -> np.ndarray:
+        """Predictions (n, C, H, W) uint8 at positions that the plan asked for."""
+        return self.predictions[np.searchsorted(self.pictured, positions)]
 
     @property
     def episode_index(self) -> np.ndarray:
@@ -108,9 +114,8 @@ def measure(model: Model, transitions: Transitions, rows: np.ndarray, plan: Plan
     partners = _partners(len(rows), rng)
     ssim = _drawn(len(rows), plan.num_ssim, rng)
     counterfactual = _drawn(len(rows), plan.num_counterfactual if len(rows) > 1 else 0, rng)
-    kept = dict(zip(plan.pictures.tolist(), range(len(plan.pictures)), strict=True))
     shape = (1 if model.grayscale else 3, transitions.store.height, transitions.store.width)
-    predictions = np.zeros((len(kept), *shape), np.uint8)
+    predictions = np.zeros((len(plan.pictures), *shape), np.uint8)
     columns: Sums = {}
     for batch in _batches(model, len(rows), "decode"):
         frames, next_frames = transitions.read(rows[batch], model.grayscale)
@@ -134,10 +139,11 @@ def measure(model: Model, transitions: Transitions, rows: np.ndarray, plan: Plan
                 extra |= transfer_sums(plan.game, swapped, frames[taken], other, next_other)
             sums |= {name: _scatter(taken, values) for name, values in extra.items()}
         for position in np.intersect1d(batch, plan.pictures):
-            predictions[kept[int(position)]] = to_bytes(drawn[position - batch[0]])
+            place = np.searchsorted(plan.pictures, position)
+            predictions[place] = to_bytes(drawn[position - batch[0]])
         for name, values in sums.items():
             columns.setdefault(name, np.full(len(rows), np.nan))[batch] = values
-    return Measured(transitions, rows, codes, columns, partners, predictions)
+    return Measured(transitions, rows, codes, columns, partners, plan.pictures, predictions)
 
 
 def draw(model: Model, frames: np.ndarray, codes: np.ndarray) -> np.ndarray:

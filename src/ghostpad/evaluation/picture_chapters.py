@@ -40,7 +40,28 @@ def looks(assessment: Assessment) -> Markup:
         "(black: right; brighter: more wrong). Codes unlike the usual one of their cell are coloured."
     )
     rest = tag("details", tag("summary", "Some as strips"), *strips, open="open")
-    return section("look", "Pictures", _viewer(), data("transitions", items), rest, lead=lead)
+    return section(
+        "look", "Pictures", _viewer(), data("transitions", items), *_film(assessment), rest, lead=lead
+    )
+
+
+def _film(assessment: Assessment) -> list[Markup]:
+    """Neighbouring transitions: what truly comes next, and below it what is drawn."""
+    measured, positions = assessment.measured, assessment.film
+    if not len(positions):
+        return []
+    gray = assessment.metrics["color"] == "gray"
+    _, next_frames = measured.transitions.read(measured.rows[positions], gray)
+    rows = []
+    for title, frames in (("true", next_frames), ("drawn", measured.predicted(positions))):
+        indices = measured.frame_index[positions] + measured.transitions.stride
+        cells = (
+            picture(data_uri(frame), f"{title}, {index}", f"{title} frame {index}")
+            for frame, index in zip(frames, indices, strict=True)
+        )
+        rows.append(tag("div", *cells, class_="film"))
+    episode = measured.transitions.store.episodes[measured.episode_index[positions[0]]].name
+    return [tag("h3", f"A film strip: {episode}, each frame drawn from the true one before"), *rows]
 
 
 def _examples(assessment: Assessment) -> list[dict[str, Any]]:
@@ -48,13 +69,14 @@ def _examples(assessment: Assessment) -> list[dict[str, Any]]:
     chosen = assessment.examples
     gray = assessment.metrics["color"] == "gray"
     frames, next_frames = transitions.read(measured.rows[chosen], gray)
+    predictions = measured.predicted(chosen)
     usual = _usual(measured.codes)
     scores = psnr_db(measured.sums["squared"] / measured.sums["pixels"])
     copies = psnr_db(measured.sums["copy_squared"] / measured.sums["pixels"])
     items = []
     for place, position in enumerate(chosen):
         episode = transitions.store.episodes[measured.episode_index[position]]
-        drawn = measured.predictions[place]
+        drawn = predictions[place]
         items.append(
             {
                 "episode": episode.name,

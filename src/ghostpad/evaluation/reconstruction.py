@@ -110,7 +110,8 @@ def counterfactual_sums(
     Returns:
         `drawn_squared` and `own_squared` for ΔPSNR (see `delta_psnr`, as in Genie,
         https://arxiv.org/abs/2402.15391); `leaked` and `leakable` for the leak test: over the pixels that
-        stand still in both transitions, the part of the difference between the two scenes that came along.
+        stand still in both transitions, the part of the difference between the two scenes that came along
+        with the codes, beyond what own codes draw there.
     """
     still = ~dilate(changed(current, true)) & ~dilate(changed(others["frames"], others["next_frames"]))
     difference = (others["frames"] - current) * still[:, None]
@@ -118,7 +119,7 @@ def counterfactual_sums(
         "drawn_pixels": np.full(len(true), np.prod(true.shape[1:]), np.float64),
         "drawn_squared": _total(np.square(drawn - true)),
         "own_squared": _total(np.square(own - true)),
-        "leaked": _total((drawn - current) * difference),
+        "leaked": _total((drawn - own) * difference),
         "leakable": _total(np.square(difference)),
     }
 
