@@ -228,3 +228,33 @@ def test_the_sampler_shows_every_row_once_an_epoch() -> None:
     assert sorted(rows[:10]) == list(range(10)) == sorted(rows[10:])
     assert rows[:10] != rows[10:]
     assert list(Sampler(10, 4, seed=1).rows(3)) == rows[12:16]
+
+
+def test_a_run_starts_from_the_weights_of_another(config: TrainConfig, tmp_path: Path) -> None:
+    train(config)
+    quantizer = dataclasses.replace(config.model.quantizer, entropy_weight=0.0)
+    model = dataclasses.replace(config.model, quantizer=quantizer)
+    still = OptimizerConfig(learning_rate=0.0, final_learning_rate=0.0)
+    again = dataclasses.replace(
+        config,
+        out=tmp_path / "again",
+        start_from=str(config.out),
+        seed=5,
+        model=model,
+        optimizer=still,
+        steps=1,
+    )
+    train(again)
+    before, after = weights(config.out, "best.pt"), weights(again.out)
+    learned = [name for name in before if name.endswith((".weight", "vectors"))]
+    assert learned and all(torch.equal(before[name], after[name]) for name in learned)
+    assert after["quantizer.started"]
+
+
+def test_starting_from_a_model_built_otherwise_names_the_difference(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    train(dataclasses.replace(config, steps=1))
+    other = dataclasses.replace(config, out=tmp_path / "other", start_from=str(config.out), grayscale=False)
+    with pytest.raises(UserError, match="grayscale is True, not False"):
+        train(other)

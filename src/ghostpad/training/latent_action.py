@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ghostpad.config import to_plain
+from ghostpad.config import differences, to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import Batch, FrameBank, training_palette
 from ghostpad.frames.pairs import Transitions
@@ -20,7 +20,7 @@ from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.frame_format import FrameFormat
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
-from ghostpad.model.pretrained import KIND
+from ghostpad.model.pretrained import KIND, read_model
 from ghostpad.training.distributed import Ranks, joined
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import LoopConfig, Task
@@ -36,6 +36,8 @@ class TrainConfig(LoopConfig):
 
     preset: str = "spec"
     """the preset that the other fields start from"""
+    start_from: str | None = None
+    """trained model (folder, file or shipped name) whose weights this run starts from"""
     data: Path = Path("bulk_videos")
     """folder of episodes, or a frame store"""
     stride: int = 1
@@ -87,6 +89,8 @@ def make_loop(config: TrainConfig, store: FrameStore, ranks: Ranks, checks: Chec
     if ranks.is_first and model_config.architecture.reconstruction != config.model.reconstruction:
         print("Without a palette of few colours: training with MSE instead of cross-entropy over one.")
     model = LatentActionModel(model_config).to(ranks.device)
+    if config.start_from is not None:
+        start_from(model, config.start_from)
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     model.set_checkpointing(config.checkpointing)
     if config.perceptual.weight:
@@ -107,6 +111,21 @@ def make_loop(config: TrainConfig, store: FrameStore, ranks: Ranks, checks: Chec
         advice="" if config.preset == "tiny" else "For a model in minutes: --preset tiny.",
     )
     return Loop(task, config, ranks)
+
+
+def start_from(model: LatentActionModel, path_or_name: str) -> None:
+    """Give `model` the weights of a trained one; its codebook quantizes from the first step.
+
+    Raises:
+        UserError: there is no such model, or it is built otherwise.
+    """
+    config, weights = read_model(path_or_name)
+    for name, other, own in differences(to_plain(config), to_plain(model.config)):
+        if not name.startswith("architecture.quantizer.") or name.endswith(
+            ("_size", "dim", "kind", "_codebooks")
+        ):
+            raise UserError(f"--start-from {path_or_name}: its {name} is {other}, not {own}; build it alike")
+    model.load_state_dict(weights)
 
 
 def _training_batches(
