@@ -155,7 +155,7 @@ def _play(
     config: RecordConfig, policy: str, rng: np.random.Generator, folder: Path
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Play and write every frame; returns what happened, and the memory (N, 128) of all frames."""
-    emulator = _emulator(config, int(rng.integers(2**31 - 1)))
+    emulator = open_emulator(config, int(rng.integers(2**31 - 1)))
     actions = emulator.getMinimalActionSet()
     choose: Policy = (
         Tracker(rng, config.frame_skip)
@@ -183,7 +183,13 @@ def _play(
     return metadata, np.stack(rams)
 
 
-def _emulator(config: RecordConfig, seed: int) -> Any:
+def open_emulator(config: RecordConfig, seed: int) -> Any:
+    """Return an `ALEInterface` at the start of the game of `config`, with its frame skip and stickiness.
+
+    Raises:
+        UserError: ale-py is missing or has no such game.
+    """
+    rom = _rom_path(config.game)
     from ale_py import ALEInterface, LoggerMode
 
     ALEInterface.setLoggerMode(LoggerMode.Error)
@@ -191,7 +197,7 @@ def _emulator(config: RecordConfig, seed: int) -> Any:
     emulator.setInt("random_seed", seed)
     emulator.setInt("frame_skip", config.frame_skip)
     emulator.setFloat("repeat_action_probability", config.sticky)
-    emulator.loadROM(str(_rom_path(config.game)))
+    emulator.loadROM(str(rom))
     return emulator
 
 
