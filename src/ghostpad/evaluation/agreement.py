@@ -4,7 +4,9 @@ Dimensions: T transitions, W transitions of a window, h w grid of codes, K codeb
 """
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,10 +68,13 @@ def control_classes(names: list[str]) -> tuple[list[str], np.ndarray]:
     return [name.lower() for name in classes], np.array([classes.index(name) for name in directions])
 
 
-def read_controls(transitions: Transitions, rows: np.ndarray) -> tuple[np.ndarray, list[str]] | None:
+def read_controls(
+    transitions: Transitions, rows: np.ndarray, directions: bool = True
+) -> tuple[np.ndarray, list[str]] | None:
     """Class of the control of each transition, (T,), and the names of the classes; None when not recorded.
 
-    Over a stride of several frames the control held most often counts.
+    Over a stride of several frames the control held most often counts. With `directions` off the classes are
+    the game's controls themselves.
     """
     store, episodes = transitions.store, transitions.episode_index[rows]
     classes: list[str] | None = None
@@ -78,7 +83,7 @@ def read_controls(transitions: Transitions, rows: np.ndarray) -> tuple[np.ndarra
         controls, names = store.controls(int(episode)), store.control_names(int(episode))
         if controls is None or names is None:
             continue
-        these, lookup = control_classes(names)
+        these, lookup = control_classes(names) if directions else (names, np.arange(len(names)))
         if classes is None:
             classes = these
         if these == classes:
@@ -118,21 +123,24 @@ def agreement(
     majority = int(counts.argmax())
     rng = np.random.default_rng(seed)
     for name, offsets in (("", (0,)), ("window_", WINDOW)):
-        fit, score = _usable(train, offsets), _usable(test, offsets)
+        fit, score = usable(train, offsets), usable(test, offsets)
         if not len(fit) or not len(score):
             continue
         features, held_out = _one_hot(train, test, offsets)
         answers = _probe(features[fit], train.controls[fit], held_out[score], majority)
         truth = test.controls[score]
-        numbers = {"accuracy": _accuracy(answers, truth), "balanced_accuracy": _balanced(answers, truth)}
+        numbers = {
+            "accuracy": _accuracy(answers, truth),
+            "balanced_accuracy": balanced_accuracy(answers, truth),
+        }
         numbers["chance"] = float((truth == majority).mean())
         if not name:
             numbers["num_test"] = len(score)
             right[score] = answers == truth
             shuffled = _probe(features[rng.permutation(fit)], train.controls[fit], held_out[score], majority)
             numbers["shuffled"] = _accuracy(shuffled, truth)
-            pool = (features[fit], train.controls[fit])
-            result["label_budget"] = _budgets(*pool, held_out[score], truth, majority, seed)
+            pool = (features[fit], train.controls[fit], held_out[score], truth)
+            result["label_budget"] = label_budget(partial(_probe, majority=majority), *pool, seed)
         if train.displacement is not None and test.displacement is not None:
             ceiling = _ceiling(train, test, offsets, fit, score, seed)
             numbers["ceiling"] = _accuracy(ceiling, truth)
@@ -143,8 +151,8 @@ def agreement(
     return result, right
 
 
-def _usable(labelled: Labelled, offsets: tuple[int, ...]) -> np.ndarray:
-    """Places of the transitions whose control and whole window are known."""
+def usable(labelled: Labelled, offsets: tuple[int, ...]) -> np.ndarray:
+    """Places of the transitions whose control and whole window are known, ascending."""
     return np.flatnonzero((labelled.controls >= 0) & (labelled.window(offsets) >= 0).all(1))
 
 
@@ -192,16 +200,32 @@ def _ceiling(
     return forest.fit(features, train.controls[fit]).predict(held_out)
 
 
-def _budgets(
-    features: Any, labels: np.ndarray, held_out: Any, truth: np.ndarray, majority: int, seed: int
+def label_budget(
+    probe: Callable[[Any, np.ndarray, Any], np.ndarray],
+    features: Any,
+    labels: np.ndarray,
+    held_out: Any,
+    truth: np.ndarray,
+    seed: int,
+    budgets: Sequence[int] = BUDGETS,
 ) -> dict[str, dict[str, float]]:
-    """Accuracy by number of labelled transitions, drawn five times."""
+    """Accuracy by number of labelled transitions, drawn five times; budgets that are not there are left out.
+
+    Args:
+        probe: from features and labels of the drawn transitions, and held-out features, to held-out answers.
+        features: of all training transitions.
+        labels: (T,) theirs.
+        held_out: features of the transitions that are scored.
+        truth: their labels.
+        seed: of the draws.
+        budgets: numbers of labelled transitions.
+    """
     curve = {}
-    for budget in (budget for budget in BUDGETS if budget <= len(labels)):
+    for budget in (budget for budget in budgets if budget <= len(labels)):
         scores = []
         for number in range(NUM_SEEDS):
             rows = np.random.default_rng([seed, budget, number]).permutation(len(labels))[:budget]
-            scores.append(_accuracy(_probe(features[rows], labels[rows], held_out, majority), truth))
+            scores.append(_accuracy(probe(features[rows], labels[rows], held_out), truth))
         curve[str(budget)] = {"mean": float(np.mean(scores)), "low": min(scores), "high": max(scores)}
     return curve
 
@@ -210,6 +234,6 @@ def _accuracy(answers: np.ndarray, truth: np.ndarray) -> float:
     return float((answers == truth).mean())
 
 
-def _balanced(answers: np.ndarray, truth: np.ndarray) -> float:
+def balanced_accuracy(answers: np.ndarray, truth: np.ndarray) -> float:
     """Mean over classes of the share that is named right."""
     return float(np.mean([(answers[truth == kind] == kind).mean() for kind in np.unique(truth)]))

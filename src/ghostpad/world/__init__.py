@@ -1,0 +1,1 @@
+"""The world behind the codes: buttons, controls, and a game to play."""
