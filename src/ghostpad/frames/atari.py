@@ -138,24 +138,30 @@ def _episode_name(index: int) -> str:
 def _record_episode(task: tuple[RecordConfig, int]) -> int:
     """Play and write the episode of that index, in a process of its own; returns its number of frames."""
     config, index = task
-    rng = np.random.default_rng(np.random.SeedSequence([config.seed, index]))
-    policy = config.policy
-    if policy == "mixed":
-        tracked = rng.random() < _TRACKER_SHARE and config.game in _TRACKED_GAMES
-        policy = "tracker" if tracked else "random"
+    policy, seed, rng = draw_player(config, index)
     with whole_folder(config.out / _episode_name(index)) as folder:
-        metadata, ram = _play(config, policy, rng, folder)
+        metadata, ram = _play(config, policy, seed, rng, folder)
         if config.game in _TRUTH:
             np.savez(folder / "truth.npz", **_TRUTH[config.game](ram))  # type: ignore[arg-type]
         write_json(folder / "episode.json", metadata)
     return len(ram)
 
 
+def draw_player(config: RecordConfig, index: int) -> tuple[str, int, np.random.Generator]:
+    """Who plays the episode of that index, the seed of its console, and the generator for all the rest."""
+    rng = np.random.default_rng(np.random.SeedSequence([config.seed, index]))
+    policy = config.policy
+    if policy == "mixed":
+        tracked = rng.random() < _TRACKER_SHARE and config.game in _TRACKED_GAMES
+        policy = "tracker" if tracked else "random"
+    return policy, int(rng.integers(2**31 - 1)), rng
+
+
 def _play(
-    config: RecordConfig, policy: str, rng: np.random.Generator, folder: Path
+    config: RecordConfig, policy: str, seed: int, rng: np.random.Generator, folder: Path
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Play and write every frame; returns what happened, and the memory (N, 128) of all frames."""
-    emulator = open_emulator(config, int(rng.integers(2**31 - 1)))
+    emulator = open_emulator(config, seed)
     actions = emulator.getMinimalActionSet()
     choose: Policy = (
         Tracker(rng, config.frame_skip)
