@@ -2,10 +2,11 @@
 
     python benchmarks/families.py [FOLDER] [--minutes M] [--seeds 0 1] [--presets spec sharp …] [--write]
 
-Records the episodes, trains every preset for the same wall time on this machine (its speed is timed first, so
-that its whole schedule fits into that time), evaluates each on the same held-out episodes and prints the page
-`docs/families.md`; `--write` writes it. Every part is kept in FOLDER (default: families_benchmark) and reused
-by the next run, which may be after an interruption.
+Records the episodes, trains every preset for the same time on this machine (its speed is timed first, so that
+its whole schedule fits), evaluates each on the same held-out episodes and prints the page `docs/families.md`;
+`--write` writes it with its picture, and keeps what people wrote below it. Time is the processor's own on a
+CPU, so that other work on the machine takes nothing from anybody, and wall time on a GPU. Every part is kept
+in FOLDER (default: families_benchmark) and reused by the next run, which may be after an interruption.
 """
 
 import argparse
@@ -20,19 +21,31 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 
+import numpy as np
+import torch
+
+from ghostpad.atomic import whole_file
 from ghostpad.evaluation.assess import Amounts
+from ghostpad.evaluation.checks import light_checks
 from ghostpad.evaluation.report import METRICS, EvaluateConfig, evaluate
 from ghostpad.evaluation.schema import get
 from ghostpad.frames.atari import RecordConfig, record
 from ghostpad.frames.store import open_data
-from ghostpad.machine import num_cores, resolve_device
+from ghostpad.machine import resolve_device
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.presets import PRESETS
-from ghostpad.training.latent_action import TrainConfig, train
+from ghostpad.training.distributed import Ranks
+from ghostpad.training.latent_action import TrainConfig, make_loop, train
 
 FAMILIES = ("spec", "sharp", "lapa", "genie", "lapo")
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"
-TIMED_STEPS = 20
+PICTURE = PAGE.parent / "images" / "families.png"
+READING = "\n## What the table shows"
+"""From here on the page was written by people, and is kept."""
+SETTLING_STEPS, TIMED_STEPS = 2, 6
+WATCHED = "validation_gain_over_copy_db"
+NUM_LOOKS = 6
+"""Validations on the way."""
 # title, key of metrics.json, digits, whether it is a share
 ROWS = (
     ("codes", "codebook.size", 0, False),
@@ -65,17 +78,23 @@ ROWS = (
 HEAD = """\
 # Families of latent action models, side by side
 
-`python benchmarks/families.py --minutes {minutes} --seeds {seeds}{rgb}` printed this page.
+`python benchmarks/families.py --minutes {minutes} --seeds {seeds}{rgb} --write` wrote this page.
 
 Every model saw the same {episodes} recorded episodes of Breakout ({frames:,} frames, frame skip 4), in
-{color}, and was trained for the same wall time, {minutes} minutes ({machine}), in as many steps as fit into
-it, with its learning rate running its whole course. All numbers are from {transitions:,} transitions of
-{held_out} held-out episodes, and {spread}. Presets made for 100,000 steps are cut short.
+{color}, and was trained for the same time, {minutes} minutes of {machine}, in as many steps as fit into it,
+with its learning rate running its whole course: presets made for 100,000 steps are cut short. All numbers
+are from {transitions:,} transitions of {held_out} held-out episodes, {spread}.
 
 What differs between the families is the bottleneck: `spec` has a grid of codes; `lapa` (NSVQ), `genie` (VQ)
 and `lapo` (VQ-EMA, product codes) have the few tokens that were published, in the same encoder and decoder.
 `sharp` also has another decoder and loss. With more bits a transition a good picture is easier: read PSNR
 beside the bits. [metrics.md](metrics.md) says what each number means.
+"""
+CURVES = """
+![Gain over copying against transitions seen, and against time](images/families.png)
+
+The same on the way, at {looks} validations on 64 held-out transitions: left against the number of transitions
+seen, right against the time taken.
 """
 
 
@@ -92,7 +111,9 @@ def main() -> None:
     page = _page(runs, options, sum(episode.num_frames for episode in store.episodes))
     print(page)
     if options.write:
-        PAGE.write_text(page, encoding="utf-8")
+        _draw(runs, options.minutes)
+        _, begins, reading = PAGE.read_text("utf-8").partition(READING) if PAGE.exists() else ("",) * 3
+        PAGE.write_text(page + begins + reading, encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:
@@ -105,6 +126,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--presets", nargs="+", default=list(FAMILIES), choices=list(PRESETS))
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--max-frames", type=int, default=1000)
+    parser.add_argument("--transitions", type=int, default=1000, help="held-out ones to evaluate on")
     parser.add_argument("--rgb", action="store_true", help="three channels instead of one, for every model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
@@ -117,28 +139,35 @@ def _run(name: str, seed: int, videos: Path, options: argparse.Namespace) -> dic
     summary = folder / "run.json"
     if not summary.exists():
         config = _config(name, seed, videos, folder, options)
-        began = time.monotonic()
-        train(config)
-        seconds = time.monotonic() - began
+        train(config, light_checks)
         model = LatentActionModel.from_pretrained(folder / "model")
         facts = {
             "steps": config.steps,
-            "batch_size": config.batch_size,
-            "minutes": round(seconds / 60, 1),
+            "transitions_seen": config.steps * config.batch_size,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "grid": list(model.grid),
         }
         summary.write_text(json.dumps(facts), encoding="utf-8")
     report = folder / "report"
     if not (report / METRICS).exists():
-        amounts = Amounts(galleries=24, examples=18)
+        amounts = Amounts(
+            options.transitions,
+            ssim=256,
+            counterfactual=512,
+            other_splits=256,
+            galleries=24,
+            examples=18,
+            tsne=0,
+        )
         evaluate(
             EvaluateConfig(
                 folder / "model", videos, out=report, amounts=amounts, device=options.device, seed=0
             )
         )
+    lines = map(json.loads, (folder / "model" / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    curve = [(line["step"], line[WATCHED]) for line in lines if WATCHED in line]
     metrics = json.loads((report / METRICS).read_text(encoding="utf-8"))
-    return {"run": json.loads(summary.read_text(encoding="utf-8")), "metrics": metrics}
+    return {"run": json.loads(summary.read_text(encoding="utf-8")), "metrics": metrics, "curve": curve}
 
 
 def _config(name: str, seed: int, videos: Path, folder: Path, options: argparse.Namespace) -> TrainConfig:
@@ -146,40 +175,51 @@ def _config(name: str, seed: int, videos: Path, folder: Path, options: argparse.
     base = dataclasses.replace(
         PRESETS[name](),
         data=videos,
+        out=folder / "model",
         seed=seed,
         grayscale=not options.rgb,
         device=options.device,
         tracker="none",
-        validation_pairs=256,
+        validation_pairs=64,
         validation_micro_batch=0,
+        resume=True,
     )
-    timed = folder / "timed"
     plan = folder / "steps.json"
     if not plan.exists():
-        trial = dataclasses.replace(
-            base, out=timed, steps=TIMED_STEPS, log_every=5, validate_every=10**9, overwrite=True
-        )
-        train(trial)
-        lines = [json.loads(line) for line in (timed / "metrics.jsonl").read_text().splitlines()]
-        rates = [line["pairs_per_second"] for line in lines if line.get("pairs_per_second")]
-        # The first steps also warm up; the median of the rest is the speed.
-        rate = statistics.median(rates[len(rates) // 2 :])
-        plan.write_text(json.dumps(max(10, int(60 * options.minutes * rate / base.batch_size))))
+        folder.mkdir(parents=True, exist_ok=True)
+        plan.write_text(json.dumps(max(NUM_LOOKS, int(60 * options.minutes / _step_seconds(base)))))
     steps = json.loads(plan.read_text())
-    every = max(1, steps // 10)
-    return dataclasses.replace(
-        base, out=folder / "model", steps=steps, validate_every=every, save_every=steps, resume=True
-    )
+    return dataclasses.replace(base, steps=steps, validate_every=steps // NUM_LOOKS, save_every=steps)
+
+
+def _step_seconds(config: TrainConfig) -> float:
+    """How long a step takes: the processor's time on a CPU, wall time on a GPU."""
+    device = resolve_device(config.device)
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    loop = make_loop(config, open_data(config.data), Ranks(0, 1, device))
+    loop.model.train()
+    began = 0.0
+    for step in range(SETTLING_STEPS + TIMED_STEPS):
+        if step == SETTLING_STEPS:
+            _wait(device)
+            began = clock()
+        loop.train_step()
+    _wait(device)
+    return (clock() - began) / TIMED_STEPS
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _page(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, num_frames: int) -> str:
     names = list(runs)
     first = runs[names[0]][0]["metrics"]
     device = resolve_device(options.device)
-    machine = platform.processor() or platform.machine()
+    threads = torch.get_num_threads()
+    machine = f"{threads} CPU core{'s' if threads > 1 else ''} ({platform.machine()})"
     if device.type == "cuda":
-        import torch
-
         machine = torch.cuda.get_device_name(device)
     many = len(options.seeds) > 1
     text = HEAD.format(
@@ -189,7 +229,7 @@ def _page(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, nu
         episodes=options.episodes,
         frames=num_frames,
         color=first["color"],
-        machine=f"{machine}, {num_cores()} cores, {device.type}",
+        machine=machine,
         transitions=first["num_transitions"],
         held_out=first["num_episodes"],
         spread="means over these seeds, with the range in brackets"
@@ -197,14 +237,37 @@ def _page(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, nu
         else "from one seed, so that small differences mean nothing",
     )
     lines = [text, f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
-    facts = ("steps", "batch_size", "minutes", "parameters", "grid")
+    facts = ("steps", "transitions_seen", "parameters", "grid")
     for fact in facts:
         cells = [_fact(runs[name][0]["run"][fact]) for name in names]
         lines.append(f"| {fact.replace('_', ' ')} | {' | '.join(cells)} |")
     for title, key, digits, share in ROWS:
         cells = [_cell([get(run["metrics"], key) for run in runs[name]], digits, share) for name in names]
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + CURVES.format(looks=NUM_LOOKS)
+
+
+def _draw(runs: dict[str, list[dict[str, Any]]], minutes: float) -> None:
+    """Gain over copying on the way, of the first seed."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    for name, found in runs.items():
+        steps, gains = np.array(found[0]["curve"]).T
+        shares = steps / found[0]["run"]["steps"]
+        left.plot(shares * found[0]["run"]["transitions_seen"], gains, "o-", label=name)
+        right.plot(shares * minutes, gains, "o-", label=name)
+    left.set(xlabel="transitions seen", ylabel="gain over copying (dB)", xscale="log")
+    right.set(xlabel="minutes")
+    right.legend()
+    for axes in (left, right):
+        axes.axhline(0, color="gray", linewidth=1)
+    with whole_file(PICTURE) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    pyplot.close(figure)
 
 
 def _fact(value: Any) -> str:
