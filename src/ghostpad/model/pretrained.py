@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ghostpad.config import from_plain
+from ghostpad.config import ConfigT, from_plain
 from ghostpad.errors import UserError
 from ghostpad.model.latent_action_model import LatentActionModelConfig
 
 CHECKPOINT_FORMAT = 1
 KIND = "latent_action_model"
+NAMES = {KIND: "a latent action model", "world": "a world model"}
+VERBS = {KIND: "train", "world": "world"}
 
 
 def shipped_models() -> dict[str, Path]:
@@ -26,8 +28,8 @@ def shipped_models() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(root.glob("*/model.safetensors"))}
 
 
-def find_model(path_or_name: str | Path) -> Path:
-    """Return the file that holds the model.
+def find_model(path_or_name: str | Path, kind: str = KIND) -> Path:
+    """Return the file that holds the model; `kind` says for what to ask when there is none.
 
     Raises:
         UserError: there is none.
@@ -45,7 +47,7 @@ def find_model(path_or_name: str | Path) -> Path:
         return shipped[str(path_or_name)] / "model.safetensors"
     known = f"; shipped models: {', '.join(shipped)}" if shipped else ""
     raise UserError(
-        f"{path_or_name}: no such model; train one with 'ghostpad train' or name a checkpoint{known}"
+        f"{path_or_name}: no such model; train one with 'ghostpad {VERBS[kind]}' or name a checkpoint{known}"
     )
 
 
@@ -76,16 +78,27 @@ def read_model(path_or_name: str | Path) -> tuple[LatentActionModelConfig, dict[
     Raises:
         UserError: nothing is there, or it is something else.
     """
-    path = find_model(path_or_name)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    content = read_checkpoint(path)
-    if content["kind"] != KIND:
-        raise UserError(f"{path}: holds a {content['kind']}, not a latent action model")
-    return from_plain(LatentActionModelConfig, content["model_config"], f"{path}: config"), content["model"]
+    return read_weights(path_or_name, KIND, LatentActionModelConfig)
 
 
-def _read_safetensors(path: Path) -> tuple[LatentActionModelConfig, dict[str, Tensor]]:
+def read_weights(
+    path_or_name: str | Path, kind: str, config_type: type[ConfigT]
+) -> tuple[ConfigT, dict[str, Tensor]]:
+    """Read configuration and weights of a model of some kind.
+
+    Raises:
+        UserError: nothing is there, or it is something else.
+    """
+    path = find_model(path_or_name, kind)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+    if content.get("kind") != kind:
+        found = NAMES.get(content.get("kind", ""), "something else")
+        raise UserError(f"{path}: holds {found}, not {NAMES[kind]}")
+    return from_plain(config_type, content.get("model_config"), f"{path}: config"), content["model"]
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """What an export holds, in the form of a checkpoint."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -97,8 +110,8 @@ def _read_safetensors(path: Path) -> tuple[LatentActionModelConfig, dict[str, Te
         raise UserError(f"{path}: its config.json is missing beside it") from None
     except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable export ({str(error)[:80]})") from None
-    if not isinstance(plain, dict) or plain.get("kind") != KIND:
-        raise UserError(f"{config_path}: not the config of a latent action model")
-    config = from_plain(LatentActionModelConfig, plain.get("model_config"), f"{config_path}: config")
+    if not isinstance(plain, dict):
+        raise UserError(f"{config_path}: not the config of a model")
     # Half precision is for the file alone.
-    return config, {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
+    model = {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
+    return {**plain, "model": model}

@@ -1,0 +1,272 @@
+"""The world model: frames and a button in, the next frame out, through codes that nobody recorded.
+
+Dimensions: N worlds side by side, n frames given, k frames of history, C colour channels, H W frame,
+K codes, D embedding, h w grid.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ghostpad.config import to_plain
+from ghostpad.errors import UserError
+from ghostpad.model.inputs import to_frames
+from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
+from ghostpad.model.pretrained import find_model, read_weights
+from ghostpad.world.dynamics import Dynamics, DynamicsConfig
+
+KIND = "world"
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """A whole world model."""
+
+    latent_action_model: LatentActionModelConfig = field(default_factory=LatentActionModelConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+
+
+@dataclass(frozen=True)
+class WorldState:
+    """Where N worlds are: the last frames, from which everything else follows.
+
+    Attributes:
+        history: (N, k, C, H, W) float32 in [0, 1], the newest last.
+    """
+
+    history: Tensor
+
+    def __len__(self) -> int:
+        return len(self.history)
+
+    @property
+    def pictures(self) -> np.ndarray:
+        """The newest frames: (N, H, W, 3) uint8."""
+        newest = (self.history[:, -1] * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return newest.expand(-1, -1, -1, 3).cpu().numpy()
+
+
+class WorldModel(nn.Module):
+    """Predicts the codes of the next transition and draws the next frame from them.
+
+    Args:
+        config: sizes of the latent action model and of the dynamics.
+    """
+
+    def __init__(self, config: WorldModelConfig) -> None:
+        super().__init__()
+        dynamics = config.dynamics
+        if dynamics.history < 2 or not 2 <= dynamics.num_buttons <= 8:
+            raise UserError("a world needs at least 2 frames of history and 2 to 8 buttons")
+        self.config = config
+        self.folder: Path | None = None
+        self.latent_action_model = model = LatentActionModel(config.latent_action_model)
+        self.dynamics = Dynamics(dynamics, model.num_channels, model.codebook_size, model.grid)
+
+    @property
+    def history(self) -> int:
+        """Frames k that a state holds."""
+        return self.config.dynamics.history
+
+    @property
+    def num_buttons(self) -> int:
+        """Values of the button."""
+        return self.config.dynamics.num_buttons
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the grid of codes."""
+        return self.latent_action_model.grid
+
+    @property
+    def codebook_size(self) -> int:
+        """Number of codes K."""
+        return self.latent_action_model.codebook_size
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.config.latent_action_model.frames.height
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.config.latent_action_model.frames.width
+
+    @property
+    def grayscale(self) -> bool:
+        """Whether the world has one channel."""
+        return self.latent_action_model.grayscale
+
+    @property
+    def num_channels(self) -> int:
+        """1 in grayscale, else 3."""
+        return self.latent_action_model.num_channels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.latent_action_model.device
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 (hex) over configuration and weights."""
+        digest = hashlib.sha256(json.dumps(to_plain(self.config), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    # -- living in it -----------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def start(self, frames: np.ndarray | Tensor) -> WorldState:
+        """Begin worlds from recorded frames.
+
+        Args:
+            frames: uint8 or float in [0, 1], the newest last: (N, n, H, W, 3) or (N, n, C, H, W), without N
+                for one world. The last k count; with fewer, the oldest stands for those before it.
+
+        Raises:
+            UserError: shapes, types or ranges do not fit.
+        """
+        given = torch.as_tensor(frames)
+        given = given[None] if given.ndim == 4 else given
+        if given.ndim != 5 or not given.shape[0] or not given.shape[1]:
+            raise UserError(f"start from (N, n, H, W, 3) frames; these have the shape {tuple(given.shape)}")
+        given = given[:, -self.history :]
+        missing = self.history - given.shape[1]
+        given = torch.cat([given[:, :1].expand(-1, missing, -1, -1, -1), given], 1)
+        model = self.latent_action_model
+        shown, _ = to_frames(given.flatten(0, 1), model.config.frames, self.device, "frames")
+        return WorldState(shown.unflatten(0, (-1, self.history)).contiguous())
+
+    @torch.no_grad()
+    def predict(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> Tensor:
+        """Logits (N, K, h, w) of the codes of the next transition.
+
+        Args:
+            state: N worlds.
+            buttons: (N,) integers in [0, num_buttons), or one for all.
+
+        Raises:
+            UserError: a button that there is not, or not one for each world.
+        """
+        held = torch.as_tensor(buttons, device=self.device).to(torch.int64).expand(len(state))
+        if len(state) and not 0 <= int(held.min()) <= int(held.max()) < self.num_buttons:
+            raise UserError(f"buttons must lie in 0…{self.num_buttons - 1}")
+        self._require_inference()
+        return self.dynamics.logits(self.dynamics.features(self.shrunk(state.history)), held).float()
+
+    @torch.no_grad()
+    def step(
+        self,
+        state: WorldState,
+        buttons: Tensor | np.ndarray | int,
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[WorldState, Tensor]:
+        """Hold a button for one transition.
+
+        Args:
+            state: N worlds.
+            buttons: as in `predict`.
+            temperature: 0 takes the likeliest codes, 1 samples them as often as they are expected, more
+                flattens the distribution.
+            generator: source of the draws.
+
+        Returns:
+            The worlds one frame later, and the codes (N, h, w) int64 that led there.
+
+        Raises:
+            UserError: as in `predict`, or a negative temperature.
+        """
+        if not temperature >= 0:
+            raise UserError(f"temperature {temperature}: must be at least 0")
+        logits_NKhw = self.predict(state, buttons)
+        if temperature:
+            shares = (logits_NKhw / temperature).softmax(1).permute(0, 2, 3, 1)
+            drawn = torch.multinomial(shares.flatten(0, 2), 1, generator=generator)
+            codes_Nhw = drawn.view(len(state), *self.grid)
+        else:
+            codes_Nhw = logits_NKhw.argmax(1)
+        model = self.latent_action_model
+        next_frames = model.draw(state.history[:, -1], model.quantizer.embed(codes_Nhw))
+        return WorldState(torch.cat([state.history[:, 1:], next_frames[:, None]], 1)), codes_Nhw
+
+    @torch.no_grad()
+    def button_probabilities(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
+        """How likely each button is, given what happened: (N, num_buttons), rows sum to 1.
+
+        Args:
+            frames: histories as in `start`.
+            next_frames: the N frames that followed, as `LatentActionModel.encode` takes them.
+
+        Raises:
+            UserError: shapes, types or ranges do not fit.
+        """
+        self._require_inference()
+        state, model = self.start(frames), self.latent_action_model
+        codes_Nhw = model.encode(state.history[:, -1], next_frames)
+        codes_Nhw = codes_Nhw[None] if codes_Nhw.ndim == 2 else codes_Nhw
+        if len(codes_Nhw) != len(state):
+            raise UserError(
+                f"{len(state)} histories but {len(codes_Nhw)} next_frames: one is needed for each"
+            )
+        features = self.dynamics.features(self.shrunk(state.history))
+        return (-self.dynamics.surprise(features, codes_Nhw)).softmax(1)
+
+    def shrunk(self, history_NkCHW: Tensor) -> Tensor:
+        """The history at the size that the model works at."""
+        small = self.latent_action_model.scale.shrink(history_NkCHW.flatten(0, 1))
+        return small.unflatten(0, history_NkCHW.shape[:2])
+
+    def learnable_draw(self, frames_NCHW: Tensor, logits_NKhw: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode the likeliest codes, with a straight-through gradient for the logits.
+
+        Returns:
+            The decoder's prediction (N, O, H, W) at the size that the model works at, and the codes.
+        """
+        model = self.latent_action_model
+        codes_Nhw = logits_NKhw.argmax(1)
+        shares = logits_NKhw.softmax(1)
+        hard = F.one_hot(codes_Nhw, self.codebook_size).permute(0, 3, 1, 2)
+        chosen = shares + (hard - shares).detach()
+        quantized = torch.einsum("nkhw,kd->ndhw", chosen, model.codebook)
+        return model.decoder(model.scale.shrink(frames_NCHW), quantized), codes_Nhw
+
+    def _require_inference(self) -> None:
+        if self.training:
+            raise UserError("the world model is in training mode; call .eval() first")
+
+    # -- files ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_name: str | Path = "breakout-world", device: str | torch.device = "cpu"
+    ) -> "WorldModel":
+        """Load a world model in evaluation mode.
+
+        Args:
+            path_or_name: a folder (its `best.pt`, else `last.pt`, else `model.safetensors`), a file, or the
+                name of a shipped world.
+            device: where to put it.
+
+        Raises:
+            UserError: nothing is there, or what is there is no world model of this version.
+        """
+        config, weights = read_weights(path_or_name, KIND, WorldModelConfig)
+        world = cls(config)
+        try:
+            world.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise UserError(f"{path_or_name}: the weights do not fit their own config ({reason})") from None
+        world.folder = find_model(path_or_name, KIND).parent
+        return world.to(device).eval()

@@ -1,0 +1,27 @@
+"""A small world model of real frames, untrained, but with codes and buttons that differ."""
+
+import torch
+
+from ghostpad.frames.store import FrameStore
+from ghostpad.world.dynamics import DynamicsConfig
+from ghostpad.world.world_model import WorldModel, WorldModelConfig
+from small_model import small_model
+
+
+def small_world(store: FrameStore, seed: int = 0, grayscale: bool = False, **dynamics) -> WorldModel:
+    """A world in evaluation mode around `small_model`, whose statistics come from frames of `store`."""
+    model = small_model(store, seed, grayscale=grayscale)
+    torch.manual_seed(seed)
+    sizes = {"history": 2, "num_buttons": 3, "widths": (4, 6, 8, 8), "blocks": 1, "button_blocks": 1}
+    config = WorldModelConfig(model.config, DynamicsConfig(**{**sizes, **dynamics}))
+    world = WorldModel(config)
+    world.latent_action_model = model
+    frames = torch.from_numpy(store.read(0, range(0, 2 * world.history * 8, 2), grayscale)).float() / 255
+    for norm in world.dynamics.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = 1.0
+    with torch.no_grad():
+        world.dynamics.train()
+        history = frames.unflatten(0, (-1, world.history))
+        world.dynamics.logits(world.dynamics.features(history), torch.arange(len(history)) % 3)
+    return world.eval()

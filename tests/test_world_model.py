@@ -1,0 +1,108 @@
+"""The world model: steps, states, what it refuses, and that a batch is many worlds."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ghostpad.config import to_plain
+from ghostpad.errors import UserError
+from ghostpad.frames.store import FrameStore
+from ghostpad.model.latent_action_model import LatentActionModel
+from ghostpad.training.checkpoint import write_checkpoint
+from ghostpad.world.world_model import KIND, WorldModel
+from small_model import saved
+from small_world import small_world
+
+
+@pytest.fixture(scope="module")
+def world(store: FrameStore) -> WorldModel:
+    return small_world(store)
+
+
+@pytest.fixture(scope="module")
+def frames(store: FrameStore) -> np.ndarray:
+    return store.read(0, range(6), False)
+
+
+def test_a_state_holds_the_last_frames_and_repeats_the_oldest(world: WorldModel, frames: np.ndarray) -> None:
+    many = world.start(frames)
+    assert np.array_equal(many.pictures[0], frames[-1].transpose(1, 2, 0))
+    assert np.array_equal((many.history[0] * 255).round().byte().numpy(), frames[-2:])
+    one = world.start(frames[:1])
+    assert torch.equal(one.history[0, 0], one.history[0, 1])
+    channels_last = world.start(frames.transpose(0, 2, 3, 1))
+    assert torch.equal(channels_last.history, many.history)
+
+
+def test_a_batch_is_many_worlds(world: WorldModel, frames: np.ndarray) -> None:
+    both = world.start(np.stack([frames[:3], frames[3:]]))
+    together, codes = world.step(both, torch.tensor([0, 2]))
+    for index, button in enumerate((0, 2)):
+        alone, own_codes = world.step(world.start(frames[3 * index :][:3]), button)
+        assert torch.equal(own_codes[0], codes[index])
+        assert torch.allclose(alone.history[0], together.history[index], atol=1e-4)
+
+
+def test_a_step_draws_what_the_latent_action_model_decodes(world: WorldModel, frames: np.ndarray) -> None:
+    before = world.start(frames)
+    after, codes = world.step(before, 1)
+    drawn = world.latent_action_model.decode(before.history[:, -1], codes)
+    assert torch.equal(after.history[:, -1], drawn)
+    assert torch.equal(after.history[:, 0], before.history[:, 1])
+    assert torch.equal(codes, world.predict(before, 1).argmax(1))
+
+
+def test_temperature_samples_by_the_generator(world: WorldModel, frames: np.ndarray) -> None:
+    state = world.start(frames)
+    draws = [world.step(state, 0, 5.0, torch.Generator().manual_seed(seed))[1] for seed in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+
+
+def test_button_probabilities_follow_bayes(world: WorldModel, frames: np.ndarray) -> None:
+    given = world.button_probabilities(frames[:2], frames[2])
+    codes = world.latent_action_model.encode(frames[1], frames[2])
+    each = [world.predict(world.start(frames[:2]), button).log_softmax(1) for button in range(3)]
+    likelihoods = torch.stack([e.gather(1, codes[None, None]).sum() for e in each])
+    assert torch.allclose(given[0], likelihoods.softmax(0), atol=1e-3)
+
+
+def test_the_straight_through_gradient_reaches_the_logits(world: WorldModel, frames: np.ndarray) -> None:
+    state = world.start(frames)
+    logits = world.predict(state, 0).requires_grad_()
+    prediction, codes = world.learnable_draw(state.history[:, -1], logits)
+    assert torch.equal(codes, logits.argmax(1))
+    prediction.square().sum().backward()
+    assert logits.grad is not None and logits.grad.abs().sum() > 0
+
+
+def test_a_world_is_read_back_from_a_file_and_from_nothing_else(
+    world: WorldModel, frames: np.ndarray, tmp_path: Path
+) -> None:
+    content = {"kind": KIND, "model_config": to_plain(world.config), "model": world.state_dict()}
+    write_checkpoint(tmp_path / "best.pt", content)
+    again = WorldModel.from_pretrained(tmp_path)
+    assert again.folder == tmp_path and again.model_hash == world.model_hash
+    assert torch.equal(*(w.step(w.start(frames), 1)[0].history for w in (world, again)))
+    with pytest.raises(UserError, match="holds a world model, not a latent action model"):
+        LatentActionModel.from_pretrained(tmp_path)
+    saved(world.latent_action_model, tmp_path / "other.pt")
+    with pytest.raises(UserError, match="holds a latent action model, not a world model"):
+        WorldModel.from_pretrained(tmp_path / "other.pt")
+    with pytest.raises(UserError, match="train one with 'ghostpad world'"):
+        WorldModel.from_pretrained(tmp_path / "nothing")
+
+
+def test_what_does_not_fit_is_one_line(world: WorldModel, frames: np.ndarray) -> None:
+    state = world.start(frames)
+    with pytest.raises(UserError, match="buttons must lie in 0…2"):
+        world.step(state, 3)
+    with pytest.raises(UserError, match="temperature -1"):
+        world.step(state, 0, -1)
+    with pytest.raises(UserError, match="have the shape"):
+        world.start(frames[0])
+    with pytest.raises(UserError, match="2 to 8 buttons"):
+        one = dataclasses.replace(world.config.dynamics, num_buttons=1)
+        WorldModel(dataclasses.replace(world.config, dynamics=one))
