@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ghostpad.frames.luma import luma_of
+
 RGB = tuple[int, int, int]
 BLACK: RGB = (0, 0, 0)
 
@@ -111,8 +113,7 @@ def to_unit(pictures: np.ndarray) -> np.ndarray:
 def color_of(rgb: RGB, channels: int) -> np.ndarray:
     """An RGB colour as (C,) float32 in 0…1; one channel is luma, rounded as in Pillow."""
     if channels == 1:
-        red, green, blue = rgb
-        return np.array([((19595 * red + 38470 * green + 7471 * blue + 32768) >> 16) / 255], np.float32)
+        return np.array([luma_of(*rgb) / 255], np.float32)
     return np.array(rgb, np.float32) / 255
 
 

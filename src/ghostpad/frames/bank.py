@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ghostpad.frames.luma import luma_of
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 
@@ -29,24 +30,6 @@ class Batch:
     next_frames: Tensor
     colors: Tensor | None = None
     next_colors: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def split(self, num_parts: int) -> "list[Batch]":
-        """Cut into `num_parts` micro-batches of equal size.
-
-        Raises:
-            ValueError: the size cannot be divided.
-        """
-        if len(self) % num_parts:
-            raise ValueError(f"a batch of {len(self)} cannot be cut into {num_parts} equal parts")
-        size = len(self) // num_parts
-        return [self[start : start + size] for start in range(0, len(self), size)]
-
-    def __getitem__(self, rows: slice) -> "Batch":
-        parts = (self.frames, self.next_frames, self.colors, self.next_colors)
-        return Batch(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
 
 def training_palette(store: FrameStore, grayscale: bool) -> np.ndarray | None:
@@ -149,9 +132,8 @@ class FrameBank:
 
 
 def luma(frames_N3HW: Tensor) -> Tensor:
-    """ITU-R 601 luma of RGB bytes, rounded as Pillow's mode "L" is: (N, 3, H, W) → (N, 1, H, W)."""
-    red, green, blue = frames_N3HW.to(torch.int32).unbind(1)
-    return ((19595 * red + 38470 * green + 7471 * blue + 32768) >> 16)[:, None]
+    """Gray values of RGB bytes on any device: (N, 3, H, W) uint8 → (N, 1, H, W) int32."""
+    return luma_of(*frames_N3HW.to(torch.int32).unbind(1))[:, None]
 
 
 def _paint(palette_PC: Tensor, colors_BHW: Tensor) -> Tensor:

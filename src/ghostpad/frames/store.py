@@ -13,6 +13,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ghostpad.errors import UserError
+from ghostpad.frames.luma import luma
 from ghostpad.frames.manifest import (
     MANIFEST,
     MAX_SIDE,
@@ -23,7 +24,7 @@ from ghostpad.frames.manifest import (
     read_manifest,
 )
 
-__all__ = ["Episode", "FrameStore", "is_store", "luma", "open_data"]
+__all__ = ["Episode", "FrameStore", "is_store", "open_data"]
 
 _WHITE = np.float32(255)
 
@@ -164,12 +165,6 @@ class FrameStore:
         """Names of the controls, by their number; None when nobody recorded them."""
         metadata = self.episodes[episode_index].metadata
         return metadata.get("control_names") if metadata else None
-
-
-def luma(rgb: np.ndarray) -> np.ndarray:
-    """ITU-R 601 luma of (…, 3) uint8, rounded exactly as PIL's conversion to "L" does."""
-    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
-    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
 
 
 def _look_up(indices: bytes, table: bytes) -> np.ndarray:

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ghostpad.frames.store import FrameStore, luma
+from ghostpad.frames.luma import luma
+from ghostpad.frames.store import FrameStore
 from ghostpad.labels.folder import Labels
 from ghostpad.labels.format import Shard
 from ghostpad.labels.png import to_rgb

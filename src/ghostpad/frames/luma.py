@@ -1,0 +1,20 @@
+"""Gray values of colours, one formula for all: ITU-R 601 luma, rounded exactly as Pillow's mode "L" is."""
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Whole = TypeVar("Whole", int, np.ndarray, "Tensor")
+
+
+def luma_of(red: Whole, green: Whole, blue: Whole) -> Whole:
+    """Luma in 0…255 of channels in 0…255: whole numbers of at least 32 bits, alone, in arrays or tensors."""
+    return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """Luma of (…, 3) uint8 as (…) uint8."""
+    return luma_of(*(rgb[..., channel].astype(np.int32) for channel in range(3))).astype(np.uint8)
