@@ -10,6 +10,8 @@ import numpy as np
 
 from ghostpad.evaluation.reconstruction import Sums, ratio
 
+_LIMITS = (1, 2)
+"""Distances (pixels) that count as near."""
 Found = dict[str, np.ndarray]
 """What a detector found, or a recording has: columns with one row per picture."""
 
@@ -29,16 +31,8 @@ class Ball:
         """Quantities per transition; distances are the larger of |Δx| and |Δy|, in pixels."""
         there, seen = true[self.x] >= 0, drawn[self.x] >= 0
         away = np.maximum(_gap(drawn[self.x], true[self.x]), _gap(drawn[self.y], true[self.y]))
-        distance = np.where(there & seen, away, np.nan)
-        sums = {
-            "transitions": np.ones(len(there)),
-            "there": there,
-            "found": there & seen,
-            "distance": distance,
-        }
-        sums["false"] = drawn[self.count] > true[self.count]
-        for limit in (1, 2):
-            sums[f"within_{limit}"] = distance <= limit
+        sums = _place_sums(there, seen, away)
+        sums |= {"transitions": np.ones(len(there)), "false": drawn[self.count] > true[self.count]}
         for axis, column in (("vx", self.x), ("vy", self.y)):
             was = current[column].astype(int)
             moved = np.where(there & (current[self.x] >= 0), np.sign(true[column] - was), 0)
@@ -50,9 +44,7 @@ class Ball:
     def summarize(sums: Sums) -> Sums:
         """Shares of the transitions whose true next frame shows the ball; false balls of all transitions."""
         return {
-            "detected": ratio(sums["found"], sums["there"]),
-            "within_1px": ratio(sums["within_1"], sums["there"]),
-            "within_2px": ratio(sums["within_2"], sums["there"]),
+            **_place_shares(sums),
             "false_share": ratio(sums["false"], sums["transitions"]),
             "vx_sign": ratio(sums["vx_right"], sums["vx_moved"]),
             "vy_sign": ratio(sums["vy_right"], sums["vy_moved"]),
@@ -75,22 +67,13 @@ class Bar:
         last, other_last = first + drawn[self.length], other + true[self.length]
         shared = np.maximum(np.minimum(last, other_last) - np.maximum(first, other), 0)
         united = np.maximum(last, other_last) - np.minimum(first, other)
-        distance = np.where(there & seen, np.abs(first - other), np.nan)
         overlap = np.where(there & seen, ratio(shared, united), 0)
-        sums = {"there": there, "found": there & seen, "distance": distance, "overlap": overlap}
-        for limit in (1, 2):
-            sums[f"within_{limit}"] = distance <= limit
-        return as_floats(sums)
+        return as_floats({**_place_sums(there, seen, np.abs(first - other)), "overlap": overlap})
 
     @staticmethod
     def summarize(sums: Sums) -> Sums:
         """Shares of the transitions whose true next frame shows the bar; the IoU of none is 0."""
-        return {
-            "detected": ratio(sums["found"], sums["there"]),
-            "within_1px": ratio(sums["within_1"], sums["there"]),
-            "within_2px": ratio(sums["within_2"], sums["there"]),
-            "iou": ratio(sums["overlap"], sums["there"]),
-        }
+        return {**_place_shares(sums), "iou": ratio(sums["overlap"], sums["there"])}
 
 
 @dataclass(frozen=True)
@@ -129,6 +112,19 @@ class Wall:
 
 
 Part = Ball | Bar | Wall
+
+
+def _place_sums(there: np.ndarray, seen: np.ndarray, away: np.ndarray) -> dict[str, Any]:
+    """What everything that has a place is scored by: whether it is found, and how far away (pixels)."""
+    distance = np.where(there & seen, away, np.nan)
+    within = {f"within_{limit}": distance <= limit for limit in _LIMITS}
+    return {"there": there, "found": there & seen, "distance": distance, **within}
+
+
+def _place_shares(sums: Sums) -> Sums:
+    """The same as shares of the transitions whose true next frame shows it."""
+    shares = {f"within_{limit}px": ratio(sums[f"within_{limit}"], sums["there"]) for limit in _LIMITS}
+    return {"detected": ratio(sums["found"], sums["there"]), **shares}
 
 
 def _gap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
