@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -147,4 +146,6 @@ class Decoder(Checkpointable):
 
 def head_start(colors_BHW: Tensor, num_colors: int, logit: float) -> Tensor:
     """`logit` at the palette index that each pixel has now, 0 elsewhere: (B, P, H, W)."""
-    return rearrange(F.one_hot(colors_BHW, num_colors), "b h w p -> b p h w").float() * logit
+    batch, height, width = colors_BHW.shape
+    start = torch.zeros(batch, num_colors, height, width, device=colors_BHW.device)
+    return start.scatter_(1, colors_BHW[:, None], logit)

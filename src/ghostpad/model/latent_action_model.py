@@ -242,7 +242,11 @@ class LatentActionModel(nn.Module):
     def draw(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
         """Decode codebook vectors to frames in [0, 1]; over a palette each pixel takes the likeliest."""
         inner_BCHW = self.scale.shrink(frames_BCHW)
-        prediction = self._inferring(self.decoder)(inner_BCHW, quantized_BDhw).float()
+        return self.picture(self._inferring(self.decoder)(inner_BCHW, quantized_BDhw), frames_BCHW)
+
+    def picture(self, prediction: Tensor, frames_BCHW: Tensor) -> Tensor:
+        """The frame (B, C, H, W) in [0, 1] that the decoder's `prediction` from `frames_BCHW` stands for."""
+        inner_BCHW, prediction = self.scale.shrink(frames_BCHW), prediction.float()
         if self.predicts_palette:
             logits = self._logits(prediction, palette_indices(inner_BCHW, self.palette_PC))
             drawn = self.palette_PC[logits.argmax(1)].permute(0, 3, 1, 2).contiguous()

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ghostpad.config import to_plain
@@ -227,20 +226,6 @@ class WorldModel(nn.Module):
         small = self.latent_action_model.scale.shrink(history_NkCHW.flatten(0, 1))
         return small.unflatten(0, history_NkCHW.shape[:2])
 
-    def learnable_draw(self, frames_NCHW: Tensor, logits_NKhw: Tensor) -> tuple[Tensor, Tensor]:
-        """Decode the likeliest codes, with a straight-through gradient for the logits.
-
-        Returns:
-            The decoder's prediction (N, O, H, W) at the size that the model works at, and the codes.
-        """
-        model = self.latent_action_model
-        codes_Nhw = logits_NKhw.argmax(1)
-        shares = logits_NKhw.softmax(1)
-        hard = F.one_hot(codes_Nhw, self.codebook_size).permute(0, 3, 1, 2)
-        chosen = shares + (hard - shares).detach()
-        quantized = torch.einsum("nkhw,kd->ndhw", chosen, model.codebook)
-        return model.decoder(model.scale.shrink(frames_NCHW), quantized), codes_Nhw
-
     def _require_inference(self) -> None:
         if self.training:
             raise UserError("the world model is in training mode; call .eval() first")
@@ -263,6 +248,8 @@ class WorldModel(nn.Module):
         """
         config, weights = read_weights(path_or_name, KIND, WorldModelConfig)
         world = cls(config)
+        # Where the rollouts of a training were is no part of the world.
+        weights = {name: part for name, part in weights.items() if not name.startswith("rollouts.")}
         try:
             world.load_state_dict(weights)
         except RuntimeError as error:

@@ -1,0 +1,131 @@
+"""How a world model learns: buttons first, then to live in its own predictions.
+
+Dimensions: B batch, k frames of history, L frames that follow, C colour channels, H W frame, O outputs,
+K codes, D embedding, h w grid.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ghostpad.frames.bank import Batch
+from ghostpad.model.inputs import palette_indices
+from ghostpad.world.sequences import Rollouts, WorldBatch
+from ghostpad.world.world_model import WorldModel, WorldModelConfig
+
+
+class LearningWorld(WorldModel):
+    """A world model in training; its file is read as a `WorldModel`.
+
+    The encoder and the codebook stay as they are: they say what the codes mean. The decoder learns on, since
+    in a rollout it meets frames that the latent action model never saw.
+
+    Args:
+        config: of the world model.
+        rollouts: the worlds of the training batch.
+        reconstruction_weight: of the drawn frame's loss, beside the cross-entropy of the codes.
+    """
+
+    def __init__(self, config: WorldModelConfig, rollouts: Rollouts, reconstruction_weight: float) -> None:
+        super().__init__(config)
+        self.rollouts = rollouts
+        self.reconstruction_weight = reconstruction_weight
+        self.predicted: Tensor | None = None
+        for part in (self.latent_action_model.encoder, self.latent_action_model.quantizer):
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "LearningWorld":
+        """Train the dynamics and the weights of the decoder; the statistics of the latter are settled."""
+        super().train(mode)
+        self.latent_action_model.eval()
+        return self
+
+    def forward(self, batch: WorldBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss () and its parts, detached.
+
+        While buttons are found: the mean surprise under the buttons, each transition's shares as likely as
+        they explain it (expectation maximization). Afterwards: cross-entropy of the codes under the button
+        that explains them best, and the reconstruction loss of the frame drawn from the likeliest codes. In
+        evaluation mode: the latter over a rollout of all the frames that follow.
+        """
+        if not self.training:
+            return self._rollout_loss(batch)
+        next_frames = batch.next_frames[:, 0]
+        features, codes, surprise = self._explain(batch.history, next_frames, batch.temperature is not None)
+        num_cells = self.grid[0] * self.grid[1]
+        if batch.temperature is not None:
+            shares = (-surprise.detach() / batch.temperature).softmax(1)
+            loss = (shares * surprise).sum(1).mean() / num_cells
+            self.predicted = None
+            return loss, {"loss": loss.detach(), "code_loss": surprise.detach().amin(1).mean() / num_cells}
+        logits = self.dynamics.logits(features, surprise.argmin(1))
+        code_loss = F.cross_entropy(logits.float(), codes)
+        reconstruction, self.predicted = self._drawn_loss(batch.history[:, -1], logits, next_frames)
+        loss = code_loss + self.reconstruction_weight * reconstruction
+        terms = {"loss": loss, "code_loss": code_loss, "reconstruction": reconstruction}
+        return loss, {name: value.detach() for name, value in terms.items()}
+
+    def _explain(self, history: Tensor, next_frames: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of the history, codes of the transition, and its surprise under each button."""
+        model = self.latent_action_model
+        with torch.no_grad():
+            pair = torch.cat([history[:, -1], next_frames], 1)
+            codes = model.quantizer.nearest(model.encoder(model.scale.shrink(pair)))
+        features = self.dynamics.features(self.shrunk(history))
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            return features, codes, self.dynamics.surprise(features, codes)
+
+    def _drawn_loss(self, frames: Tensor, logits: Tensor, next_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstruction loss of the frame drawn from the likeliest codes, and that frame (B, C, H, W)."""
+        model = self.latent_action_model
+        prediction, _ = self.learnable_draw(frames, logits.float())
+        inner, inner_next = model.scale.shrink(frames), model.scale.shrink(next_frames)
+        batch = Batch(inner, inner_next)
+        if model.predicts_palette:
+            colors = [palette_indices(part, model.palette_PC) for part in (inner, inner_next)]
+            batch = Batch(inner, inner_next, *colors)
+        return model.reconstruction_loss(prediction, batch), model.picture(prediction.detach(), frames)
+
+    def _rollout_loss(self, batch: WorldBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean losses over a rollout of the frames that follow."""
+        terms = [terms for _, terms in self._rolled_out(batch)]
+        means = {name: torch.stack([part[name] for part in terms]).mean() for name in terms[0]}
+        return means["reconstruction"], means
+
+    def rollout(self, batch: WorldBatch) -> Tensor:
+        """The world's own frames (B, L, C, H, W) in place of those that follow, by the buttons they show."""
+        return torch.stack([drawn for drawn, _ in self._rolled_out(batch)], 1)
+
+    def _rolled_out(self, batch: WorldBatch) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        history = batch.history
+        for next_frames in batch.next_frames.unbind(1):
+            features, codes, surprise = self._explain(history, next_frames, False)
+            logits = self.dynamics.logits(features, surprise.argmin(1))
+            loss, drawn = self._drawn_loss(history[:, -1], logits, next_frames)
+            yield drawn, {"reconstruction": loss, "code_loss": F.cross_entropy(logits.float(), codes)}
+            history = torch.cat([history[:, 1:], drawn[:, None]], 1)
+
+    def after_step(
+        self, step: int, num_steps: int, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Let the rollouts take up what was predicted."""
+        if self.predicted is not None:
+            self.rollouts.advance(self.predicted)
+            self.predicted = None
+        return {}
+
+    def learnable_draw(self, frames_NCHW: Tensor, logits_NKhw: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode the likeliest codes, with a straight-through gradient for the logits.
+
+        Returns:
+            The decoder's prediction (N, O, H, W) at the size that the model works at, and the codes.
+        """
+        model = self.latent_action_model
+        codes_Nhw = logits_NKhw.argmax(1)
+        shares = logits_NKhw.softmax(1)
+        hard = F.one_hot(codes_Nhw, self.codebook_size).permute(0, 3, 1, 2)
+        chosen = shares + (hard - shares).detach()
+        quantized = torch.einsum("nkhw,kd->ndhw", chosen, model.codebook)
+        return model.decoder(model.scale.shrink(frames_NCHW), quantized), codes_Nhw

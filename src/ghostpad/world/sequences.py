@@ -1,0 +1,104 @@
+"""Sequences of recorded frames, and the world's own rollouts beside them.
+
+Dimensions: B sequences, k frames of history, L frames that follow, C colour channels, H W frame.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ghostpad.frames.pairs import Transitions
+
+
+@dataclass(frozen=True)
+class WorldBatch:
+    """What a world model is trained on.
+
+    Attributes:
+        history: (B, k, C, H, W) float32 in [0, 1], recorded, or what the world made of it in a rollout.
+        next_frames: (B, L, C, H, W) float32 in [0, 1], recorded.
+        temperature: of the assignment of buttons while they are being found; None when they are settled.
+    """
+
+    history: Tensor
+    next_frames: Tensor
+    temperature: float | None = None
+
+
+def read_sequences(
+    transitions: Transitions, rows: np.ndarray, history: int, future: int, gray: bool
+) -> Tensor:
+    """Read (B, history + future, C, H, W) uint8 frames around transitions.
+
+    Frame `history − 1` is the current one. Before an episode's first frame that frame is repeated, after its
+    last one the last.
+    """
+    store, stride = transitions.store, transitions.stride
+    steps = stride * np.arange(1 - history, future + 1)
+    sequences = []
+    for row in rows:
+        episode = int(transitions.episode_index[row])
+        wanted = int(transitions.frame_index[row]) + steps
+        last = store.episodes[episode].num_frames - 1
+        sequences.append(store.read(episode, wanted.clip(0, last), gray))
+    return torch.from_numpy(np.stack(sequences))
+
+
+class Rollouts(nn.Module):
+    """The worlds of a training batch, each living on in its own predictions beside its recording.
+
+    A world is a teacher's pupil only as long as it stays near the recording: once its last frames differ too
+    much (after a bounce that went the other way, the recording is no lesson any more), at the end of the
+    recorded episode, and now and then by chance, it starts afresh from another recorded transition. All that
+    it needs to go on is in its buffers, and so in the checkpoint.
+
+    Args:
+        transitions: of the training episodes.
+        shape: (B, k, C, H, W).
+        divergence_db: PSNR of the last k frames against the recording below which a world starts afresh.
+        mean_length: transitions after which a world that stays true starts afresh, on average.
+    """
+
+    history: Tensor
+    rows: Tensor
+
+    def __init__(
+        self, transitions: Transitions, shape: tuple[int, ...], divergence_db: float, mean_length: float
+    ) -> None:
+        super().__init__()
+        self.transitions = transitions
+        self.largest_error = 255**2 * 10 ** (-divergence_db / 10)
+        self.mean_length = mean_length
+        self.register_buffer("history", torch.zeros(shape, dtype=torch.uint8))
+        # The transition that each world is before; −1 before the first.
+        self.register_buffer("rows", torch.full((shape[0],), -1, dtype=torch.int64))
+
+    def next_batch(self, fresh_rows: np.ndarray, generator: np.random.Generator) -> WorldBatch:
+        """Where the worlds are, and what their recordings say; lost ones begin at `fresh_rows` (B,)."""
+        gray, length = self.history.shape[2] == 1, self.history.shape[1]
+        rows = self.rows.cpu().numpy()
+        chance = generator.random(len(rows)) < 1 / self.mean_length
+        recorded = read_sequences(self.transitions, np.maximum(rows, 0), length, 1, gray)
+        recorded = recorded.to(self.history.device)
+        error_B = (self.history.float() - recorded[:, :-1].float()).square().flatten(1).mean(1)
+        lost = (error_B > self.largest_error).cpu().numpy() | (rows < 0) | chance
+        if lost.any():
+            rows = np.where(lost, fresh_rows, rows)
+            anew = read_sequences(self.transitions, rows[lost], length, 1, gray).to(self.history.device)
+            places = torch.from_numpy(lost.nonzero()[0]).to(anew.device)
+            recorded[places] = anew
+            self.history[places] = anew[:, :-1]
+            self.rows.copy_(torch.from_numpy(rows))
+        return WorldBatch(self.history.float() / 255, recorded[:, -1:].float() / 255)
+
+    def advance(self, predicted_BCHW: Tensor) -> None:
+        """Take up what the worlds predicted, in [0, 1]; one whose recording ends here is lost."""
+        newest = (predicted_BCHW * 255).round().to(torch.uint8)
+        self.history.copy_(torch.cat([self.history[:, 1:], newest[:, None]], 1))
+        rows = self.rows.cpu().numpy()
+        following, episodes = rows + self.transitions.stride, self.transitions.episode_index
+        inside = following < len(episodes)
+        inside[inside] = episodes[following[inside]] == episodes[rows[inside]]
+        self.rows.copy_(torch.from_numpy(np.where(inside, following, -1)))
