@@ -1,0 +1,158 @@
+"""`ghostpad play`: serve a world to a browser on this machine."""
+
+import importlib.util
+import ipaddress
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ghostpad.errors import UserError
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+    from ghostpad.play.app import House
+
+TRAINED, SHIPPED = Path("checkpoints/world"), Path("breakout-world")
+MOST_CONNECTIONS = 256
+"""Open connections of all kinds; more are told to come later."""
+CLOSING_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class PlayConfig:
+    """What to play, and who may."""
+
+    world: Path | None = None
+    """folder, file or shipped name of a world; checkpoints/world, else breakout-world, when not given"""
+    data: Path | None = None
+    """frame store, or folder of episodes, whose every frame a game may begin from"""
+    host: str = "127.0.0.1"
+    """address to serve on: this machine alone, or 0.0.0.0 for everyone who reaches it"""
+    port: int = 8765
+    """port to serve on; 0 takes a free one"""
+    players: int = 4
+    """most players at once"""
+    fps: float = 30.0
+    """frames per second, 1 to 60; a player may choose another speed"""
+    seed: int = 0
+    """seed of what is drawn at a temperature above 0"""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N"""
+    workers: int | None = None
+    """processes for reading episodes; all cores when not given"""
+
+
+def play(config: PlayConfig) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        UserError: the extra is missing, there is no such world, or the address cannot be had.
+    """
+    for package in ("fastapi", "uvicorn", "websockets"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f'playing needs {package}; install it with: pip install "ghostpad[play]"')
+    if config.players < 1:
+        raise UserError(f"--players {config.players}: must be at least 1")
+    if not 1 <= config.fps <= 60:
+        raise UserError(f"--fps {config.fps:g}: must be from 1 to 60")
+    with listen(config.host, config.port) as listener:
+        from ghostpad.play.app import build_app
+
+        house = open_house(config)
+        _announce(config.host, house, listener.getsockname()[1])
+        make_server(build_app(house, config.host)).run([listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind the address before anything slow is done.
+
+    Raises:
+        UserError: the address cannot be had.
+    """
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port}: must be from 0 to 65535")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"--host {host} --port {port}: {reason}; give another --port or --host") from None
+
+
+def open_house(config: PlayConfig) -> "House":
+    """Load the world, its controls and the frames to begin from.
+
+    Raises:
+        UserError: something of these is missing or does not fit.
+    """
+    from ghostpad.frames.store import open_data
+    from ghostpad.machine import resolve_device
+    from ghostpad.play.app import House
+    from ghostpad.play.game import buttons_alone, controls_of
+    from ghostpad.play.starts import starts_of_store, starts_of_world, why_no_emulator
+    from ghostpad.world.world_model import WorldModel
+
+    path = config.world or (TRAINED if TRAINED.is_dir() else SHIPPED)
+    world = WorldModel.from_pretrained(path, str(resolve_device(config.device)))
+    if config.data is not None:
+        starts = starts_of_store(open_data(config.data, config.workers), world)
+    else:
+        starts = starts_of_world(world)
+    controls = controls_of(world)
+    house = House(
+        name=path.name,
+        world=world,
+        controls=controls or buttons_alone(world),
+        named=controls is not None,
+        starts=starts,
+        absent=why_no_emulator(starts),
+        fps=config.fps,
+        seats=config.players,
+        seed=config.seed,
+    )
+    game = house.new_game(0)
+    game.start(0, 0)  # whatever does not fit is told now, and the first player does not wait
+    game.advance(*game.buttons_for(game.rest, None), temperature=0.0)
+    return house
+
+
+def make_server(app: "FastAPI") -> "uvicorn.Server":
+    """A server for `app` that bounds what every connection may send."""
+    import uvicorn
+
+    from ghostpad.play.messages import MOST_BYTES
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            ws_max_size=MOST_BYTES,
+            ws_per_message_deflate=False,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=CLOSING_SECONDS,
+        )
+    )
+
+
+def _announce(host: str, house: "House", port: int) -> None:
+    everywhere = host in ("0.0.0.0", "::")
+    name = "127.0.0.1" if everywhere else f"[{host}]" if ":" in host else host
+    print(f"{house.name} waits at http://{name}:{port} (Ctrl-C ends it)", flush=True)
+    if house.absent:
+        print(f"without the real game beside it: {house.absent}", flush=True)
+    if everywhere or not _is_loopback(host):
+        warning = f"everyone who reaches {host}:{port} can play; there is no password"
+        print(f"ghostpad: {warning}", file=sys.stderr, flush=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
