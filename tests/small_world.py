@@ -1,5 +1,6 @@
 """A small world model of real frames, untrained, but with codes and buttons that differ."""
 
+import numpy as np
 import torch
 
 from ghostpad.frames.store import FrameStore
@@ -16,7 +17,7 @@ def small_world(store: FrameStore, seed: int = 0, grayscale: bool = False, **dyn
     config = WorldModelConfig(model.config, DynamicsConfig(**{**sizes, **dynamics}))
     world = WorldModel(config)
     world.latent_action_model = model
-    frames = torch.from_numpy(store.read(0, range(0, 2 * world.history * 8, 2), grayscale)).float() / 255
+    frames = torch.from_numpy(store.read(0, np.arange(0, 2 * world.history * 8, 2), grayscale)).float() / 255
     for norm in world.dynamics.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
             norm.momentum = 1.0

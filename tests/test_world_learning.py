@@ -1,0 +1,188 @@
+"""Learning a world: buttons are found, rollouts follow their recordings, and a run resumes bit for bit."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ghostpad.errors import UserError
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore
+from ghostpad.training.distributed import Ranks
+from ghostpad.world.dynamics import Dynamics, DynamicsConfig
+from ghostpad.world.learner import LearningWorld
+from ghostpad.world.sequences import Rollouts, WorldBatch, read_sequences
+from ghostpad.world.train import WorldConfig, make_world_loop, train_world
+from ghostpad.world.world_model import WorldModel
+from small_model import saved, small_model
+
+
+@pytest.fixture
+def config(store: FrameStore, tmp_path: Path) -> WorldConfig:
+    """Eight steps of a very small world on real Breakout; the last five in rollouts."""
+    saved(small_model(store, grayscale=False), tmp_path / "model.pt")
+    return WorldConfig(
+        model=str(tmp_path / "model.pt"),
+        data=store.path,
+        out=tmp_path / "world",
+        steps=8,
+        batch_size=4,
+        save_every=100,
+        validate_every=4,
+        validation_pairs=4,
+        log_every=1,
+        examples_every=4,
+        precision="fp32",
+        tracker="none",
+        device="cpu",
+        buttons_until=0.3,
+        divergence_db=10.0,
+        dynamics=DynamicsConfig(history=2, num_buttons=3, widths=(4, 8, 8, 8), blocks=1, button_blocks=1),
+    )
+
+
+def learning_world(config: WorldConfig, store: FrameStore) -> LearningWorld:
+    world = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu"))).model
+    assert isinstance(world, LearningWorld)
+    return world.train()
+
+
+def batch_of(store: FrameStore, temperature: float | None, num: int = 4) -> WorldBatch:
+    transitions = Transitions(store, "train")
+    sequences = read_sequences(transitions, np.arange(20, 20 + num), 2, 1, False).float() / 255
+    return WorldBatch(sequences[:, :2], sequences[:, 2:], temperature)
+
+
+def test_sequences_stay_inside_their_episode(store: FrameStore) -> None:
+    transitions = Transitions(store, "train")
+    first = read_sequences(transitions, np.array([0]), 3, 2, False)[0]
+    episode = int(transitions.episode_index[0])
+    assert np.array_equal(first, store.read(episode, np.array([0, 0, 0, 1, 2]), False))
+    ends = int(np.flatnonzero(transitions.episode_index == episode)[-1])
+    last = read_sequences(transitions, np.array([ends]), 2, 3, False)[0]
+    length = store.episodes[episode].num_frames
+    assert np.array_equal(last, store.read(episode, length - np.array([3, 2, 1, 1, 1]), False))
+
+
+def test_rollouts_go_on_while_they_are_true_and_start_afresh_when_lost(store: FrameStore) -> None:
+    transitions = Transitions(store, "train")
+    rollouts = Rollouts(transitions, (3, 2, 3, store.height, store.width), 30.0, 1e9)
+    generator = np.random.default_rng(0)
+    rows = np.array([5, 40, 70])
+    begun = rollouts.next_batch(rows, generator)
+    assert rollouts.rows.tolist() == rows.tolist()
+    predicted = begun.next_frames[:, 0].clone()
+    predicted[1] = 1 - predicted[1]
+    rollouts.advance(predicted)
+    went_on = rollouts.next_batch(np.array([11, 12, 13]), generator)
+    assert rollouts.rows.tolist() == [6, 12, 71]
+    assert torch.equal(went_on.history[0, -1], begun.next_frames[0, 0])
+    assert torch.equal(went_on.history[0, 0], begun.history[0, 1])
+    recorded = read_sequences(transitions, np.array([12]), 2, 1, False)[0].float() / 255
+    assert torch.equal(went_on.history[1], recorded[:2])
+
+
+def test_a_rollout_ends_with_its_recording(store: FrameStore) -> None:
+    transitions = Transitions(store, "train")
+    end = int(np.flatnonzero(np.diff(transitions.episode_index))[0])
+    rollouts = Rollouts(transitions, (2, 2, 3, store.height, store.width), 30.0, 1e9)
+    batch = rollouts.next_batch(np.array([end, len(transitions) - 1]), np.random.default_rng(0))
+    rollouts.advance(batch.next_frames[:, 0])
+    assert rollouts.rows.tolist() == [-1, -1]
+
+
+def test_buttons_are_found_where_the_past_does_not_tell() -> None:
+    torch.manual_seed(0)
+    dynamics = Dynamics(DynamicsConfig(2, 2, (8, 8), 1, 1), 1, 4, (4, 4))
+    optimizer = torch.optim.Adam(dynamics.parameters(), lr=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    temperatures = [10 ** max(0.0, 1 - step / 60) for step in range(120)]
+    for temperature in temperatures:
+        hidden = torch.randint(2, (16,), generator=generator)
+        codes = torch.randint(2, (16, 1, 1), generator=generator).expand(-1, 4, 4).clone()
+        history = codes[:, None, None, :1, :1].expand(-1, 2, 1, 16, 16).float()
+        codes[:, 3, 3] = 2 + hidden  # the past says all but this cell
+        surprise = dynamics.surprise(dynamics.features(history), codes)
+        loss = ((-surprise.detach() / temperature).softmax(1) * surprise).sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    agree = (surprise.argmin(1) == hidden).float().mean().item()
+    assert max(agree, 1 - agree) == 1
+
+
+def test_each_stage_moves_the_weights_that_it_should(config: WorldConfig, store: FrameStore) -> None:
+    moved = {}
+    for stage, temperature in (("buttons", 2.0), ("rollouts", None)):
+        world = learning_world(config, store)
+        world(batch_of(store, temperature))[0].backward()
+        moved[stage] = {
+            name
+            for name, part in world.named_parameters()
+            if part.grad is not None and part.grad.abs().sum() > 0
+        }
+    parts = {stage: {name.split(".")[1] for name in names} for stage, names in moved.items()}
+    assert parts["buttons"] >= {"buttons", "codes", "blocks", "pyramid", "position"}
+    assert not any(name.startswith("latent_action_model") for name in moved["buttons"])
+    assert "latent_action_model.decoder.last.conv.weight" in moved["rollouts"]
+    assert not any("encoder" in name or "quantizer" in name for name in moved["rollouts"])
+
+
+def test_the_picture_teaches_the_dynamics_through_the_codes(config: WorldConfig, store: FrameStore) -> None:
+    world = learning_world(config, store)
+    batch = batch_of(store, None)
+    logits = world.dynamics.logits(world.dynamics.features(batch.history), torch.zeros(4, dtype=torch.int64))
+    logits.retain_grad()
+    prediction, codes = world.learnable_draw(batch.history[:, -1], logits)
+    expected = world.latent_action_model.decode(batch.history[:, -1], logits.argmax(1))
+    drawn = world.latent_action_model.picture(prediction, batch.history[:, -1])
+    assert torch.equal(codes, logits.argmax(1)) and torch.allclose(drawn, expected, atol=1e-4)
+    prediction.square().sum().backward()
+    assert logits.grad is not None and logits.grad.abs().sum() > 0
+
+
+def test_a_world_overfits_one_batch(config: WorldConfig, store: FrameStore) -> None:
+    world, batch = learning_world(config, store), batch_of(store, None)
+    optimizer = torch.optim.Adam(world.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(20):
+        loss, terms = world(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(terms["code_loss"]))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_run_resumes_bit_for_bit_in_the_middle_of_its_rollouts(config: WorldConfig) -> None:
+    train_world(config)
+    again = dataclasses.replace(config, out=config.out.with_name("again"))
+    train_world(dataclasses.replace(again, stop_after=6))
+    train_world(dataclasses.replace(again, resume=True))
+    one, other = (torch.load(c.out / "last.pt", weights_only=True)["model"] for c in (config, again))
+    assert int((one["rollouts.rows"] >= 0).sum())
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    world = WorldModel.from_pretrained(config.out)
+    assert world.num_buttons == 3 and not world.training
+
+
+def test_a_world_starts_from_another(config: WorldConfig) -> None:
+    train_world(config)
+    start = dataclasses.replace(config, out=config.out.with_name("more"), start_from=str(config.out), steps=1)
+    optimizer = dataclasses.replace(config.optimizer, learning_rate=0.0, final_learning_rate=0.0)
+    train_world(dataclasses.replace(start, optimizer=optimizer))
+    one, other = (WorldModel.from_pretrained(c.out) for c in (config, start))
+    assert torch.equal(one.dynamics.codes.weight, other.dynamics.codes.weight)
+    wider = dataclasses.replace(config.dynamics, num_buttons=4)
+    with pytest.raises(UserError, match="built otherwise"):
+        train_world(dataclasses.replace(start, overwrite=True, dynamics=wider))
+
+
+def test_what_cannot_be_is_refused(config: WorldConfig) -> None:
+    with pytest.raises(UserError, match="--buttons-until"):
+        train_world(dataclasses.replace(config, buttons_until=2))
+    with pytest.raises(UserError, match="--accumulate"):
+        train_world(dataclasses.replace(config, accumulate=2))
+    assert not config.out.exists()
