@@ -81,6 +81,13 @@ VERBS = {
         "evaluate",
         "--model checkpoints/latent_action --data bulk_videos",
     ),
+    "controls": Verb(
+        "tie the buttons of a world to the game's real controls, from a few labels",
+        "ghostpad.world.controls",
+        "ControlsConfig",
+        "controls",
+        "--world checkpoints/world --data bulk_videos --labels 64",
+    ),
     "export": Verb(
         "write a model or its labels in formats that others read",
         "ghostpad.labels.export",

@@ -1,0 +1,320 @@
+"""Buttons tied to controls: maps with known answers, real Breakout, files by hand, and no labels at all."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from ghostpad.cli import main
+from ghostpad.config import to_plain
+from ghostpad.errors import UserError
+from ghostpad.evaluation import breakout
+from ghostpad.evaluation.measure import to_numpy
+from ghostpad.frames.atari import RecordConfig, record
+from ghostpad.frames.store import open_data
+from ghostpad.training.checkpoint import write_checkpoint
+from ghostpad.world.control_labels import read_labels
+from ghostpad.world.control_map import fit_control_map
+from ghostpad.world.controls import ControlMap, ControlsConfig, tie_controls
+from recordings import noise, write_pngs
+from small_world import small_world
+
+NAMES = ["NOOP", "FIRE", "RIGHT", "LEFT"]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    out = tmp_path_factory.mktemp("controls") / "videos"
+    record(RecordConfig(out=out, episodes=6, max_frames=160, seed=3, workers=2))
+    return out
+
+
+@pytest.fixture(scope="module")
+def played(recorded):
+    return open_data(recorded)
+
+
+class ChangedPixels:
+    """Codes that tell in which quarters of the picture something changes."""
+
+    codebook_size, grid, grayscale, stride = 8, (2, 2), True, 1
+
+    def encode(self, frames, next_frames):
+        changed = (frames != next_frames).reshape(len(frames), 2, 105, 2, 80)
+        return np.minimum(changed.sum((2, 4)) // 8, 7)
+
+    def decode(self, frames, codes):
+        return frames / 255
+
+
+class PaddleFinder:
+    """A world that knows its buttons: 2 is held when the paddle goes right, 0 when left, 1 when it stays."""
+
+    history, num_buttons, latent_action_model = 2, 4, ChangedPixels()
+
+    def button_probabilities(self, frames, next_frames):
+        before, after = (
+            breakout.detect(to_numpy(part))["paddle_x"].astype(int) for part in (frames[:, -1], next_frames)
+        )
+        return np.eye(4)[1 + np.sign(after - before)] * 0.9 + 0.025
+
+
+class Ignorant(PaddleFinder):
+    """Buttons drawn by lot."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def button_probabilities(self, frames, next_frames):
+        return np.eye(4)[self.rng.integers(0, 4, len(frames))]
+
+
+# -- the map --------------------------------------------------------------------------------------------
+
+
+def draw_labels(given, usage, num=4000, seed=0):
+    rng = np.random.default_rng(seed)
+    buttons = rng.choice(len(usage), num, p=usage)
+    held = np.array([rng.choice(len(NAMES), p=given[button]) for button in buttons])
+    return np.eye(len(usage))[buttons], held
+
+
+MOVES = [[0.9, 0.06, 0.02, 0.02], [0.1, 0.0, 0.88, 0.02], [0.1, 0.0, 0.02, 0.88]]
+
+
+def test_the_map_finds_what_the_labels_were_drawn_from():
+    found = fit_control_map(NAMES, *draw_labels(MOVES, (0.4, 0.3, 0.3)))
+    assert np.array(found.control_given_button) == pytest.approx(np.array(MOVES), abs=0.03)
+    assert np.array(found.control_given_button).sum(1) == pytest.approx(1)
+    assert found.button_for_control == (0, 0, 1, 2)  # FIRE as NOOP
+    assert found.num_labels == 4000
+
+
+def test_fire_gets_the_button_that_launches_however_rare():
+    launch = [*MOVES, [0.1, 0.9, 0.0, 0.0]]
+    found = fit_control_map(NAMES, *draw_labels(launch, (0.39, 0.3, 0.3, 0.01)))
+    assert found.button_for_control == (0, 3, 1, 2)
+
+
+def test_a_button_that_means_another_control_more_is_not_given_to_fire():
+    # FIRE is held twice as often as usual with button 3, but RIGHT is what that button means.
+    right = [*MOVES, [0.05, 0.04, 0.9, 0.01]]
+    found = fit_control_map(NAMES, *draw_labels(right, (0.4, 0.25, 0.3, 0.05)))
+    assert found.to_button("FIRE") == found.to_button("NOOP") == 0
+
+
+def test_soft_buttons_count_in_part():
+    hard, held = draw_labels(MOVES, (0.4, 0.3, 0.3))
+    twice = fit_control_map(NAMES, np.concatenate([hard, hard]) / 2, np.concatenate([held, held]))
+    once = fit_control_map(NAMES, hard, held)
+    assert np.array(twice.control_given_button) == pytest.approx(np.array(once.control_given_button))
+
+
+def test_a_button_never_seen_keeps_what_is_usual():
+    buttons, held = draw_labels(MOVES, (0.4, 0.3, 0.3))
+    found = fit_control_map(NAMES, np.pad(buttons, ((0, 0), (0, 1))), held)
+    usual = np.bincount(held, minlength=4) / len(held)
+    assert found.control_given_button[3] == pytest.approx(usual, abs=0.01)
+
+
+def test_few_labels_and_few_buttons_still_give_a_whole_map():
+    for num in (1, 2, 8):
+        found = fit_control_map(NAMES, *draw_labels(MOVES, (0.4, 0.3, 0.3), num))
+        assert all(0 <= button < 3 for button in found.button_for_control)
+    pair = fit_control_map(NAMES, *draw_labels(MOVES[1:], (0.5, 0.5)))
+    assert pair.button_for_control[2:] == (0, 1)
+
+
+def test_maps_travel_as_files(tmp_path):
+    assert ControlMap.read(tmp_path) is None
+    found = fit_control_map(NAMES, *draw_labels(MOVES, (0.4, 0.3, 0.3)))
+    path = found.write(tmp_path, {"accuracy": 0.5})
+    assert ControlMap.read(tmp_path) == found
+    assert json.loads(path.read_text())["report"] == {"accuracy": 0.5}
+    assert found.to_button("right") == found.to_button(2) == 1
+    for unknown in ("UP", 4, -1):
+        with pytest.raises(UserError, match="NOOP, FIRE, RIGHT, LEFT"):
+            found.to_button(unknown)
+
+
+@pytest.mark.parametrize(
+    "change", [{"button_for_control": [0, 0, 1, 9]}, {"control_names": ["A"]}, {"num_labels": None}]
+)
+def test_damaged_maps_are_refused(tmp_path, change):
+    path = fit_control_map(NAMES, *draw_labels(MOVES, (0.4, 0.3, 0.3))).write(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=r"controls\.json.*ghostpad controls"):
+        ControlMap.read(tmp_path)
+
+
+# -- real Breakout --------------------------------------------------------------------------------------
+
+
+def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
+    found, report = tie_controls(PaddleFinder(), played, ControlsConfig())
+    assert found.control_names == tuple(NAMES)
+    assert found.button_for_control == (1, 1, 2, 0)
+    assert report["share_of_ceiling"] > 0.7
+    assert report["balanced_accuracy"] > 0.6
+    curve = report["label_budget"]
+    assert curve["64"]["mean"] > report["accuracy"] - 0.05
+    assert curve["200"]["mean"] > report["accuracy"] - 0.02
+    assert report["codes"]["label_budget"]["64"]["mean"] < curve["64"]["mean"]
+    bits = report["mutual_information_bits"]
+    assert bits["control"]["bits"] > 0.4
+    assert bits["control"]["shuffled"] < 0.05
+    assert bits["bounce"]["bits"] < 0.1
+    assert [row["paddle_px"] > 3 for row in report["buttons"]] == [False, False, True, False]
+
+
+def test_buttons_by_lot_name_nothing(played):
+    _, report = tie_controls(Ignorant(), played, ControlsConfig())
+    assert abs(report["share_of_ceiling"]) < 0.1
+    assert abs(report["window_share_of_ceiling"]) < 0.1
+    assert report["mutual_information_bits"]["control"]["bits"] < 0.1
+
+
+def test_labels_limit_what_the_map_is_made_from(played):
+    few, report = tie_controls(PaddleFinder(), played, ControlsConfig(labels=20, transitions=256))
+    assert few.num_labels == 20
+    assert report["num_train"] <= 256
+    assert report["num_test"] <= 128
+    assert "256" in report["label_budget"] or report["num_train"] < 256
+    again, _ = tie_controls(PaddleFinder(), played, ControlsConfig(labels=20, transitions=256))
+    assert again == few
+    other, _ = tie_controls(PaddleFinder(), played, ControlsConfig(labels=20, transitions=256, seed=1))
+    assert other != few
+
+
+def test_without_labels_buttons_are_named_by_what_they_do(recorded, tmp_path):
+    videos = tmp_path / "videos"
+    shutil.copytree(recorded, videos, ignore=shutil.ignore_patterns("*.json", "*.npz"))
+    found, report = tie_controls(PaddleFinder(), open_data(videos), ControlsConfig())
+    assert found.num_labels == 0
+    assert found.to_button("paddle left") == 0
+    assert found.to_button("paddle still") == 1
+    assert found.to_button("paddle right") == 2
+    assert found.control_given_button[2][found.control_names.index("paddle right")] > 0.85
+    assert "accuracy" not in report
+
+
+def test_an_unknown_game_has_numbered_buttons(tmp_path):
+    dark = {f"e{n}": [frame // 4 for frame in noise(6, "gray", n, (210, 160))] for n in range(3)}
+    videos = write_pngs(tmp_path / "videos", dark)
+    found, report = tie_controls(Ignorant(), open_data(videos), ControlsConfig())
+    assert found.control_names == ("button 0", "button 1", "button 2", "button 3")
+    assert found.button_for_control == (0, 1, 2, 3)
+    assert report["mutual_information_bits"] == {}
+    assert report["buttons"][0]["paddle_px"] is None
+
+
+# -- labels by hand -------------------------------------------------------------------------------------
+
+
+def write_csv(path, played, splits=("train", "test"), every=3):
+    lines = ["episode,frame,control"]
+    for index, episode in enumerate(played.episodes):
+        if episode.split in splits:
+            names = played.control_names(index)
+            held = played.controls(index)[::every]
+            lines += [f"{episode.name},{every * n},{names[c].lower()}" for n, c in enumerate(held)]
+    path.write_text("\n".join(lines) + "\n")
+    return path, len(lines) - 1
+
+
+def test_labels_by_hand_do_what_recorded_ones_do(played, tmp_path):
+    path, _ = write_csv(tmp_path / "labels.csv", played)
+    found, report = tie_controls(PaddleFinder(), played, ControlsConfig(labels_file=path))
+    names = set(found.control_names)
+    assert names == {"noop", "fire", "right", "left"}
+    assert [found.to_button(name) for name in ("noop", "fire", "right", "left")] == [1, 1, 2, 0]
+    assert report["accuracy"] > report["chance"] + 0.2
+    assert "window_accuracy" not in report  # no two labels stand side by side
+    only_train, num = write_csv(tmp_path / "train.csv", played, ("train",))
+    found, report = tie_controls(PaddleFinder(), played, ControlsConfig(labels_file=only_train))
+    assert found.num_labels == num
+    assert "accuracy" not in report
+    only_test, _ = write_csv(tmp_path / "test.csv", played, ("test",))
+    with pytest.raises(UserError, match="label some of those"):
+        tie_controls(PaddleFinder(), played, ControlsConfig(labels_file=only_test))
+
+
+def test_labels_are_read_as_people_write_them(played, tmp_path):
+    path = tmp_path / "labels.csv"
+    text = "Episode, Frame, Control\nepisode_0001,4,LEFT\n\nepisode_0001,4,LEFT\nepisode_0000,0,my jump\n"
+    path.write_text(text, encoding="utf-8-sig")
+    file = read_labels(path, played, 1)
+    assert file.names == ["LEFT", "my jump"]
+    assert file.numbers == {(1, 4): 0, (0, 0): 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "first line must be episode,frame,control"),
+        ("episode,control,frame\nepisode_0000,LEFT,1\n", "first line must be episode,frame,control"),
+        ("episode,frame,control\n", "holds no labels"),
+        ("episode,frame,control\nepisode_00,1,LEFT\n", "line 2: .*no episode episode_00; did you mean"),
+        ("episode,frame,control\nzzz,1,LEFT\n", "line 2: .*no episode zzz; 'ghostpad info'"),
+        ("episode,frame,control\nepisode_0000,one,LEFT\n", "line 2: frame one of episode_0000"),
+        ("episode,frame,control\nepisode_0000,-1,LEFT\n", "line 2: frame -1 of episode_0000"),
+        ("episode,frame,control\nepisode_0000,{last},LEFT\n", "whole number from 0 to "),
+        ("episode,frame,control\nepisode_0000,1\n", "line 2: wants episode,frame,control"),
+        ("episode,frame,control\nepisode_0000,1,\n", "line 2: wants episode,frame,control"),
+        (
+            "episode,frame,control\nepisode_0000,1,LEFT\nepisode_0000,1,RIGHT\n",
+            "line 3: episode_0000, frame 1 is RIGHT, but was LEFT before; keep one",
+        ),
+    ],
+)
+def test_mistakes_in_labels_are_named(played, tmp_path, text, complaint):
+    path = tmp_path / "labels.csv"
+    path.write_text(text.format(last=played.episodes[0].num_frames - 1))
+    with pytest.raises(UserError, match=complaint) as caught:
+        read_labels(path, played, 1)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_labels(played, tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_labels(tmp_path / "none.csv", played, 1)
+    (tmp_path / "picture.csv").write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(UserError, match="not a csv file"):
+        read_labels(tmp_path / "picture.csv", played, 1)
+
+
+# -- the verb -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def world_folder(played, tmp_path_factory):
+    world = small_world(played)
+    folder = tmp_path_factory.mktemp("world")
+    content = {"kind": "world", "model_config": to_plain(world.config), "model": world.state_dict()}
+    write_checkpoint(folder / "best.pt", content)
+    return folder
+
+
+def test_the_verb_writes_map_and_picture_and_prints_the_curve(played, world_folder, capsys):
+    options = ["--world", str(world_folder), "--data", str(played.path), "--transitions", "96"]
+    assert main(["controls", *options, "--labels", "50"]) == 0
+    shown = capsys.readouterr().out
+    found = ControlMap.read(world_folder)
+    assert found.num_labels == 50
+    assert (world_folder / "controls.png").read_bytes().startswith(b"\x89PNG")
+    assert "chance" in shown
+    assert "ceiling" in shown
+    assert "64    0." in shown
+    report = json.loads((world_folder / "controls.json").read_text())["report"]
+    assert {"accuracy", "ceiling", "label_budget", "mutual_information_bits"} <= set(report)
+
+
+def test_mistakes_of_the_verb(played, world_folder, tmp_path, capsys):
+    options = ["--world", str(world_folder), "--data", str(played.path)]
+    for wrong in (["--labels", "0"], ["--transitions", "1"]):
+        assert main(["controls", *options, *wrong]) == 2
+        assert "must be at least" in capsys.readouterr().err
+    assert main(["controls", "--world", str(tmp_path / "none"), "--data", str(played.path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
