@@ -98,19 +98,20 @@ def test_buttons_are_found_where_the_past_does_not_tell() -> None:
     dynamics = Dynamics(DynamicsConfig(2, 2, (8, 8), 1, 1), 1, 4, (4, 4))
     optimizer = torch.optim.Adam(dynamics.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
-    temperatures = [10 ** max(0.0, 1 - step / 60) for step in range(120)]
-    for temperature in temperatures:
+    agree = []
+    for step in range(160):
         hidden = torch.randint(2, (16,), generator=generator)
-        codes = torch.randint(2, (16, 1, 1), generator=generator).expand(-1, 4, 4).clone()
-        history = codes[:, None, None, :1, :1].expand(-1, 2, 1, 16, 16).float()
+        codes = torch.randint(2, (16, 4, 4), generator=generator)
+        seen = codes.float().repeat_interleave(4, 1).repeat_interleave(4, 2)
         codes[:, 3, 3] = 2 + hidden  # the past says all but this cell
-        surprise = dynamics.surprise(dynamics.features(history), codes)
-        loss = ((-surprise.detach() / temperature).softmax(1) * surprise).sum(1).mean()
+        surprise = dynamics.surprise(dynamics.features(seen[:, None, None].expand(-1, 2, -1, -1, -1)), codes)
+        shares = (-surprise.detach() / 10 ** max(0.0, 1 - step / 60)).softmax(1)
         optimizer.zero_grad()
-        loss.backward()
+        (shares * surprise).sum(1).mean().backward()
         optimizer.step()
-    agree = (surprise.argmin(1) == hidden).float().mean().item()
-    assert max(agree, 1 - agree) == 1
+        agree.append((surprise.argmin(1) == hidden).float().mean().item())
+    settled = sum(agree[-10:]) / 10
+    assert max(settled, 1 - settled) > 0.9
 
 
 def test_each_stage_moves_the_weights_that_it_should(config: WorldConfig, store: FrameStore) -> None:

@@ -3,14 +3,14 @@
 Dimensions: B batch, k frames of history, C colour channels, H W frame, F features, K codes, h w grid.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ghostpad.model.encoder import ConvBlock, FramePyramid
-from ghostpad.model.normalization import BatchNorm
+from ghostpad.model.encoder import FramePyramid
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,26 @@ class DynamicsConfig:
 
 
 class GridBlock(nn.Module):
-    """Residual block whose cells also see the mean of all cells: a ball lost below changes a digit above."""
+    """Residual block whose cells also see the mean of all cells: a ball lost below changes a digit above.
+
+    Its norms look at one transition at a time: statistics of a batch would mix the buttons that were held in
+    it, which differ between finding buttons and living with one.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = ConvBlock(width, width)
+        groups = math.gcd(width, 8)
+        self.first = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(groups, width)
+        )
         self.everywhere = nn.Linear(width, width)
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), BatchNorm(width))
+        self.second = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(groups, width)
+        )
 
     def forward(self, features_BFhw: Tensor) -> Tensor:
         """Return features of the same shape."""
-        inner = self.first(features_BFhw)
+        inner = F.relu(self.first(features_BFhw))
         inner = inner + self.everywhere(inner.mean((2, 3)))[:, :, None, None]
         return F.relu(features_BFhw + self.second(inner))
 

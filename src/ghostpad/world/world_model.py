@@ -199,9 +199,16 @@ class WorldModel(nn.Module):
         next_frames = model.draw(state.history[:, -1], model.quantizer.embed(codes_Nhw))
         return WorldState(torch.cat([state.history[:, 1:], next_frames[:, None]], 1)), codes_Nhw
 
-    @torch.no_grad()
     def button_probabilities(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """How likely each button is, given what happened: (N, num_buttons), rows sum to 1.
+
+        Args and errors as in `surprise`.
+        """
+        return (-self.surprise(frames, next_frames)).softmax(1)
+
+    @torch.no_grad()
+    def surprise(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
+        """Negative log-likelihood (N, num_buttons), nats, of the codes of what happened, under each button.
 
         Args:
             frames: histories as in `start`.
@@ -214,12 +221,7 @@ class WorldModel(nn.Module):
         state, model = self.start(frames), self.latent_action_model
         codes_Nhw = model.encode(state.history[:, -1], next_frames)
         codes_Nhw = codes_Nhw[None] if codes_Nhw.ndim == 2 else codes_Nhw
-        if len(codes_Nhw) != len(state):
-            raise UserError(
-                f"{len(state)} histories but {len(codes_Nhw)} next_frames: one is needed for each"
-            )
-        features = self.dynamics.features(self.shrunk(state.history))
-        return (-self.dynamics.surprise(features, codes_Nhw)).softmax(1)
+        return self.dynamics.surprise(self.dynamics.features(self.shrunk(state.history)), codes_Nhw)
 
     def shrunk(self, history_NkCHW: Tensor) -> Tensor:
         """The history at the size that the model works at."""

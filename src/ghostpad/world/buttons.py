@@ -1,0 +1,102 @@
+"""Buttons: which one was held in each transition, and how many are needed.
+
+A button is whatever, beside the past frames, the codes still depend on: the world model predicts the codes
+under each of its buttons, and by Bayes' rule (buttons being equally likely before) the one that was held is
+the one under which they surprise least.
+
+Dimensions: T transitions, M buttons.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore
+from ghostpad.progress import progress
+from ghostpad.world.sequences import read_sequences
+from ghostpad.world.world_model import WorldModel
+
+BATCH = 32
+ENOUGH = 0.95
+
+
+def surprises(world: WorldModel, transitions: Transitions, rows: np.ndarray | None = None) -> np.ndarray:
+    """Surprise (T, M) in nats of the codes of `rows` (all when not given) under each button."""
+    rows = np.arange(len(transitions)) if rows is None else rows
+    parts = []
+    with progress(what="buttons", unit="transitions", total=len(rows)) as bar:
+        for start in range(0, len(rows), BATCH):
+            part = rows[start : start + BATCH]
+            frames = read_sequences(transitions, part, world.history, 1, world.grayscale)
+            parts.append(world.surprise(frames[:, :-1], frames[:, -1]).cpu().numpy())
+            bar.update(len(part))
+    return np.concatenate(parts)
+
+
+def label_buttons(world: WorldModel, store: FrameStore, split: str | None = None) -> dict[str, np.ndarray]:
+    """The button of every transition of a split (None: of all episodes).
+
+    Returns:
+        `episode_index` and `frame_index` (T,) int32, `probabilities` (T, M) float32 whose rows sum to 1, and
+        the likeliest `button` (T,) uint8.
+    """
+    transitions = Transitions(store, split, world.latent_action_model.stride)
+    found = torch.from_numpy(-surprises(world, transitions)).softmax(1).numpy()
+    return {
+        "episode_index": transitions.episode_index,
+        "frame_index": transitions.frame_index,
+        "probabilities": found.astype(np.float32),
+        "button": found.argmax(1).astype(np.uint8),
+    }
+
+
+def mixed_bits(surprise_TM: np.ndarray) -> float:
+    """Bits per transition that the codes need when one of these buttons is held, each equally often.
+
+    −log₂ of the mean likelihood over the buttons, averaged over the transitions.
+    """
+    surprise = torch.from_numpy(surprise_TM).double()
+    likelihood = torch.logsumexp(-surprise, 1) - np.log(surprise.shape[1])
+    return float(-likelihood.mean() / np.log(2))
+
+
+def buttons_needed(surprise_TM: np.ndarray) -> dict[str, Any]:
+    """How many buttons it takes to explain the codes.
+
+    Starting from the button that explains most alone, the one that helps most is added until all are in. Each
+    step says how many bits per transition the codes then need; a button that is of no help costs the bits to
+    say that it was not held.
+
+    Returns:
+        `order` of the buttons, `bits` with the first 1, 2, … of them, and the `needed` number: the smallest
+        that saves at least 95 % of what the best number saves over a single one.
+    """
+    order: list[int] = []
+    bits: list[float] = []
+    while len(order) < surprise_TM.shape[1]:
+        rest = [button for button in range(surprise_TM.shape[1]) if button not in order]
+        costs = [mixed_bits(surprise_TM[:, [*order, button]]) for button in rest]
+        order.append(rest[int(np.argmin(costs))])
+        bits.append(min(costs))
+    saved = bits[0] - np.array(bits)
+    needed = int(np.argmax(saved >= ENOUGH * saved.max())) + 1
+    return {"order": order, "bits": bits, "needed": needed}
+
+
+def found_buttons(world: WorldModel, transitions: Transitions, limit: int, seed: int = 0) -> dict[str, Any]:
+    """What is known of the buttons without labels, on at most `limit` held-out transitions, as plain data."""
+    rows = np.arange(len(transitions))
+    if len(rows) > limit:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+    surprise = surprises(world, transitions, rows)
+    shares = np.bincount(surprise.argmin(1), minlength=world.num_buttons) / len(rows)
+    certainty = torch.from_numpy(-surprise).softmax(1).amax(1).mean()
+    return {
+        "num_transitions": len(rows),
+        "num_buttons": world.num_buttons,
+        "share": shares.tolist(),
+        "certainty": float(certainty),
+        **buttons_needed(surprise),
+    }

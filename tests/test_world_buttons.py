@@ -1,0 +1,58 @@
+"""Buttons: read by Bayes' rule, counted by what they explain."""
+
+import numpy as np
+import pytest
+import torch
+
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore
+from ghostpad.world.buttons import buttons_needed, found_buttons, label_buttons, mixed_bits, surprises
+from small_world import small_world
+
+
+def surprise_of(held: np.ndarray, num_buttons: int, cost: float = 20.0) -> np.ndarray:
+    """Nats under each button when each transition is explained by the one that was held alone."""
+    return np.where(np.arange(num_buttons) == held[:, None], 1.0, 1.0 + cost)
+
+
+def test_codes_that_one_button_explains_need_its_bits_and_the_bits_to_name_it() -> None:
+    surprise = surprise_of(np.arange(400) % 4, 4)
+    assert mixed_bits(surprise) == pytest.approx(1 / np.log(2) + 2, abs=1e-6)
+    assert mixed_bits(surprise[:, :1]) == pytest.approx((1 + 20 * 3 / 4) / np.log(2))
+
+
+@pytest.mark.parametrize("needed", [2, 3, 5])
+def test_the_number_of_buttons_that_are_needed_is_found(needed: int) -> None:
+    surprise = surprise_of(np.random.default_rng(0).integers(needed, size=600), 6)
+    found = buttons_needed(surprise)
+    assert found["needed"] == needed
+    assert set(found["order"][:needed]) == set(range(needed)) and len(found["bits"]) == 6
+    assert int(np.argmin(found["bits"])) + 1 == needed
+
+
+def test_a_button_that_only_copies_another_is_not_needed() -> None:
+    surprise = surprise_of(np.arange(300) % 3, 3)
+    found = buttons_needed(np.concatenate([surprise, surprise[:, 1:2]], 1))
+    assert found["needed"] == 3
+
+
+def test_labels_agree_with_the_world_and_cover_the_split(store: FrameStore) -> None:
+    world = small_world(store)
+    labels = label_buttons(world, store, "validation")
+    transitions = Transitions(store, "validation")
+    assert np.array_equal(labels["frame_index"], transitions.frame_index)
+    assert np.allclose(labels["probabilities"].sum(1), 1, atol=1e-5)
+    row = 30
+    episode, frame = int(transitions.episode_index[row]), int(transitions.frame_index[row])
+    frames = store.read(episode, np.arange(frame - 1, frame + 2), False)
+    alone = world.button_probabilities(frames[:2], frames[2])
+    assert torch.allclose(alone[0], torch.from_numpy(labels["probabilities"][row]), atol=1e-3)
+    assert labels["button"][row] == int(alone.argmax())
+
+
+def test_what_is_reported_comes_from_the_surprises(store: FrameStore) -> None:
+    world, transitions = small_world(store), Transitions(store, "validation")
+    found = found_buttons(world, transitions, limit=30)
+    assert found["num_transitions"] == 30 and sum(found["share"]) == pytest.approx(1)
+    rows = np.sort(np.random.default_rng(0).choice(len(transitions), 30, replace=False))
+    assert found["bits"][-1] == pytest.approx(mixed_bits(surprises(world, transitions, rows)), rel=1e-6)
