@@ -7,13 +7,14 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
 from ghostpad.frames.store import FrameStore
 from ghostpad.play.app import House, build_app
-from ghostpad.play.game import buttons_alone
+from ghostpad.play.game import NOTHING, buttons_alone
 from ghostpad.play.server import listen, make_server
 from ghostpad.play.starts import starts_of_store
 from ghostpad.world.control_map import ControlMap
@@ -75,17 +76,26 @@ class Frame:
 
 
 class Player:
-    """Speaks to the server as the page does."""
+    """Speaks to the server as the page does, from `with` on."""
 
-    def __init__(self, port: int, join: bool = True, **options) -> None:
-        origin = options.pop("origin", f"http://127.0.0.1:{port}")
-        self.socket: ClientConnection = connect(f"ws://127.0.0.1:{port}/play", origin=origin, **options)
+    def __init__(self, port: int, join: bool = True, path: str = "/play", **options: Any) -> None:
+        options.setdefault("origin", f"http://127.0.0.1:{port}")
+        self._connecting = connect(f"ws://127.0.0.1:{port}{path}", **options)
+        self._join = join
         self.said: list[dict] = []
         self.welcome: dict = {}
         self.presses = 0
-        if join:
+        self.seen = 0
+
+    def __enter__(self) -> "Player":
+        self.socket: ClientConnection = self._connecting.__enter__()
+        if self._join:
             self.send(type="join")
             self.welcome = json.loads(self.socket.recv(timeout=10))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._connecting.__exit__(*error)
 
     def send(self, **message) -> None:
         self.socket.send(json.dumps(message))
@@ -112,12 +122,28 @@ class Player:
         real = np.frombuffer(rest[picture.size :], np.uint8)
         codes = np.frombuffer(packet, "<u2", h * w, 16).reshape(h, w)
         if seen:
-            self.send(type="seen", frame=header[0])
+            self.seen = header[0]
+            self.send(type="seen", frame=self.seen)
         return Frame(*header, button, control, codes, self._colored(picture), real if real.size else None)
 
     def _colored(self, picture: np.ndarray) -> np.ndarray:
         colors = self.welcome["colors"]
         return picture if colors is None else np.array(colors, np.uint8)[picture]
+
+    def step(self) -> Frame:
+        """One frame, of a game that is paused."""
+        self.send(type="step")
+        return self.frame()
+
+    def reset(self, episode: int, frame: int) -> Frame:
+        """Stop, and begin from a recorded frame."""
+        if not self.seen:
+            self.frame()  # where every game begins
+        self.send(type="pause", paused=True)
+        self.send(type="reset", episode=episode, frame=frame)
+        while (shown := self.frame()).button != NOTHING:
+            pass
+        return shown
 
     def frame_that_heard(self, press: int) -> Frame:
         """The first frame that knows of a press."""

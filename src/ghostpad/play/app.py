@@ -101,7 +101,7 @@ def build_app(house: House, host: str) -> FastAPI:
         if not isinstance(await mailbox.read(JOIN_SECONDS), Join):
             raise Dismissed(POLICY, "join first")
         if len(seated) >= house.seats:
-            raise Dismissed(FULL, f"all {house.seats} seats are taken")
+            raise Dismissed(FULL, "all seats are taken")
         number = next(numbers)
         seated.add(number)
         try:

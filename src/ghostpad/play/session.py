@@ -66,7 +66,7 @@ class Mailbox:
         self._socket = socket
         self._left, self._at = float(BURST), time.monotonic()
 
-    async def read(self, patience: float = SILENCE_SECONDS) -> Message:
+    async def read(self, patience: float) -> Message:
         """Wait for the next message.
 
         Raises:
@@ -97,7 +97,7 @@ class Session:
         self._game, self._socket, self._mailbox, self._pool = game, socket, mailbox, pool
         self._wishes = Wishes(fps)
         self._rest = self._held = self._tapped = game.buttons_for(game.rest, None)
-        self._sent = self._seen = 0
+        self._sent = self._seen = self._answered = 0
         self._news = asyncio.Event()
 
     async def run(self) -> None:
@@ -120,7 +120,7 @@ class Session:
 
     async def _listen(self) -> None:
         while True:
-            self._heed(await self._mailbox.read())
+            self._heed(await self._mailbox.read(SILENCE_SECONDS))
             self._news.set()
 
     def _heed(self, message: Message) -> None:
@@ -170,7 +170,6 @@ class Session:
     async def _tick(self) -> None:
         """Compute one frame in the pool and send it."""
         wishes, compute = self._wishes, asyncio.get_running_loop().run_in_executor
-        heard = wishes.heard
         reset, wishes.reset = wishes.reset, None
         if reset is not None:
             try:
@@ -182,14 +181,14 @@ class Session:
             wishes.single = False
             # A key that was down for less than a tick counts for one.
             pressed = self._tapped if self._held == self._rest else self._held
-            self._tapped = self._held
+            self._tapped, self._answered = self._rest, wishes.heard
             shown = await compute(self._pool, self._game.advance, *pressed, wishes.temperature)
-        await self._send(shown, heard)
+        await self._send(shown)
 
-    async def _send(self, shown: Shown, heard: int) -> None:
+    async def _send(self, shown: Shown) -> None:
         real = shown.real
         if real is not None and real.new_colors is not None:
             size = {"height": real.height, "width": real.width}
             await self._socket.send_json({"type": "real", **size, "colors": real.new_colors.tolist()})
         self._sent += 1
-        await self._socket.send_bytes(pack_frame(self._sent, heard, shown))
+        await self._socket.send_bytes(pack_frame(self._sent, self._answered, shown))
