@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format clean
+.PHONY: help install demo play test test-slow check format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)  ## record, train, label and evaluate real Breakout, in minutes (demo/report/report.html)
 	$(BIN)/ghostpad demo
+
+play: $(INSTALLED)  ## play the shipped world in the browser (http://127.0.0.1:8765)
+	$(BIN)/ghostpad play --world breakout-world
 
 test: $(INSTALLED)  ## run the tests, with coverage
 	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered

@@ -88,6 +88,14 @@ VERBS = {
         "controls",
         "--world checkpoints/world --data bulk_videos --labels 64",
     ),
+    "play": Verb(
+        "play a world in the browser, the real game beside it",
+        "ghostpad.play.server",
+        "PlayConfig",
+        "play",
+        "--world checkpoints/world --data bulk_videos",
+        again="the same command plays again",
+    ),
     "export": Verb(
         "write a model or its labels in formats that others read",
         "ghostpad.labels.export",
