@@ -70,7 +70,8 @@ class LearningWorld(WorldModel):
     def _explain(self, history: Tensor, next_frames: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the history, codes of the transition, and its surprise under each button."""
         model = self.latent_action_model
-        with torch.no_grad():
+        # In full precision, as `encode` does it: where two codes fit alike, rounding would pick another.
+        with torch.no_grad(), torch.autocast(history.device.type, enabled=False):
             pair = torch.cat([history[:, -1], next_frames], 1)
             codes = model.quantizer.nearest(model.encoder(model.scale.shrink(pair)))
         features = self.dynamics.features(self.shrunk(history))
