@@ -19,13 +19,13 @@ class DynamicsConfig:
 
     history: int = 4
     """frames that the next transition is predicted from, at least 2"""
-    num_buttons: int = 4
+    num_buttons: int = 5
     """values of the button, 2 to 8"""
-    widths: tuple[int, ...] = (32, 64, 96, 128)
+    widths: tuple[int, ...] = (32, 64, 96, 96)
     """channels after each stride-2 convolution over the frames"""
     blocks: int = 3
     """residual blocks on the grid before the button is known"""
-    button_blocks: int = 2
+    button_blocks: int = 1
     """residual blocks on the grid after it is"""
 
 
