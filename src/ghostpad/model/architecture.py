@@ -7,6 +7,7 @@ from ghostpad.errors import UserError
 from ghostpad.model.bottleneck import QuantizerConfig
 from ghostpad.model.decoder import DecoderConfig
 from ghostpad.model.encoder import EncoderConfig
+from ghostpad.model.frame_format import FrameFormat
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,26 @@ class ArchitectureConfig:
     """logit added to a pixel's current colour (palette only)"""
 
 
-def check_stages(architecture: ArchitectureConfig) -> None:
-    """Make sure that encoder and decoder have the same grid.
+@dataclass(frozen=True)
+class LatentActionModelConfig:
+    """A whole model: what it sees and how it is built."""
+
+    frames: FrameFormat = field(default_factory=FrameFormat)
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
+
+
+def check_architecture(config: LatentActionModelConfig) -> None:
+    """Make sure that the parts fit each other and the frames.
 
     Raises:
-        UserError: a list of widths or blocks has another length than it must.
+        UserError: a list of widths or blocks has another length than it must, the tokens are no grid, or a
+            palette is to be predicted where there is none.
     """
-    encoder, decoder = architecture.encoder, architecture.decoder
+    encoder, decoder = config.architecture.encoder, config.architecture.decoder
+    if config.architecture.reconstruction == "palette" and not config.frames.palette:
+        raise UserError("cross-entropy over a palette needs palette-encoded frames; use reconstruction mse")
+    if encoder.tokens is not None and (len(encoder.tokens) != 2 or min(encoder.tokens) < 1):
+        raise UserError(f"encoder.tokens {encoder.tokens}: give rows and columns, each at least 1")
     wanted = len(encoder.widths)
     lengths = {
         "encoder.blocks": len(encoder.blocks) or wanted,

@@ -1,7 +1,9 @@
 """What callers may hand to a model, checked and brought to one form.
 
-Dimensions: N frames, C colour channels, H W frame, P palette size.
+Dimensions: N frames or pairs, C colour channels, H W frame, P palette size, h w grid.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,6 +12,9 @@ from torch import Tensor
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import luma
 from ghostpad.model.frame_format import FrameFormat
+
+# Plain PyTorch is fastest on a CPU with few pairs at a time: their activations stay in its caches.
+_PAIRS_AT_ONCE = {"cpu": 4, "cuda": 64}
 
 
 def to_frames(
@@ -39,6 +44,55 @@ def to_frames(
     if wanted.grayscale and frames.shape[1] == 3:
         frames = luma((frames * 255).round()).float() / 255
     return frames, single
+
+
+def to_pairs(
+    frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor, wanted: FrameFormat, device: torch.device
+) -> tuple[Tensor, bool]:
+    """Return frames and next frames as (N, 2·C, H, W), and whether one single pair was given.
+
+    Raises:
+        UserError: one of them does not fit, or there are more of one than of the other.
+    """
+    shown, single = to_frames(frames, wanted, device, "frames")
+    next_shown, _ = to_frames(next_frames, wanted, device, "next_frames")
+    if shown.shape != next_shown.shape:
+        raise UserError(f"{len(shown)} frames but {len(next_shown)} next_frames: one is needed for each")
+    return torch.cat([shown, next_shown], 1), single
+
+
+def to_codes(
+    given: np.ndarray | Tensor, wanted: tuple[int, ...], num_codes: int, device: torch.device
+) -> Tensor:
+    """Return codes as (N, h, w) int64 on `device`.
+
+    Raises:
+        UserError: they are no integers in [0, num_codes), or not of the shape that is wanted.
+    """
+    codes = torch.as_tensor(given).to(device)
+    if codes.is_floating_point() or codes.is_complex():
+        raise UserError(f"codes are {codes.dtype}; give integers")
+    codes = codes.to(torch.int64)
+    codes = codes[None] if codes.ndim == 2 else codes
+    if codes.shape != wanted:
+        raise UserError(f"codes have the shape {tuple(codes.shape)}, but {wanted} is needed")
+    if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < num_codes:
+        raise UserError(f"codes must lie in 0…{num_codes - 1}")
+    return codes
+
+
+def in_fixed_batches(part: Callable[[Tensor], Tensor], pairs_N2CHW: Tensor) -> Tensor:
+    """Apply `part` to a fixed number of pairs at a time, the last of them filled up.
+
+    For another batch size libraries choose another algorithm, which rounds otherwise: this way what a pair
+    gives depends on the pair alone, bit for bit.
+    """
+    size = _PAIRS_AT_ONCE.get(pairs_N2CHW.device.type, _PAIRS_AT_ONCE["cpu"])
+    results = []
+    for pairs in pairs_N2CHW.split(size) if len(pairs_N2CHW) else (pairs_N2CHW,):
+        filling = pairs[-1:].expand(size - len(pairs), -1, -1, -1) if len(pairs) else pairs
+        results.append(part(torch.cat([pairs, filling]))[: len(pairs)])
+    return torch.cat(results)
 
 
 def _with_batch(frames: Tensor, wanted: FrameFormat, name: str) -> tuple[Tensor, bool]:

@@ -6,10 +6,6 @@ Dimensions: B batch, N pairs given by a caller, C colour channels (1 or 3), H W 
 D embedding, h w grid, K codebook size.
 """
 
-import hashlib
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import Batch
-from ghostpad.model.architecture import ArchitectureConfig, check_stages
+from ghostpad.model.architecture import LatentActionModelConfig, check_architecture
 from ghostpad.model.decoder import Decoder, head_start
 from ghostpad.model.encoder import Checkpointable, Encoder, grid_sizes
-from ghostpad.model.frame_format import FrameFormat, FrameScale
-from ghostpad.model.inputs import palette_indices, to_frames
+from ghostpad.model.frame_format import FrameScale
+from ghostpad.model.inputs import in_fixed_batches, palette_indices, to_codes, to_frames, to_pairs
 from ghostpad.model.losses import palette_cross_entropy
 from ghostpad.model.perceptual import PerceptualLoss
+from ghostpad.model.pretrained import hash_of, load_weights, read_model
 from ghostpad.model.quantizer_families import make_quantizer
 
-# Plain PyTorch is fastest on a CPU with few pairs at a time: their activations stay in its caches.
-_PAIRS_AT_ONCE = {"cpu": 4, "cuda": 64}
-
-
-@dataclass(frozen=True)
-class LatentActionModelConfig:
-    """A whole model: what it sees and how it is built."""
-
-    frames: FrameFormat = field(default_factory=FrameFormat)
-    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
+__all__ = ["LatentActionModel", "LatentActionModelConfig"]
 
 
 class LatentActionModel(nn.Module):
@@ -49,20 +36,13 @@ class LatentActionModel(nn.Module):
 
     def __init__(self, config: LatentActionModelConfig) -> None:
         super().__init__()
-        architecture, frames = config.architecture, config.frames
-        if architecture.reconstruction == "palette" and not frames.palette:
-            raise UserError(
-                "cross-entropy over a palette needs palette-encoded frames; use reconstruction mse"
-            )
-        check_stages(architecture)
+        check_architecture(config)
         self.config = config
+        architecture, frames = config.architecture, config.frames
         self.predicts_palette = architecture.reconstruction == "palette"
         self.scale = FrameScale(frames.downsample, picks=self.predicts_palette)
-        channels = self.num_channels
-        dim = architecture.quantizer.dim
+        channels, dim = self.num_channels, architecture.quantizer.dim
         tokens, size = architecture.encoder.tokens, frames.inner_size
-        if tokens is not None and (len(tokens) != 2 or min(tokens) < 1):
-            raise UserError(f"encoder.tokens {tokens}: give rows and columns, each at least 1")
         cells = grid_sizes(*size, len(architecture.encoder.widths))[-1]
         self.encoder = Encoder(architecture.encoder, 2 * channels, dim, cells)
         self.quantizer = make_quantizer(architecture.quantizer)
@@ -110,6 +90,11 @@ class LatentActionModel(nn.Module):
         return self.quantizer.codebook_vectors
 
     @property
+    def quantizing(self) -> bool:
+        """Whether the codes mean something yet: a training begins without quantizing."""
+        return self.quantizer.quantizing
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.palette_PC.device
@@ -117,11 +102,7 @@ class LatentActionModel(nn.Module):
     @property
     def model_hash(self) -> str:
         """SHA-256 (hex) over configuration and weights: equal exactly when the model is."""
-        digest = hashlib.sha256(json.dumps(to_plain(self.config), sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return hash_of(self.config, self.state_dict())
 
     def set_checkpointing(self, checkpointing: bool) -> None:
         """Compute activations again in the backward pass instead of keeping them: less memory, more time."""
@@ -140,7 +121,7 @@ class LatentActionModel(nn.Module):
     # -- training ---------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss () and its parts, detached: `reconstruction`, the quantizer's terms, `mse`."""
+        """Return the loss () and its parts, detached: `reconstruction`, its quantizer's, `perceptual`."""
         batch = self.scale.shrink_batch(batch)
         quantized = self.quantizer(self.encoder(torch.cat([batch.frames, batch.next_frames], 1)))
         prediction = self.decoder(batch.frames, quantized.quantized.to(batch.frames.dtype))
@@ -199,15 +180,15 @@ class LatentActionModel(nn.Module):
         Raises:
             UserError: shapes, types or ranges do not fit.
         """
-        both, single = self._pair(frames, next_frames)
-        codes = self._in_fixed_batches(lambda part: self.quantizer.nearest(self._latents(part)), both)
+        both, single = to_pairs(frames, next_frames, self.config.frames, self.device)
+        codes = in_fixed_batches(lambda part: self.quantizer.nearest(self._latents(part)), both)
         return codes[0] if single else codes
 
     @torch.no_grad()
     def embed(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """Like `encode`, but gives the latents before quantizing: (N, D, h, w), or (D, h, w) for one pair."""
-        both, single = self._pair(frames, next_frames)
-        latents = self._in_fixed_batches(self._latents, both)
+        both, single = to_pairs(frames, next_frames, self.config.frames, self.device)
+        latents = in_fixed_batches(self._latents, both)
         return latents[0] if single else latents
 
     @torch.no_grad()
@@ -225,17 +206,10 @@ class LatentActionModel(nn.Module):
             UserError: shapes, types or ranges do not fit.
         """
         shown, single = to_frames(frames, self.config.frames, self.device, "frames")
-        codes = torch.as_tensor(codes).to(self.device)
-        if codes.is_floating_point() or codes.is_complex():
-            raise UserError(f"codes are {codes.dtype}; give integers")
-        codes = codes.to(torch.int64)
-        codes = codes[None] if codes.ndim == 2 else codes
-        if codes.shape != (len(shown), *self.grid):
-            wanted = (len(shown), *self.grid)
-            raise UserError(f"codes have the shape {tuple(codes.shape)}, but {wanted} is needed")
-        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.codebook_size:
-            raise UserError(f"codes must lie in 0…{self.codebook_size - 1}")
-        drawn = self.draw(shown, self.quantizer.embed(codes))
+        wanted = (len(shown), *self.grid)
+        drawn = self.draw(
+            shown, self.quantizer.embed(to_codes(codes, wanted, self.codebook_size, self.device))
+        )
         return drawn[0] if single else drawn
 
     @torch.no_grad()
@@ -254,28 +228,8 @@ class LatentActionModel(nn.Module):
             drawn = prediction.clamp(0, 1)
         return self.scale.enlarge(drawn, inner_BCHW, frames_BCHW)
 
-    def _pair(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> tuple[Tensor, bool]:
-        shown, single = to_frames(frames, self.config.frames, self.device, "frames")
-        next_shown, _ = to_frames(next_frames, self.config.frames, self.device, "next_frames")
-        if shown.shape != next_shown.shape:
-            raise UserError(f"{len(shown)} frames but {len(next_shown)} next_frames: one is needed for each")
-        return torch.cat([shown, next_shown], 1), single
-
     def _latents(self, both_frames_B2CHW: Tensor) -> Tensor:
         return self._inferring(self.encoder)(self.scale.shrink(both_frames_B2CHW)).float()
-
-    def _in_fixed_batches(self, part: Callable[[Tensor], Tensor], both_frames_N2CHW: Tensor) -> Tensor:
-        """Apply `part` to a fixed number of pairs at a time, the last of them filled up.
-
-        For another batch size libraries choose another algorithm, which rounds otherwise: this way what a
-        pair gives depends on the pair alone, bit for bit.
-        """
-        size = _PAIRS_AT_ONCE.get(self.device.type, _PAIRS_AT_ONCE["cpu"])
-        results = []
-        for pairs in both_frames_N2CHW.split(size) if len(both_frames_N2CHW) else (both_frames_N2CHW,):
-            filling = pairs[-1:].expand(size - len(pairs), -1, -1, -1) if len(pairs) else pairs
-            results.append(part(torch.cat([pairs, filling]))[: len(pairs)])
-        return torch.cat(results)
 
     def _inferring(self, part: nn.Module) -> nn.Module:
         """Batch norm in inference mode: a pair's codes must not depend on its batch."""
@@ -299,13 +253,7 @@ class LatentActionModel(nn.Module):
         Raises:
             UserError: nothing is there, or what is there is no latent action model of this version.
         """
-        from ghostpad.model.pretrained import read_model
-
         config, weights = read_model(path_or_name)
         model = cls(config)
-        try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise UserError(f"{path_or_name}: the weights do not fit their own config ({reason})") from None
+        load_weights(model, weights, path_or_name)
         return model.to(device).eval()

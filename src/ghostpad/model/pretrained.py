@@ -3,6 +3,7 @@
 Nothing is ever unpickled: checkpoints are read with `weights_only=True`, exports are safetensors.
 """
 
+import hashlib
 import json
 import pickle
 from importlib import resources
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ghostpad.config import ConfigT, from_plain
+from ghostpad.config import ConfigT, from_plain, to_plain
 from ghostpad.errors import UserError
-from ghostpad.model.latent_action_model import LatentActionModelConfig
+from ghostpad.model.architecture import LatentActionModelConfig
 
 CHECKPOINT_FORMAT = 1
 KIND = "latent_action_model"
@@ -95,6 +96,28 @@ def read_weights(
         found = NAMES.get(content.get("kind", ""), "something else")
         raise UserError(f"{path}: holds {found}, not {NAMES[kind]}")
     return from_plain(config_type, content.get("model_config"), f"{path}: config"), content["model"]
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], path_or_name: str | Path) -> None:
+    """Give `model` the weights that were read with its config.
+
+    Raises:
+        UserError: they do not fit it.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"{path_or_name}: the weights do not fit their own config ({reason})") from None
+
+
+def hash_of(config: LatentActionModelConfig, weights: dict[str, Tensor]) -> str:
+    """SHA-256 (hex) over configuration and weights."""
+    digest = hashlib.sha256(json.dumps(to_plain(config), sort_keys=True).encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
