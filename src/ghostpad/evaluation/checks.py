@@ -28,7 +28,7 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
     """A few numbers about a model on held-out pairs; prints a line when the model has gone wrong.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode; while its `quantizing` is false, nothing is called wrong.
         frames: (N, C, H, W) uint8, as the model sees them.
         next_frames: the same, one for each of `frames`.
 
@@ -69,7 +69,12 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
         names = {"ball.within_2px": "ball_within_2px", "paddle.within_2px": "paddle_within_2px"}
         names["bricks.state_accuracy"] = "state_accuracy"
         numbers |= {name: found[key] for key, name in names.items() if key in found}
-    lines = alarms({"reconstruction": numbers, "codebook": codebook})
+    # Before a training quantizes, its codes cannot mean anything yet.
+    lines = (
+        alarms({"reconstruction": numbers, "codebook": codebook})
+        if getattr(model, "quantizing", True)
+        else []
+    )
     for line in lines:
         print(f"ghostpad: alarm: {line}", file=sys.stderr)
     numbers["alarms"] = len(lines)
