@@ -10,23 +10,15 @@ import torch
 from ghostpad import bench as bench_module
 from ghostpad.bench import BenchConfig, bench
 from ghostpad.errors import UserError
-from ghostpad.model.architecture import ArchitectureConfig
-from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
 from ghostpad.training.latent_action import TrainConfig
 from ghostpad.training.speed import Speed, measure, measure_apart
 from ghostpad.training.verdict import conclusions, fixed_share, limit_of, options_of
-
-SMALL = ArchitectureConfig(EncoderConfig((4, 8, 8)), QuantizerConfig(16, 8), DecoderConfig((4, 8, 8), (8, 4)))
+from small_run import small_run
 
 
 @pytest.fixture
 def config(store_path: Path, tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        data=store_path, out=tmp_path / "run", batch_size=4, downsample=3, model=SMALL, device="cpu",
-        precision="fp32", compile="no", steps=100,
-    )  # fmt: skip
+    return small_run(store_path, tmp_path / "run", compile="no", steps=100)
 
 
 def test_a_setting_is_measured_and_nothing_is_written(config: TrainConfig) -> None:

@@ -18,7 +18,8 @@ from ghostpad.model.encoder import EncoderConfig
 from ghostpad.model.frame_format import FrameFormat
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
-from ghostpad.training.latent_action import TrainConfig, train
+from ghostpad.training.latent_action import train
+from small_run import small_run
 
 # torchvision's vgg16.features: numbers are channels relative to 64, M is 2×2 max pooling.
 LAYOUT = [1, 1, "M", 2, 2, "M", 4, 4, 4, "M", 8, 8, 8, "M", 8, 8, 8, "M"]
@@ -118,21 +119,13 @@ def test_it_is_no_part_of_the_model(config: PerceptualConfig) -> None:
 
 
 def test_training_with_it(config: PerceptualConfig, store_path: Path, tmp_path: Path) -> None:
-    architecture = ArchitectureConfig(
-        EncoderConfig((4, 8, 8)), QuantizerConfig(8, 4, warmup_steps=1), DecoderConfig((4, 8, 8), (8, 4))
-    )
-    run = TrainConfig(
-        data=store_path,
-        out=tmp_path / "run",
+    run = small_run(
+        store_path,
+        tmp_path / "run",
         steps=2,
         batch_size=2,
         downsample=4,
-        validation_pairs=2,
         validation_micro_batch=0,
-        precision="fp32",
-        tracker="none",
-        device="cpu",
-        model=architecture,
         perceptual=config,
     )
     train(run)

@@ -10,15 +10,13 @@ from vector_quantize_pytorch import FSQ, ResidualVQ, VectorQuantize
 
 from ghostpad.errors import UserError
 from ghostpad.frames.bank import Batch
-from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.bottleneck import Quantizer, QuantizerConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
 from ghostpad.model.frame_format import FrameFormat
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.quantizer_families import make_quantizer
 from ghostpad.presets import PRESETS
 from ghostpad.training.latent_action import TrainConfig, train
+from small_run import small_architecture, small_run
 
 KINDS = {
     "vq": QuantizerConfig(16, 8),
@@ -178,29 +176,17 @@ def test_unused_entries_of_every_codebook_come_back_to_the_data(kind: str) -> No
     assert len(quantizer(latents(1)).codes.unique()) >= 6
 
 
-def small_model(**encoder: object) -> ArchitectureConfig:
-    return ArchitectureConfig(
-        EncoderConfig((4, 8, 8, 8), **encoder),  # type: ignore[arg-type]
-        QuantizerConfig(16, 8, **quick),  # type: ignore[arg-type]
-        DecoderConfig((4, 8, 8, 8), (8, 8, 4)),
-    )
-
-
 @pytest.fixture
 def config(store_path: Path, tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        data=store_path,
-        out=tmp_path / "run",
+    return small_run(
+        store_path,
+        tmp_path / "run",
         steps=6,
-        batch_size=4,
         accumulate=2,
+        downsample=1,
         validate_every=6,
-        validation_pairs=4,
         validation_micro_batch=0,
-        precision="fp32",
-        tracker="none",
-        device="cpu",
-        model=small_model(tokens=(2, 2)),
+        model=small_architecture((4, 8, 8, 8), tokens=(2, 2)),
     )
 
 
@@ -228,7 +214,7 @@ def test_a_model_trains_resumes_exactly_and_is_read_back(
 @pytest.mark.parametrize("conditioning", ["film", "cross_attention"])
 @pytest.mark.parametrize("tokens", [(1, 1), (2, 2), (1, 3)])
 def test_every_token_matters_to_every_cell(conditioning: str, tokens: tuple[int, int]) -> None:
-    architecture = small_model(tokens=tokens)
+    architecture = small_architecture((4, 8, 8, 8), tokens=tokens)
     decoder = dataclasses.replace(architecture.decoder, conditioning=conditioning)
     model = LatentActionModel(
         LatentActionModelConfig(FrameFormat(64, 48), dataclasses.replace(architecture, decoder=decoder))

@@ -10,16 +10,14 @@ import torch
 from ghostpad.config import to_plain
 from ghostpad.frames.bank import Batch
 from ghostpad.frames.store import FrameStore
-from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.model.normalization import BatchNorm
 from ghostpad.training.distributed import Ranks
-from ghostpad.training.latent_action import TrainConfig, model_config_for
+from ghostpad.training.latent_action import model_config_for
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import Task
+from small_run import small_architecture, small_run
 
 KINDS = [
     QuantizerConfig(16, 8, entropy_weight=0),
@@ -33,9 +31,12 @@ def gradients(
 ) -> tuple[dict[str, torch.Tensor], LatentActionModel]:
     """Gradients of one step over a batch of 8 that repeats `pairs` different transitions."""
     torch.manual_seed(0)
-    architecture = ArchitectureConfig(EncoderConfig((4, 8, 8)), quantizer, DecoderConfig((4, 8, 8), (8, 4)))
-    config = TrainConfig(
-        batch_size=8, accumulate=accumulate, downsample=3, precision="fp32", model=architecture
+    config = small_run(
+        store.path,
+        Path("unused"),
+        batch_size=8,
+        accumulate=accumulate,
+        model=small_architecture(quantizer=quantizer),
     )
     model_config = model_config_for(config, store)
     model = LatentActionModel(model_config)

@@ -8,29 +8,25 @@ import torch
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import resolve_compile
-from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
 from ghostpad.training.distributed import Ranks
-from ghostpad.training.latent_action import TrainConfig, make_loop
+from ghostpad.training.latent_action import make_loop
 from ghostpad.training.loop import Loop
+from small_run import small_architecture, small_run
 
 CPU = torch.device("cpu")
 
 
 def loop(store: FrameStore, kind: str, reconstruction: str, checkpointing: bool = False) -> Loop:
     quantizer = QuantizerConfig(16, 8, warmup_steps=2, reset_every=2, kind=kind, levels=(4, 4))  # type: ignore[arg-type]
-    model = ArchitectureConfig(
-        EncoderConfig((4, 8, 8)),
-        quantizer,
-        DecoderConfig((4, 8, 8), (8, 4)),
-        reconstruction,  # type: ignore[arg-type]
-    )
-    config = TrainConfig(
-        out=Path("unused"), batch_size=4, accumulate=2, downsample=4, precision="fp32", model=model,
+    config = small_run(
+        store.path,
+        Path("unused"),
+        accumulate=2,
+        downsample=4,
+        model=small_architecture(quantizer=quantizer, reconstruction=reconstruction),
         checkpointing=checkpointing,
-    )  # fmt: skip
+    )
     return make_loop(config, store, Ranks(0, 1, CPU))
 
 
@@ -40,7 +36,7 @@ def test_compiled_steps_are_the_same_in_one_graph(store: FrameStore, kind: str, 
     torch._dynamo.reset()
     eager, compiled = loop(store, kind, reconstruction), loop(store, kind, reconstruction)
     in_one = kind != "vq_ema"  # the library's averages are gathered between two graphs
-    compiled.parallel = torch.compile(compiled.model, backend="aot_eager", fullgraph=in_one)  # type: ignore[assignment]
+    compiled.forward.parallel = torch.compile(compiled.model, backend="aot_eager", fullgraph=in_one)  # type: ignore[assignment]
     for _ in range(5):
         one, other = eager.train_step(), compiled.train_step()
         assert one.keys() == other.keys()

@@ -10,41 +10,27 @@ from pathlib import Path
 import pytest
 import torch
 
-from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
 from ghostpad.training.latent_action import TrainConfig, train
-
-SMALL = ArchitectureConfig(
-    EncoderConfig((4, 8, 8, 8)),
-    QuantizerConfig(16, 8, warmup_steps=3, reset_every=5),
-    DecoderConfig((4, 8, 8, 8), (8, 8, 4)),
-)
+from small_run import small_architecture, small_run
 
 
 @pytest.fixture
 def config(store_path: Path, tmp_path: Path) -> TrainConfig:
     """Sixty quick steps of two micro-batches each, saved as often as the disk can."""
-    return TrainConfig(
-        data=store_path,
-        out=tmp_path / "killed",
+    return small_run(
+        store_path,
+        tmp_path / "killed",
         steps=60,
-        batch_size=4,
         accumulate=2,
-        downsample=3,
         save_every=20,
         save_seconds=0.0,
         validate_every=15,
-        validation_pairs=4,
-        validation_micro_batch=2,
-        log_every=4,
         examples_every=30,
-        precision="fp32",
-        tracker="none",
-        device="cpu",
         resume=True,
-        model=dataclasses.replace(SMALL, quantizer=dataclasses.replace(SMALL.quantizer, kind="nsvq")),
+        model=small_architecture(
+            (4, 8, 8, 8), QuantizerConfig(16, 8, warmup_steps=3, reset_every=5, kind="nsvq")
+        ),
     )
 
 

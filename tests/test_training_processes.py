@@ -2,9 +2,12 @@
 
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import torch
 
 from ghostpad import cli
 from ghostpad.frames.store import FrameStore
+from ghostpad.training.distributed import end_with_parent
 
 OPTIONS = {
     "--device": "cpu",
@@ -64,14 +68,7 @@ def assert_alike(one: Path, other: Path) -> None:
     """Losses, weights and codebook use agree within rounding."""
     for mine, theirs in zip(steps(one), steps(other), strict=True):
         assert mine.keys() == theirs.keys()
-        for name in mine.keys() & {
-            "loss",
-            "reconstruction",
-            "entropy",
-            "codes_reset",
-            "validation_loss",
-            "mse",
-        }:
+        for name in mine.keys() & {"loss", "reconstruction", "entropy", "codes_reset", "validation_loss"}:
             assert mine[name] == pytest.approx(theirs[name], rel=1e-4, abs=1e-6), (mine["step"], name)
     for name, weights in last(one).items():
         assert torch.allclose(weights.float(), last(other)[name].float(), rtol=1e-3, atol=2e-4), name
@@ -116,3 +113,21 @@ def test_a_mistake_is_told_once(together: tuple[Path, str], data: Path) -> None:
     done = on_two(options(data, together[0]))
     lines = [line for line in done.stderr.splitlines() if line.startswith("ghostpad:")]
     assert done.returncode != 0 and len(lines) == 1 and "--resume" in lines[0]
+
+
+def test_a_process_ends_when_the_one_that_started_it_is_killed() -> None:
+    listening, speaking = os.pipe()
+    starter = os.fork()
+    if not starter:
+        if not os.fork():
+            end_with_parent()
+            os.write(speaking, b"r")
+            time.sleep(60)
+        time.sleep(60)
+        os._exit(0)
+    os.close(speaking)
+    assert os.read(listening, 1) == b"r"
+    os.kill(starter, signal.SIGKILL)
+    os.waitpid(starter, 0)
+    ended, _, _ = select.select([listening], [], [], 20)
+    assert ended and os.read(listening, 1) == b"", "it outlived its parent"

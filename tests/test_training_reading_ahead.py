@@ -12,12 +12,9 @@ import torch
 from ghostpad.frames.bank import FrameBank
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.model.architecture import ArchitectureConfig
-from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
 from ghostpad.training import latent_action
-from ghostpad.training.latent_action import TrainConfig, train
+from ghostpad.training.latent_action import train
+from small_run import small_architecture, small_run
 
 CPU = torch.device("cpu")
 
@@ -61,13 +58,16 @@ def test_what_goes_wrong_in_the_thread_is_told_where_the_batch_is_wanted(store: 
 
 
 def test_training_is_the_same(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = TrainConfig(
-        data=store_path, out=tmp_path / "plain", steps=6, batch_size=4, accumulate=2, downsample=4,
-        validation_pairs=2, validation_micro_batch=1, precision="fp32", tracker="none", device="cpu",
-        model=ArchitectureConfig(
-            EncoderConfig((4, 8)), QuantizerConfig(8, 4, warmup_steps=2), DecoderConfig((4, 8), (4,))
-        ),
-    )  # fmt: skip
+    config = small_run(
+        store_path,
+        tmp_path / "plain",
+        steps=6,
+        accumulate=2,
+        downsample=4,
+        validation_pairs=2,
+        validation_micro_batch=1,
+        model=small_architecture((4, 8)),
+    )
     train(config)
     banks = []
 

@@ -13,39 +13,27 @@ import pytest
 import torch
 
 from ghostpad.errors import UserError
-from ghostpad.model.architecture import ArchitectureConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
 from ghostpad.model.latent_action_model import LatentActionModel
-from ghostpad.model.quantizer import QuantizerConfig
 from ghostpad.training.latent_action import TrainConfig, train
 from ghostpad.training.schedule import OptimizerConfig, Sampler, learning_rate
+from small_run import small_architecture, small_run
 
 
 @pytest.fixture
 def config(store_path: Path, tmp_path: Path) -> TrainConfig:
     """Ten steps of a very small model on real Breakout; codes start at step 2 and are moved every 3 steps."""
-    return TrainConfig(
-        data=store_path,
-        out=tmp_path / "run",
+    return small_run(
+        store_path,
+        tmp_path / "run",
         steps=10,
-        batch_size=4,
+        downsample=1,
         save_every=4,
         validate_every=5,
         validation_pairs=8,
-        validation_micro_batch=2,
         log_every=3,
         histogram_every=5,
         examples_every=5,
-        precision="fp32",
-        tracker="none",
-        device="cpu",
-        model=ArchitectureConfig(
-            EncoderConfig((4, 8, 8, 8)),
-            QuantizerConfig(16, 8, warmup_steps=2, reset_every=3),
-            DecoderConfig((4, 8, 8, 8), (8, 8, 4), skips=True),
-            "palette",
-        ),
+        model=small_architecture((4, 8, 8, 8), skips=True, reconstruction="palette"),
     )
 
 

@@ -8,38 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from ghostpad.model.architecture import ArchitectureConfig
-from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
 from ghostpad.training.latent_action import TrainConfig, train
 from ghostpad.training.pace import Pace, in_words
 from ghostpad.training.tracking import Tracker
+from small_run import small_run
 
 
 @pytest.fixture
 def config(store_path: Path, tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        data=store_path,
-        out=tmp_path / "run",
-        steps=8,
-        batch_size=4,
-        downsample=3,
-        validate_every=4,
-        validation_pairs=4,
-        validation_micro_batch=2,
-        log_every=4,
-        histogram_every=4,
-        examples_every=4,
-        precision="fp32",
-        tracker="none",
-        device="cpu",
-        model=ArchitectureConfig(
-            EncoderConfig((4, 8, 8)),
-            QuantizerConfig(16, 8, warmup_steps=2, reset_every=3),
-            DecoderConfig((4, 8, 8), (8, 4)),
-        ),
-    )
+    return small_run(store_path, tmp_path / "run")
 
 
 def lines(folder: Path) -> list[dict]:

@@ -18,20 +18,11 @@ from ghostpad.errors import UserError
 from ghostpad.model.pretrained import CHECKPOINT_FORMAT, read_checkpoint
 
 # Fields that say where, how long and on what to run, not what is computed.
-FREE_FIELDS = (
-    *("data", "out", "stop_after", "save_every", "save_seconds", "resume", "overwrite", "tracker"),
-    *(
-        "device",
-        "workers",
-        "log_every",
-        "checkpointing",
-        "compile",
-        "histogram_every",
-        "examples_every",
-        "preset",
-        "frames_budget_gb",
-    ),
-)
+FREE_FIELDS = {
+    *("preset", "data", "out", "device", "workers", "tracker", "resume", "overwrite", "stop_after"),
+    *("save_every", "save_seconds", "log_every", "histogram_every", "examples_every"),
+    *("checkpointing", "compile", "frames_budget_gb"),
+}
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:

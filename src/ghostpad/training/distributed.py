@@ -1,6 +1,7 @@
 """Many processes as one: what torchrun starts, joined by gloo (CPU) or NCCL (GPU)."""
 
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from ghostpad.errors import UserError
 T = TypeVar("T")
 # One process may take long to ingest or to validate while the others wait; torchrun ends all when one dies.
 PATIENCE = timedelta(hours=24)
+WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,21 @@ class Ranks:
         return bool(flags)
 
 
+def end_with_parent() -> None:
+    """From now on end this process when the one that started it does, even if nobody could say goodbye.
+
+    A killed torchrun cannot end its processes, which would wait for each other and hold GPUs and files.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
     """Join the processes that torchrun started, or be the only one.
@@ -95,6 +112,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     if world_size == 1:
         yield Ranks(0, 1, device)
         return
+    end_with_parent()
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)

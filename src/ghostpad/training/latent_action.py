@@ -23,7 +23,7 @@ from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
 from ghostpad.model.pretrained import KIND, read_model
 from ghostpad.training.distributed import Ranks, joined
 from ghostpad.training.loop import Loop
-from ghostpad.training.task import LoopConfig, Task
+from ghostpad.training.task import LoopConfig, Task, check_loop
 
 MAX_PALETTE = 64
 CHECKED_PAIRS = 64
@@ -70,6 +70,7 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
     Raises:
         UserError: data or folder do not fit; nothing is changed then.
     """
+    check_loop(config)  # before a long ingest
     with joined(resolve_device(config.device)) as ranks:
         path = ranks.told_by_first(lambda: open_data(config.data, config.workers, MIN_EPISODES).path)
         loop = make_loop(config, FrameStore.open(path), ranks, checks)

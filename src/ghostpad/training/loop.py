@@ -2,7 +2,6 @@
 
 import math
 import threading
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,28 +10,24 @@ from torch import Tensor, nn
 
 from ghostpad import __version__
 from ghostpad.config import to_plain
-from ghostpad.errors import UserError
-from ghostpad.machine import resolve_compile, resolve_precision
 from ghostpad.progress import progress
 from ghostpad.training.checkpoint import read_for_resume
 from ghostpad.training.distributed import Ranks
+from ghostpad.training.forward import Forward
 from ghostpad.training.interrupts import stop_signals
 from ghostpad.training.pace import Pace
 from ghostpad.training.run_folder import RunFolder
 from ghostpad.training.schedule import Sampler, learning_rate
-from ghostpad.training.task import LoopConfig, Task
+from ghostpad.training.task import LoopConfig, Task, check_loop
 from ghostpad.training.tracking import Silence, Tracker
+from ghostpad.training.validation import Validation
 
 
 class Loop:
     """One run of a task."""
 
     def __init__(self, task: Task, config: LoopConfig, ranks: Ranks) -> None:
-        if config.batch_size % (config.accumulate * ranks.world_size):
-            raise UserError(
-                f"--batch-size {config.batch_size} cannot be cut into {config.accumulate} micro-batches on "
-                f"{ranks.world_size} processes; choose a multiple of {config.accumulate * ranks.world_size}"
-            )
+        check_loop(config, ranks.world_size)
         self.task, self.config, self.ranks = task, config, ranks
         self.model = task.model
         self.sampler = Sampler(task.num_rows, config.batch_size, config.seed)
@@ -42,14 +37,10 @@ class Loop:
             betas=(config.optimizer.beta1, config.optimizer.beta2),
             fused=True,
         )
-        self.precision = resolve_precision(config.precision, ranks.device)
+        self.forward = Forward(self.model, config, ranks)
+        self.precision = self.forward.precision
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=self.precision == "fp16")  # type: ignore[attr-defined]
-        self.parallel = ranks.parallel(self.model)
-        compiling = resolve_compile(config.compile, ranks.device, ranks.world_size, config.accumulate)
-        if compiling != "no":
-            mode = "reduce-overhead" if compiling == "graphs" else "default"
-            self.parallel = torch.compile(self.parallel, mode=mode, dynamic=False)  # type: ignore[assignment]
-        self.is_compiled = compiling != "no"
+        self.validation = Validation(task, config, ranks, self.forward)
         self.step, self.best = 0, math.inf
         self.folder = RunFolder(config.out, ranks.is_first)
 
@@ -130,11 +121,8 @@ class Loop:
             for part in self._micro_rows(self.step + 1):
                 self.task.expect(part)
         for index, part in enumerate(micro_rows):
-            last = index == len(micro_rows) - 1
-            # What an earlier graph gave may be overwritten now: all that is kept was copied.
-            torch.compiler.cudagraph_mark_step_begin()
-            with nullcontext() if last else self._no_sync(), self._autocast():
-                loss, metrics = self.parallel(self.task.batch(part, self.step))
+            with self.forward.micro_batch(is_last=index == len(micro_rows) - 1):
+                loss, metrics = self.forward.parallel(self.task.batch(part, self.step))
                 self.scaler.scale(loss / len(micro_rows)).backward()
             names = list(metrics)
             sums = sums + torch.stack([value.float() for value in metrics.values()]) / len(micro_rows)
@@ -154,48 +142,10 @@ class Loop:
         rows = self.sampler.rows(step)[self.ranks.share(self.config.batch_size)]
         return np.split(rows, self.config.accumulate)
 
-    def _no_sync(self) -> Any:
-        return self.parallel.no_sync() if self.ranks.world_size > 1 else nullcontext()  # type: ignore[operator]
-
-    def _autocast(self) -> Any:
-        if self.precision == "fp32":
-            return nullcontext()
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(self.ranks.device.type, dtype=dtype)
-
-    # -- validation -------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def validation_loss(self, rows: np.ndarray) -> Tensor:
-        """Mean reconstruction loss over held-out rows, in inference mode."""
-        self.model.eval()
-        total = torch.zeros((), device=self.ranks.device)
-        for start in range(0, len(rows), self.config.batch_size):
-            part = rows[start : start + self.config.batch_size]
-            # Any other size would be compiled for itself.
-            is_usual = len(part) in (self.config.batch_size, self.config.validation_micro_batch)
-            model = self.parallel if self.is_compiled and is_usual else self.model
-            with self._autocast():
-                total += model(self.task.validation_batch(part))[1]["reconstruction"] * len(part)
-        self.model.train()
-        return total / len(rows)
-
-    def validation_rows(self) -> np.ndarray:
-        """The rows of every validation of this run."""
-        num, wanted = self.task.num_validation_rows, self.config.validation_pairs
-        if not wanted or wanted >= num:
-            return np.arange(num)
-        return np.sort(np.random.default_rng(self.config.seed).choice(num, wanted, replace=False))
-
     def validate(self) -> tuple[dict[str, float], bool]:
         """Validate and ask the checks; returns the numbers and whether this is the best model so far."""
-        validated = self.validation_loss(self.validation_rows())
-        loss = self.ranks.told_by_first(lambda: float(validated))
-        values = {"validation_reconstruction": loss}
-        if self.task.checks is not None and self.ranks.is_first:
-            self.model.eval()
-            values |= {f"validation_{name}": value for name, value in self.task.checks().items()}
-            self.model.train()
+        values = self.validation.numbers()
+        loss = values["validation_reconstruction"]
         is_best = loss < self.best or not (self.config.out / "best.pt").is_file()
         self.best = min(loss, self.best)
         return values, is_best
@@ -248,9 +198,7 @@ class Loop:
         config = self.config
         metrics = self.train_step()
         if config.validation_micro_batch:
-            size = config.validation_micro_batch
-            rows = np.arange(self.step * size, (self.step + 1) * size) % self.task.num_validation_rows
-            metrics["validation_loss"] = self.validation_loss(rows)
+            metrics["validation_loss"] = self.validation.loss(self.validation.rotating_rows(self.step))
         bar.update(1)
         is_due = self.step % config.log_every == 0 or self.step == end
         tracker.log(self.step, metrics | (pace.look(self.step) if is_due else {}))
@@ -264,22 +212,26 @@ class Loop:
         """Whether there is something to do before the next step."""
         config = self.config
         periods = (config.validate_every, config.histogram_every, config.examples_every, config.save_every)
-        due = any(self.step % period == 0 for period in periods)
+        due = any(self._is_due(period) for period in periods)
         return due or self.step == end or self.folder.is_due(config.save_seconds)
+
+    def _is_due(self, period: int) -> bool:
+        """Whether this step is one of every `period`; 0 for never."""
+        return period > 0 and self.step % period == 0
 
     def _look_back(self, tracker: Silence, end: int) -> dict[str, float] | None:
         """Do what is due between steps; saving comes last, when all else is on file."""
         config, names = self.config, []
         values = None
-        if self.step % config.validate_every == 0 or self.step == end:
+        if self._is_due(config.validate_every) or self.step == end:
             values, is_best = self.validate()
             tracker.log(self.step, dict(values))
             names += ["best.pt"] if is_best else []
-        if self.step % config.histogram_every == 0 and hasattr(self.model, "code_counts"):
+        if self._is_due(config.histogram_every) and hasattr(self.model, "code_counts"):
             tracker.histogram(self.step, "code_counts", self.model.code_counts())  # type: ignore[operator]
-        if self.task.examples and self.ranks.is_first and self.step % config.examples_every == 0:
+        if self.task.examples and self.ranks.is_first and self._is_due(config.examples_every):
             tracker.image(self.step, "reconstructions", self.task.examples())
-        if self.step % config.save_every == 0:
+        if self._is_due(config.save_every):
             names.append(f"step_{self.step:06d}.pt")
         if names or self.folder.is_due(config.save_seconds):
             tracker.flush()

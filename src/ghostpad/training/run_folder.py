@@ -8,7 +8,11 @@ from typing import Any
 from ghostpad.errors import UserError
 from ghostpad.training.checkpoint import copy_checkpoint, write_checkpoint
 
-RUN_FILES = ("*.pt", "metrics.jsonl", "run.json", "examples/reconstructions_*.png", ".*.partial")
+RUN_FILES = (
+    *("*.pt", "metrics.jsonl", "run.json", "examples/reconstructions_*.png", ".*.partial"),
+    # What belongs to a world alone, and is wrong beside another.
+    *("metrics.json", "starts.npz", "controls.json", "controls.png", "rollout.gif"),
+)
 RUN_FOLDERS = ("examples", "wandb")
 
 

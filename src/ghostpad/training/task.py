@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from torch import nn
 
+from ghostpad.errors import UserError
 from ghostpad.training.schedule import OptimizerConfig
 
 
@@ -22,7 +24,7 @@ class LoopConfig:
     stop_after: int | None = None
     """end the run early at this step, leaving the schedule alone"""
     save_every: int = 10_000
-    """steps between kept checkpoints step_NNNNNN.pt"""
+    """steps between kept checkpoints step_NNNNNN.pt; 0 for none"""
     save_seconds: float = 60.0
     """seconds between updates of last.pt"""
     batch_size: int = 32
@@ -39,7 +41,7 @@ class LoopConfig:
     gradient_clip: float = 0.0
     """largest norm of the gradient; 0 for no limit"""
     validate_every: int = 1_000
-    """steps between validations; best.pt is chosen by them"""
+    """steps between validations, by which best.pt is chosen; 0 for one at the end alone"""
     validation_pairs: int = 0
     """transitions of a validation, drawn once by the seed; 0 for all"""
     validation_micro_batch: int = 4
@@ -47,9 +49,9 @@ class LoopConfig:
     log_every: int = 20
     """steps between writes of the gathered metrics"""
     histogram_every: int = 5_000
-    """steps between codebook histograms"""
+    """steps between codebook histograms; 0 for none"""
     examples_every: int = 2_500
-    """steps between example reconstructions"""
+    """steps between example reconstructions; 0 for none"""
     resume: bool = False
     """go on from last.pt when there is one"""
     overwrite: bool = False
@@ -58,6 +60,37 @@ class LoopConfig:
     """where metrics go besides metrics.jsonl; wandb is offline unless a key is set"""
     seed: int = 0
     """seed of weights, order and codebook starts"""
+
+
+LEAST = {
+    **dict.fromkeys(("steps", "stop_after", "batch_size", "accumulate", "log_every"), 1),
+    **dict.fromkeys(("save_every", "validate_every", "histogram_every", "examples_every"), 0),
+    **dict.fromkeys(
+        ("validation_pairs", "validation_micro_batch", "save_seconds", "gradient_clip", "seed"), 0
+    ),
+    **dict.fromkeys(("optimizer.ramp_steps", "optimizer.learning_rate", "optimizer.final_learning_rate"), 0),
+}
+"""The least that a field may be."""
+
+
+def check_loop(config: LoopConfig, num_processes: int = 1) -> None:
+    """Refuse numbers that mean nothing.
+
+    Raises:
+        UserError: a field is below its least, or a batch cannot be cut as asked.
+    """
+    for name, least in LEAST.items():
+        value = attrgetter(name)(config)
+        if value is not None and not value >= least:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
+    if not config.optimizer.final_learning_rate and config.optimizer.decay == "exponential":
+        raise UserError("--optimizer.final-learning-rate 0: an exponential decay never gets there")
+    parts = config.accumulate * num_processes
+    if config.batch_size % parts:
+        raise UserError(
+            f"--batch-size {config.batch_size} cannot be cut into {config.accumulate} micro-batches on "
+            f"{num_processes} processes; choose a multiple of {parts}"
+        )
 
 
 @dataclass
