@@ -41,3 +41,11 @@ def store(episodes_folder: pathlib.Path) -> "FrameStore":
 def store_path(store: "FrameStore") -> pathlib.Path:
     """Where `store` lies."""
     return store.path
+
+
+@pytest.fixture
+def source(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder of three episodes, six frames of noise each."""
+    from recordings import noise, write_pngs
+
+    return write_pngs(tmp_path / "in", {name: noise(6, "palette", seed) for seed, name in enumerate("abc")})

@@ -18,12 +18,6 @@ from recordings import noise, write_lerobot, write_minari, write_pngs, write_vid
 row = Rows()
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Three episodes of six frames."""
-    return write_pngs(tmp_path / "in", {name: noise(6, "palette", seed) for seed, name in enumerate("abc")})
-
-
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_row(name: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row.run(name, source=source, name=name, monkeypatch=monkeypatch)

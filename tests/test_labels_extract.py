@@ -211,6 +211,20 @@ def test_an_interruption_leaves_whole_files_only(config, monkeypatch):
         Labels.open(config.out)
 
 
+def test_completed_labels_are_no_longer_complete_while_a_file_is_made_again(config, monkeypatch):
+    made = extract(config)
+    (config.out / made.shards[1].file_name).unlink()
+
+    def interrupted(self, frames, stride):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TorchEncoder, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        extract(replaced(config, workers=1))
+    with pytest.raises(UserError, match="no complete labels"):
+        Labels.open(config.out)
+
+
 def test_onnx_runtime_gives_the_same_codes(store, model):
     pytest.importorskip("onnxruntime")
     frames = store.read(0, np.arange(40), True)
