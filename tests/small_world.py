@@ -1,12 +1,15 @@
 """A small world model of real frames, untrained, but with codes and buttons that differ."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from ghostpad.frames.store import FrameStore
 from ghostpad.world.dynamics import DynamicsConfig
+from ghostpad.world.train import WorldConfig
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
-from small_model import small_model
+from small_model import saved, small_model
 
 
 def small_world(store: FrameStore, seed: int = 0, grayscale: bool = False, **dynamics) -> WorldModel:
@@ -26,3 +29,26 @@ def small_world(store: FrameStore, seed: int = 0, grayscale: bool = False, **dyn
         history = frames.unflatten(0, (-1, world.history))
         world.dynamics.logits(world.dynamics.features(history), torch.arange(len(history)) % 3)
     return world.eval()
+
+
+def small_world_config(store: FrameStore, folder: Path) -> WorldConfig:
+    """Eight steps of a very small world on real Breakout; the last five in rollouts."""
+    saved(small_model(store, grayscale=False), folder / "model.pt")
+    return WorldConfig(
+        model=str(folder / "model.pt"),
+        data=store.path,
+        out=folder / "world",
+        steps=8,
+        batch_size=4,
+        save_every=100,
+        validate_every=4,
+        validation_pairs=4,
+        log_every=1,
+        examples_every=4,
+        precision="fp32",
+        tracker="none",
+        device="cpu",
+        buttons_until=0.3,
+        divergence_db=10.0,
+        dynamics=DynamicsConfig(history=2, num_buttons=3, widths=(4, 8, 8, 8), blocks=1, button_blocks=1),
+    )

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.world.buttons import buttons_needed, found_buttons, label_buttons, mixed_bits, surprises
+from ghostpad.world.buttons import buttons_needed, found_buttons, mixed_bits, surprises
 from small_world import small_world
 
 
@@ -34,20 +33,6 @@ def test_a_button_that_only_copies_another_is_not_needed() -> None:
     surprise = surprise_of(np.arange(300) % 3, 3)
     found = buttons_needed(np.concatenate([surprise, surprise[:, 1:2]], 1))
     assert found["needed"] == 3
-
-
-def test_labels_agree_with_the_world_and_cover_the_split(store: FrameStore) -> None:
-    world = small_world(store)
-    labels = label_buttons(world, store, "validation")
-    transitions = Transitions(store, "validation")
-    assert np.array_equal(labels["frame_index"], transitions.frame_index)
-    assert np.allclose(labels["probabilities"].sum(1), 1, atol=1e-5)
-    row = 30
-    episode, frame = int(transitions.episode_index[row]), int(transitions.frame_index[row])
-    frames = store.read(episode, np.arange(frame - 1, frame + 2), False)
-    alone = world.button_probabilities(frames[:2], frames[2])
-    assert torch.allclose(alone[0], torch.from_numpy(labels["probabilities"][row]), atol=1e-3)
-    assert labels["button"][row] == int(alone.argmax())
 
 
 def test_what_is_reported_comes_from_the_surprises(store: FrameStore) -> None:

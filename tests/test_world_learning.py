@@ -16,31 +16,12 @@ from ghostpad.world.learner import LearningWorld
 from ghostpad.world.sequences import Rollouts, WorldBatch, read_sequences
 from ghostpad.world.train import WorldConfig, make_world_loop, train_world
 from ghostpad.world.world_model import WorldModel
-from small_model import saved, small_model
+from small_world import small_world_config
 
 
 @pytest.fixture
 def config(store: FrameStore, tmp_path: Path) -> WorldConfig:
-    """Eight steps of a very small world on real Breakout; the last five in rollouts."""
-    saved(small_model(store, grayscale=False), tmp_path / "model.pt")
-    return WorldConfig(
-        model=str(tmp_path / "model.pt"),
-        data=store.path,
-        out=tmp_path / "world",
-        steps=8,
-        batch_size=4,
-        save_every=100,
-        validate_every=4,
-        validation_pairs=4,
-        log_every=1,
-        examples_every=4,
-        precision="fp32",
-        tracker="none",
-        device="cpu",
-        buttons_until=0.3,
-        divergence_db=10.0,
-        dynamics=DynamicsConfig(history=2, num_buttons=3, widths=(4, 8, 8, 8), blocks=1, button_blocks=1),
-    )
+    return small_world_config(store, tmp_path)
 
 
 def learning_world(config: WorldConfig, store: FrameStore) -> LearningWorld:

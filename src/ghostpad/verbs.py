@@ -81,6 +81,14 @@ VERBS = {
         "evaluate",
         "--model checkpoints/latent_action --data bulk_videos",
     ),
+    "world": Verb(
+        "learn a world that the codes drive, and the buttons behind them",
+        "ghostpad.world.build",
+        "WorldConfig",
+        "build_world",
+        "--model checkpoints/latent_action --data bulk_videos",
+        again="add --resume to go on from there",
+    ),
     "controls": Verb(
         "tie the buttons of a world to the game's real controls, from a few labels",
         "ghostpad.world.controls",

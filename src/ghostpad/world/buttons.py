@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.store import FrameStore
 from ghostpad.progress import progress
 from ghostpad.world.sequences import read_sequences
 from ghostpad.world.world_model import WorldModel
@@ -33,23 +32,6 @@ def surprises(world: WorldModel, transitions: Transitions, rows: np.ndarray | No
             parts.append(world.surprise(frames[:, :-1], frames[:, -1]).cpu().numpy())
             bar.update(len(part))
     return np.concatenate(parts)
-
-
-def label_buttons(world: WorldModel, store: FrameStore, split: str | None = None) -> dict[str, np.ndarray]:
-    """The button of every transition of a split (None: of all episodes).
-
-    Returns:
-        `episode_index` and `frame_index` (T,) int32, `probabilities` (T, M) float32 whose rows sum to 1, and
-        the likeliest `button` (T,) uint8.
-    """
-    transitions = Transitions(store, split, world.latent_action_model.stride)
-    found = torch.from_numpy(-surprises(world, transitions)).softmax(1).numpy()
-    return {
-        "episode_index": transitions.episode_index,
-        "frame_index": transitions.frame_index,
-        "probabilities": found.astype(np.float32),
-        "button": found.argmax(1).astype(np.uint8),
-    }
 
 
 def mixed_bits(surprise_TM: np.ndarray) -> float:

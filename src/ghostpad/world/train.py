@@ -57,6 +57,8 @@ class WorldConfig(LoopConfig):
     rollout_length: float = 100.0
     """mean transitions after which a rollout in training starts afresh anyway"""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(1e-3, 2e-5, ramp_steps=50))
+    starts: int = 20
+    """held-out starts from which the world is measured beside the emulator; 0 for none"""
     start_from: str | None = None
     """trained world model (folder, file or shipped name) whose weights this run starts from"""
     device: str = "auto"
