@@ -1,0 +1,103 @@
+"""Films of a world beside the emulator: what they show, and that nothing of it is lost in the file."""
+
+import av
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from ghostpad.errors import UserError
+from ghostpad.world.rollout import Rollout, draw_film, roll_out, write_film, write_rollout
+from ghostpad.world.side_by_side import draw_starts
+from known_worlds import CONTROLS, SAME, KnownWorld
+from small_world import small_world
+
+pytest.importorskip("ale_py")
+CAPTION, GAP = 24, 8
+
+
+def inverted(pictures, step):
+    return 255 - pictures
+
+
+@pytest.fixture(scope="module")
+def rollout(store) -> Rollout:
+    world = KnownWorld(store, [], inverted)
+    world.starts = draw_starts(world, store, 1, seed=3)
+    return roll_out(world, SAME, store, world.starts[0], 20, seed=3)
+
+
+def test_arrays_hold_the_world_and_the_emulator_step_by_step(rollout):
+    assert rollout.drawn.shape == rollout.true.shape == (21, 210, 160, 3)
+    assert (rollout.drawn[0] == rollout.true[0]).all()
+    assert (rollout.drawn[1:] == 255 - rollout.true[1:]).all()
+    assert rollout.controls[0] == rollout.buttons[0] == -1
+    assert (rollout.controls[1:] == rollout.buttons[1:]).all() and len(set(rollout.controls)) > 2
+    assert rollout.control_names == CONTROLS
+
+
+def test_a_gray_world_is_beside_a_gray_emulator(store):
+    world = KnownWorld(store, [], grayscale=True)
+    world.starts = draw_starts(world, store, 1, seed=3)
+    gray = roll_out(world, SAME, store, world.starts[0], 3, seed=3)
+    assert (gray.drawn == gray.true).all() and gray.true.shape[-1] == 3
+    assert (gray.true == gray.true[..., :1]).all()
+
+
+def test_the_film_ends_with_the_game(store, monkeypatch):
+    world = KnownWorld(store, [])
+    world.starts = draw_starts(world, store, 1, seed=0)
+    start = world.starts[0]
+    monkeypatch.setattr("ghostpad.frames.breakout.Tracker.__call__", lambda self, ram: int(ram[101] == 0))
+    rollout = roll_out(world, SAME, store, start, 400, seed=0)
+    assert 100 < len(rollout.drawn) < 400
+
+
+def test_pictures_are_twice_as_large_and_crisp(rollout):
+    film = draw_film(rollout)
+    assert film.shape == (21, CAPTION + 420, 640 + GAP, 3)
+    assert (film[:, CAPTION::2, :320:2] == rollout.drawn).all()
+    assert (film[:, CAPTION + 1 :: 2, 1:320:2] == rollout.drawn).all()
+    assert (film[:, CAPTION::2, 320 + GAP :: 2] == rollout.true).all()
+
+
+def test_the_caption_says_step_control_and_button(rollout):
+    other = Rollout(**{**vars(rollout), "buttons": rollout.buttons + 1})
+    caption, changed = draw_film(rollout)[:, :CAPTION], draw_film(other)[:, :CAPTION]
+    assert (caption[1:] != changed[1:]).any((1, 2, 3)).all() and (caption[0] == changed[0]).all()
+    assert (caption[:-1] != caption[1:]).any((1, 2, 3)).all()
+    named = Rollout(**{**vars(rollout), "control_names": ("A", "B", "C", "D")})
+    assert (draw_film(named)[1:, :CAPTION] != caption[1:]).any((1, 2, 3)).all()
+
+
+def test_a_gif_loses_nothing(rollout, tmp_path):
+    film = draw_film(rollout)
+    write_film(tmp_path / "film.gif", film)
+    with Image.open(tmp_path / "film.gif") as gif:
+        shown = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)]
+    assert (np.stack(shown) == film).all()
+
+
+def test_an_mp4_loses_next_to_nothing(rollout, tmp_path):
+    film = draw_film(rollout)
+    write_film(tmp_path / "film.mp4", film)
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        assert container.streams.video[0].pix_fmt == "yuv420p"  # what every player and browser shows
+        shown = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    pictures = np.abs(shown.astype(int) - film)[:, CAPTION:]
+    assert pictures.mean() < 2 and np.quantile(pictures, 0.99) <= 12
+
+
+@pytest.mark.parametrize("name", ["a.gif", "b.mp4"])
+def test_a_real_world_is_filmed_from_a_held_out_start(store, tmp_path, name):
+    world = small_world(store)
+    three = type(SAME)(CONTROLS, SAME.control_given_button[:3], (0, 0, 1, 2), 0)
+    rollout = write_rollout(world, three, store, tmp_path / name, num_frames=4, seed=0)
+    assert (tmp_path / name).stat().st_size > 1000
+    assert rollout.drawn.shape == (5, 210, 160, 3)
+    assert rollout.buttons[1:].max() <= 2
+
+
+def test_other_endings_are_refused_before_anything_is_done(store, tmp_path):
+    with pytest.raises(UserError, match=r"film\.avi: films end in \.gif or \.mp4"):
+        write_rollout(small_world(store), SAME, store, tmp_path / "film.avi")
+    assert not list(tmp_path.iterdir())
