@@ -2,6 +2,8 @@
 
     python benchmarks/ship_weights.py CHECKPOINT NAME --data DATA --command "HOW IT WAS TRAINED"
 
+DATA are the 40 episodes of `ghostpad record` with its defaults.
+
 Writes `src/ghostpad/weights/NAME/`: half-precision safetensors, config, metrics.json of the held-out
 episodes and a model card.
 """
@@ -35,8 +37,14 @@ from ghostpad import LatentActionModel
 model = LatentActionModel.from_pretrained("{name}")
 ```
 
-Trained with `{command}` on episodes recorded by `ghostpad record` with its defaults (seed 0). Measured on the
-{num_episodes} held-out episodes of the same recording (`metrics.json` beside this page has everything):
+Trained on episodes recorded by `ghostpad record` with its defaults (seed 0):
+
+```
+{command}
+```
+
+Measured on the {num_episodes} test episodes of the first 40 of them, from which nothing was learned
+(`metrics.json` beside this page has everything):
 
 {table}
 
