@@ -45,7 +45,7 @@ KEYS: dict[str, tuple[str, str]] = {
     **{
         f"ball_error_px_{n}": (
             "pixels",
-            f"larger of |Δx|, |Δy|, mean over frames 1 to {n} with a ball in both",
+            f"larger of the distances in x and y, mean over frames 1 to {n} with a ball in both",
         )
         for n in BALL_FRAMES
     },
