@@ -112,17 +112,12 @@ def test_each_stage_moves_the_weights_that_it_should(config: WorldConfig, store:
     assert not any("encoder" in name or "quantizer" in name for name in moved["rollouts"])
 
 
-def test_the_picture_teaches_the_dynamics_through_the_codes(config: WorldConfig, store: FrameStore) -> None:
-    world = learning_world(config, store)
-    batch = batch_of(store, None)
-    logits = world.dynamics.logits(world.dynamics.features(batch.history), torch.zeros(4, dtype=torch.int64))
-    logits.retain_grad()
-    prediction, codes = world.learnable_draw(batch.history[:, -1], logits)
-    expected = world.latent_action_model.decode(batch.history[:, -1], logits.argmax(1))
-    drawn = world.latent_action_model.picture(prediction, batch.history[:, -1])
-    assert torch.equal(codes, logits.argmax(1)) and torch.allclose(drawn, expected, atol=1e-4)
-    prediction.square().sum().backward()
-    assert logits.grad is not None and logits.grad.abs().sum() > 0
+def test_the_decoder_learns_at_a_tenth_of_the_rate(config: WorldConfig, store: FrameStore) -> None:
+    loop = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu")))
+    loop.model.train()
+    loop.train_step()
+    dynamics, decoder = (group["lr"] for group in loop.optimizer.param_groups)
+    assert decoder == pytest.approx(dynamics / 10) and dynamics > 0
 
 
 def test_a_world_overfits_one_batch(config: WorldConfig, store: FrameStore) -> None:

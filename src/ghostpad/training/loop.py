@@ -32,7 +32,7 @@ class Loop:
         self.model = task.model
         self.sampler = Sampler(task.num_rows, config.batch_size, config.seed)
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(),
+            task.parameters or self.model.parameters(),
             lr=config.optimizer.learning_rate,
             betas=(config.optimizer.beta1, config.optimizer.beta2),
             fused=True,
@@ -113,7 +113,7 @@ class Loop:
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.ranks.rank)
         rate = learning_rate(config.optimizer, self.step, config.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("share", 1.0)
         self.optimizer.zero_grad(set_to_none=True)
         sums, names = torch.zeros((), device=self.ranks.device), []
         micro_rows = self._micro_rows(self.step)

@@ -106,6 +106,8 @@ class Task:
         num_rows: training examples; `batch(rows, step)` gives them as the step after `step` sees them.
         expect: optional announcement of rows that the next step will ask for.
         num_validation_rows: held-out examples; `validation_batch(rows)` gives them.
+        parameters: optional groups for the optimizer, each with its `share` of the learning rate; all
+            parameters alike when not given.
         checks: optional numbers about the model on held-out data, asked for at each validation.
         examples: optional picture (H, W, 3) uint8.
         advice: what to tell people whose run will take more than an hour.
@@ -119,6 +121,7 @@ class Task:
     batch: Callable[[np.ndarray, int], Any]
     num_validation_rows: int
     validation_batch: Callable[[np.ndarray], Any]
+    parameters: list[dict[str, Any]] | None = None
     checks: Callable[[], dict[str, float]] | None = None
     examples: Callable[[], np.ndarray] | None = None
     advice: str = ""

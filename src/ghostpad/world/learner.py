@@ -1,10 +1,11 @@
 """How a world model learns: buttons first, then to live in its own predictions.
 
-Dimensions: B batch, k frames of history, L frames that follow, C colour channels, H W frame, O outputs,
-K codes, D embedding, h w grid.
+Dimensions: B batch, k frames of history, L frames that follow, C colour channels, H W frame,
+h w grid.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,8 @@ from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
 from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
+
+DECODER_SHARE = 0.1
 
 
 class LearningWorld(WorldModel):
@@ -36,6 +39,11 @@ class LearningWorld(WorldModel):
         for part in (self.latent_action_model.encoder, self.latent_action_model.quantizer):
             part.requires_grad_(False)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The decoder, trained already, learns at a tenth of the rate."""
+        decoder = list(self.latent_action_model.decoder.parameters())
+        return [{"params": list(self.dynamics.parameters())}, {"params": decoder, "share": DECODER_SHARE}]
+
     def train(self, mode: bool = True) -> "LearningWorld":
         """Train the dynamics and the weights of the decoder; the statistics of the latter are settled."""
         super().train(mode)
@@ -47,8 +55,8 @@ class LearningWorld(WorldModel):
 
         While buttons are found: the mean surprise under the buttons, each transition's shares as likely as
         they explain it (expectation maximization). Afterwards: cross-entropy of the codes under the button
-        that explains them best, and the reconstruction loss of the frame drawn from the likeliest codes. In
-        evaluation mode: the latter over a rollout of all the frames that follow.
+        that explains them best, and for the decoder the reconstruction loss of the frame drawn from those
+        codes. In evaluation mode: both over a rollout of all the frames that follow, drawn as predicted.
         """
         if not self.training:
             return self._rollout_loss(batch)
@@ -62,7 +70,9 @@ class LearningWorld(WorldModel):
             return loss, {"loss": loss.detach(), "code_loss": surprise.detach().amin(1).mean() / num_cells}
         logits = self.dynamics.logits(features, surprise.argmin(1))
         code_loss = F.cross_entropy(logits.float(), codes)
-        reconstruction, self.predicted = self._drawn_loss(batch.history[:, -1], logits, next_frames)
+        frames = batch.history[:, -1]
+        reconstruction = self._drawing_loss(frames, codes, next_frames)
+        self.predicted = self.latent_action_model.draw(frames, self._vectors(logits.argmax(1)))
         loss = code_loss + self.reconstruction_weight * reconstruction
         terms = {"loss": loss, "code_loss": code_loss, "reconstruction": reconstruction}
         return loss, {name: value.detach() for name, value in terms.items()}
@@ -78,16 +88,18 @@ class LearningWorld(WorldModel):
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             return features, codes, self.dynamics.surprise(features, codes)
 
-    def _drawn_loss(self, frames: Tensor, logits: Tensor, next_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruction loss of the frame drawn from the likeliest codes, and that frame (B, C, H, W)."""
+    def _drawing_loss(self, frames: Tensor, codes: Tensor, next_frames: Tensor) -> Tensor:
+        """Reconstruction loss of the frames that the decoder draws from these codes."""
         model = self.latent_action_model
-        prediction, _ = self.learnable_draw(frames, logits.float())
         inner, inner_next = model.scale.shrink(frames), model.scale.shrink(next_frames)
         batch = Batch(inner, inner_next)
         if model.predicts_palette:
             colors = [palette_indices(part, model.palette_PC) for part in (inner, inner_next)]
             batch = Batch(inner, inner_next, *colors)
-        return model.reconstruction_loss(prediction, batch), model.picture(prediction.detach(), frames)
+        return model.reconstruction_loss(model.decoder(inner, self._vectors(codes)), batch)
+
+    def _vectors(self, codes: Tensor) -> Tensor:
+        return self.latent_action_model.quantizer.embed(codes)
 
     def _rollout_loss(self, batch: WorldBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean losses over a rollout of the frames that follow."""
@@ -104,7 +116,9 @@ class LearningWorld(WorldModel):
         for next_frames in batch.next_frames.unbind(1):
             features, codes, surprise = self._explain(history, next_frames, False)
             logits = self.dynamics.logits(features, surprise.argmin(1))
-            loss, drawn = self._drawn_loss(history[:, -1], logits, next_frames)
+            predicted = logits.argmax(1)
+            loss = self._drawing_loss(history[:, -1], predicted, next_frames)
+            drawn = self.latent_action_model.draw(history[:, -1], self._vectors(predicted))
             yield drawn, {"reconstruction": loss, "code_loss": F.cross_entropy(logits.float(), codes)}
             history = torch.cat([history[:, 1:], drawn[:, None]], 1)
 
@@ -116,17 +130,3 @@ class LearningWorld(WorldModel):
             self.rollouts.advance(self.predicted)
             self.predicted = None
         return {}
-
-    def learnable_draw(self, frames_NCHW: Tensor, logits_NKhw: Tensor) -> tuple[Tensor, Tensor]:
-        """Decode the likeliest codes, with a straight-through gradient for the logits.
-
-        Returns:
-            The decoder's prediction (N, O, H, W) at the size that the model works at, and the codes.
-        """
-        model = self.latent_action_model
-        codes_Nhw = logits_NKhw.argmax(1)
-        shares = logits_NKhw.softmax(1)
-        hard = F.one_hot(codes_Nhw, self.codebook_size).permute(0, 3, 1, 2)
-        chosen = shares + (hard - shares).detach()
-        quantized = torch.einsum("nkhw,kd->ndhw", chosen, model.codebook)
-        return model.decoder(model.scale.shrink(frames_NCHW), quantized), codes_Nhw

@@ -126,6 +126,7 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
         batch=lambda rows, step: _training_batch(config, world, rows, step),
         num_validation_rows=len(splits[1]),
         validation_batch=validation_batch,
+        parameters=world.parameter_groups(),
         examples=lambda: _example_picture(world, validation_batch, len(splits[1])),
         advice="A shorter run: --steps 1500.",
     )
