@@ -21,7 +21,8 @@ class Page:
     """One tab. `complaints` holds what it logged as errors, and scripts that failed."""
 
     def __init__(self, address: str) -> None:
-        self._socket = connect(address, max_size=2**26, origin=None)
+        self._connecting = connect(address, max_size=2**26)
+        self._socket = self._connecting.__enter__()
         self._number = 0
         self.complaints: list[str] = []
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -93,6 +94,11 @@ class Page:
             x, y = self.run(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({place})")
             points = [{"x": x, "y": y}]
         self.call("Input.dispatchTouchEvent", type="touchStart" if points else "touchEnd", touchPoints=points)
+
+    def close(self) -> None:
+        """Close the tab."""
+        self.call("Page.close")
+        self._connecting.__exit__(None, None, None)
 
     def screenshot(self, path: Path, whole: bool = True) -> Path:
         """Write a PNG."""

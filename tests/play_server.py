@@ -29,6 +29,8 @@ def house_of(world: WorldModel, store: FrameStore, **changed) -> House:
     """A house that can be played from every frame of `store`."""
     settings = {
         "name": "small",
+        "model_hash": "0123456789abcdef",
+        "engine": "PyTorch",
         "controls": BREAKOUT,
         "named": True,
         "starts": starts_of_store(store, world),

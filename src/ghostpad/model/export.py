@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
 
 from ghostpad import __version__
 from ghostpad.atomic import whole_folder
@@ -80,27 +81,49 @@ def encoder_onnx(model: LatentActionModel, pixels: Literal["float32", "uint8"] =
     Raises:
         UserError: the extra `onnx` is not installed.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise UserError('ONNX needs onnx and onnxscript: pip install "ghostpad[onnx]"') from None
     frames = model.config.frames
     # Two pairs, not one: the exporter takes a size of one for a constant. And two tensors, not the same one
     # twice: it would take both inputs for one.
     shape = (2, model.num_channels, frames.height, frames.width)
     example = tuple(torch.zeros(shape, dtype=getattr(torch, pixels)) for _ in range(2))
     any_number = {0: torch.export.Dim("N")}
-    encoder = PairEncoder(model).cpu()
+    names = ["frames", "next_frames"]
+    return to_onnx(PairEncoder(model).cpu(), example, names, "codes", (any_number, any_number))
+
+
+def to_onnx(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: list[str],
+    output: str,
+    dynamic_shapes: tuple[Any, ...] | None = None,
+) -> bytes:
+    """Return what a module computes as a serialized ONNX model, its weights inside.
+
+    Args:
+        module: in evaluation mode, on the CPU.
+        example: inputs of the shapes that the graph is for.
+        inputs: their names.
+        output: name of the one output.
+        dynamic_shapes: sizes that may differ from the example's, as `torch.export` takes them.
+
+    Raises:
+        UserError: the extra `onnx` is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise UserError('ONNX needs onnx and onnxscript: pip install "ghostpad[onnx]"') from None
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
-            encoder,
+            module,
             example,
             dynamo=True,
             opset_version=OPSET,
-            dynamic_shapes=(any_number, any_number),
-            input_names=["frames", "next_frames"],
-            output_names=["codes"],
+            dynamic_shapes=dynamic_shapes,
+            input_names=inputs,
+            output_names=[output],
             verbose=False,
         )
     assert program is not None

@@ -223,7 +223,8 @@ class LatentActionModel(nn.Module):
         inner_BCHW, prediction = self.scale.shrink(frames_BCHW), prediction.float()
         if self.predicts_palette:
             logits = self._logits(prediction, palette_indices(inner_BCHW, self.palette_PC))
-            drawn = self.palette_PC[logits.argmax(1)].permute(0, 3, 1, 2).contiguous()
+            likeliest = logits.max(1).indices  # on a CPU several times quicker than argmax
+            drawn = self.palette_PC[likeliest].permute(0, 3, 1, 2).contiguous()
         else:
             drawn = prediction.clamp(0, 1)
         return self.scale.enlarge(drawn, inner_BCHW, frames_BCHW)

@@ -33,7 +33,10 @@ class House:
 
     name: str
     """What the world is called."""
+    model_hash: str
     world: WorldModel
+    engine: str
+    """What computes it."""
     controls: ControlMap
     named: bool
     """Whether these are controls of the game, not the buttons by themselves."""
@@ -56,7 +59,8 @@ class House:
         return {
             "type": "welcome",
             "world": self.name,
-            "hash": world.model_hash[:12],
+            "hash": self.model_hash[:12],
+            "engine": self.engine,
             "height": world.height,
             "width": world.width,
             "channels": pixels.channels,
@@ -67,6 +71,7 @@ class House:
             "controls": [{"name": name, "holds": sorted(held_for(name))} for name in names],
             "rest": resting_control(names),
             "control_given_button": self.controls.control_given_button,
+            "button_for_control": self.controls.button_for_control,
             "named": self.named,
             "labels": self.controls.num_labels,
             "episodes": [

@@ -92,6 +92,7 @@ def open_house(config: PlayConfig) -> "House":
     from ghostpad.frames.store import open_data
     from ghostpad.machine import resolve_device
     from ghostpad.play.app import House
+    from ghostpad.play.fast import fastest
     from ghostpad.play.game import buttons_alone, controls_of
     from ghostpad.play.starts import starts_of_store, starts_of_world, why_no_emulator
     from ghostpad.world.world_model import WorldModel
@@ -103,9 +104,13 @@ def open_house(config: PlayConfig) -> "House":
     else:
         starts = starts_of_world(world)
     controls = controls_of(world)
+    model_hash = world.model_hash
+    world, engine = fastest(world, world.start(starts.read(0, 0)))
     house = House(
         name=path.name,
+        model_hash=model_hash,
         world=world,
+        engine=engine,
         controls=controls or buttons_alone(world),
         named=controls is not None,
         starts=starts,

@@ -72,8 +72,9 @@ function begin(message) {
   element("real").hidden = !message.beside;
   element("screens").style.setProperty("--aspect", message.width / message.height);
   element("num-codes").textContent = message.grid.join(" × ");
-  element("about").textContent = "World " + message.world + " (" + message.hash + "), " + message.buttons +
-    " buttons found without labels" + (message.labels ? ", tied to the game's controls with " + message.labels + " labelled steps." : ".");
+  const tied = message.labels ? ", tied to the game's controls by " + message.labels + " labelled steps" : "";
+  element("about").textContent = "World " + message.world + " (" + message.hash + "): " + message.buttons +
+    " buttons found without labels" + tied + ". Computed with " + message.engine + ".";
   fillSettings();
   buildButtons();
   buildPad();
@@ -284,11 +285,12 @@ function buildButtons() {
     chip.textContent = button;
     chip.title = "hold this button of the world by itself";
     if (welcome.named) {
-      const shares = welcome.control_given_button[button];
-      const likeliest = shares.indexOf(Math.max(...shares));
       const small = document.createElement("small");
-      small.textContent = welcome.controls[likeliest].name;
+      const names = welcome.controls.map(({ name }) => name);
+      small.textContent = names.filter((_, control) => welcome.button_for_control[control] === button).join(", ") || "no key";
       chip.append(small);
+      chip.title += ": " + names.map((name, control) =>
+        name + " " + Math.round(100 * welcome.control_given_button[button][control]) + " %").join(", ");
     }
     holdWhile(chip, { button });
     return chip;

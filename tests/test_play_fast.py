@@ -1,0 +1,65 @@
+"""ONNX Runtime plays the same world, where it is installed and faster."""
+
+import pytest
+import torch
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from ghostpad.play import fast
+from ghostpad.play.fast import fastest, in_onnx_runtime
+from small_world import small_world
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["rgb", "gray"])
+def world(request, store):
+    return small_world(store, grayscale=request.param)
+
+
+@pytest.fixture(scope="module")
+def twin(world, store):
+    return in_onnx_runtime(world, begun(world, store))
+
+
+def begun(world, store, frame=20):
+    return world.start(store.read(1, range(frame + 1 - world.history, frame + 1), world.grayscale))
+
+
+@pytest.mark.parametrize("button", [0, 1, 2])
+def test_the_twin_predicts_and_draws_the_same(world, twin, store, button):
+    for frame in (5, 20, 38):
+        state = begun(world, store, frame)
+        expected = world.predict(state, button)
+        torch.testing.assert_close(twin.predict(state, button), expected, rtol=1e-3, atol=1e-4)
+        codes = expected.argmax(1)
+        model, other = world.latent_action_model, twin.latent_action_model
+        newest = state.history[:, -1]
+        torch.testing.assert_close(
+            other.decode(newest, codes), model.decode(newest, codes), rtol=1e-3, atol=1e-3
+        )
+
+
+def test_buttons_matter_to_the_twin_too(twin, store):
+    state = begun(twin, store)
+    assert (twin.predict(state, 0) != twin.predict(state, 1)).any()
+
+
+def test_the_world_itself_stays_as_it_was(world, twin, store):
+    assert type(world.dynamics).__name__ == "Dynamics"
+    assert type(world.latent_action_model.decoder).__name__ == "Decoder"
+    assert twin.grid == world.grid
+
+
+@pytest.mark.parametrize("faster", [False, True])
+def test_the_faster_of_the_two_is_taken(world, twin, store, monkeypatch, faster):
+    monkeypatch.setattr(fast, "in_onnx_runtime", lambda *given: twin)
+    times = iter([0.01, 0.02] if faster else [0.02, 0.01])
+    monkeypatch.setattr(fast, "_seconds", lambda *tried: next(times))
+    taken, engine = fastest(world, begun(world, store))
+    assert engine.startswith("ONNX Runtime" if faster else "PyTorch")
+    assert (taken is world) != faster
+
+
+def test_without_onnx_runtime_there_is_pytorch(world, store, monkeypatch):
+    monkeypatch.setattr(fast.importlib.util, "find_spec", lambda name: None)
+    assert fastest(world, begun(world, store)) == (world, f"PyTorch {torch.__version__}")
