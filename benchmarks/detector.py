@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from ghostpad.evaluation.elements import GAMES
-from ghostpad.evaluation.truth import detector_error, tables
+from ghostpad.evaluation.truth import detector_error, look, tables
 from ghostpad.frames.atari import RecordConfig, record
+from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import open_data
 
 NEEDED = {"ball_within_1px": 0.99, "paddle_within_1px": 0.999, "brick_states": 0.9995}
@@ -44,7 +45,9 @@ def main() -> None:
             store = open_data(videos)
             known = tables(store, np.arange(len(store.episodes)), game)
             for grayscale in (True, False):
-                numbers = detector_error(store, known, game, grayscale, options.frames, options.seed)
+                transitions = Transitions(store, None)
+                seen = look(transitions, np.arange(len(transitions)), game, grayscale)
+                numbers = detector_error(known, seen, options.frames, options.seed)
                 _print(game.name, "gray" if grayscale else "RGB", numbers)
 
 

@@ -123,6 +123,14 @@ def test_light_checks_sound_the_alarm(store, capsys):
     assert any("collapsed" in line for line in lines)
 
 
+def test_no_alarm_before_a_training_quantizes(store, capsys):
+    frames, next_frames = Transitions(store, "train").read(slice(0, 20), True)
+    model = still_model(lambda frames, next_frames: np.zeros((len(frames), 4, 3), int))
+    model.quantizing = False
+    assert light_checks(model, frames, next_frames)["alarms"] == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_folder_that_holds_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="something else"):
@@ -206,6 +214,10 @@ def test_summary_says_what_the_numbers_say(perfect, store):
     assert good == {"good"}
     idle = verdicts(assess(copy_model(), store, "test", FEW, seed=0).metrics)
     assert any(verdict.tone == "bad" and "repeating the current frame" in verdict.text for verdict in idle)
+    assert not any(verdict.text.startswith("The codes also carry") for verdict in idle)
+    leaky = {**perfect.metrics, "reconstruction": {**perfect.metrics["reconstruction"], "leak_share": 0.34}}
+    told = {verdict.text: verdict.tone for verdict in verdicts(leaky)}
+    assert told["The codes also carry what stands still: 34 % of another scene comes along."] == "bad"
     met = {criterion.name: criterion.met for criterion in criteria(perfect.metrics)}
     assert met["Reconstruction PSNR > 28 dB"] is True
     assert len(met) == 5

@@ -127,7 +127,7 @@ def agreement(
         if not len(fit) or not len(score):
             continue
         features, held_out = _one_hot(train, test, offsets)
-        answers = _probe(features[fit], train.controls[fit], held_out[score], majority)
+        answers = linear_probe(features[fit], train.controls[fit], held_out[score], majority)
         truth = test.controls[score]
         numbers = {
             "accuracy": _accuracy(answers, truth),
@@ -137,10 +137,12 @@ def agreement(
         if not name:
             numbers["num_test"] = len(score)
             right[score] = answers == truth
-            shuffled = _probe(features[rng.permutation(fit)], train.controls[fit], held_out[score], majority)
+            shuffled = linear_probe(
+                features[rng.permutation(fit)], train.controls[fit], held_out[score], majority
+            )
             numbers["shuffled"] = _accuracy(shuffled, truth)
             pool = (features[fit], train.controls[fit], held_out[score], truth)
-            result["label_budget"] = label_budget(partial(_probe, majority=majority), *pool, seed)
+            result["label_budget"] = label_budget(partial(linear_probe, majority=majority), *pool, seed)
         if train.displacement is not None and test.displacement is not None:
             ceiling = _ceiling(train, test, offsets, fit, score, seed)
             numbers["ceiling"] = _accuracy(ceiling, truth)
@@ -174,13 +176,16 @@ def _one_hot(train: Labelled, test: Labelled, offsets: tuple[int, ...]) -> tuple
     return tables[0], tables[1]
 
 
-def _probe(features: Any, labels: np.ndarray, held_out: Any, majority: int) -> np.ndarray:
+def linear_probe(
+    features: Any, labels: np.ndarray, held_out: Any, majority: int, strength: float = _STRENGTH
+) -> np.ndarray:
+    """Fit logistic regression and answer for `held_out`; with one class only that, with none `majority`."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(labels)) < 2:
         return np.full(held_out.shape[0], labels[0] if len(labels) else majority)
-    probe = LogisticRegression(C=_STRENGTH, max_iter=200, tol=1e-3)
+    probe = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
     with warnings.catch_warnings():
         # What is left to gain after 200 iterations is far below the spread over episodes.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -107,9 +107,8 @@ def assess(
     measured = measure(model, transitions, rows, plan)
     metrics, absent = collect(model, measured, game, seed)
     insight = study(model, measured, scene, split, amounts.probe, seed)
-    if game:
-        checked = detector_error(store, scene.known, game, model.grayscale, _NUM_CHECKED, seed)
-        metrics["detector"] = checked
+    if measured.seen:
+        metrics["detector"] = detector_error(scene.known, measured.seen, _NUM_CHECKED, seed)
         absent["detector"] = "nobody recorded the truth, or this game has no such thing"
     metrics["splits"] = _splits(model, measured, split, amounts.other_splits, metrics, plan)
     facts = {

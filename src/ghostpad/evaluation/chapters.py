@@ -26,9 +26,11 @@ from ghostpad.evaluation.summary import criteria, verdicts
 def opening(assessment: Assessment) -> Markup:
     """Title, what was evaluated, and the summary."""
     metrics = assessment.metrics
+    held_out = "" if metrics["split"] == "train" else "held-out "
+    color = "RGB" if metrics["color"] == "rgb" else "gray"
     facts = (
-        f"{metrics['num_transitions']} transitions from {metrics['num_episodes']} held-out "
-        f"{metrics['split']} episodes, {metrics['color']} frames of {metrics['width']} by "
+        f"{metrics['num_transitions']} transitions from {metrics['num_episodes']} {held_out}"
+        f"{metrics['split']} episodes, {color} frames of {metrics['width']} by "
         f"{metrics['height']} pixels. Game recognized: {metrics['game'] or 'none'}."
     )
     items = [tag("li", verdict.text, class_=verdict.tone) for verdict in verdicts(metrics)]
@@ -47,12 +49,12 @@ def success(metrics: dict[str, Any]) -> Markup:
         word, look = {True: ("met", "met"), False: ("not met", "unmet"), None: ("not judged", "faint")}[
             criterion.met
         ]
-        rows.append([criterion.name, criterion.found, tag("span", word, class_=look), criterion.harder])
+        rows.append([criterion.name, tag("span", word, class_=look), criterion.found, criterion.harder])
     lead = "Each criterion as it was set, and beside it the harder reading: what a good number may hide."
     return section(
         "criteria",
         "Success criteria",
-        table(["criterion", "found", "", "harder reading"], rows, text=(1, 2, 3)),
+        table(["criterion", "", "found", "harder reading"], rows, text=(1, 2, 3)),
         lead=lead,
     )
 
@@ -122,7 +124,8 @@ def codebook(assessment: Assessment) -> Markup:
     measured = assessment.measured
     frame, _ = measured.transitions.read(measured.rows[:1], assessment.metrics["color"] == "gray")
     shares = np.log(np.array(numbers["cell_perplexities"]))
-    caption = "Where the codes vary: entropy of each cell's choices, the brightest cell has most."
+    most = number(shares.max() / np.log(2), 1)
+    caption = f"Where the codes vary: entropy of each cell's choices, {most} bits in the brightest."
     where = strip(picture(data_uri(over_grid(frame[0], shares)), caption, "entropy of the codes by cell"))
     return section("codebook", "Codebook", table(["", ""], rows), plot, where)
 

@@ -75,7 +75,11 @@ def game_of(pictures_NCHW: np.ndarray) -> Game | None:
 
 def element_sums(game: Game, drawn: np.ndarray, true: np.ndarray, current: np.ndarray) -> Sums:
     """Quantities per transition of every part, named `<part>.<quantity>` and `<part>.copy_<quantity>`."""
-    found, truth, before = game.detect(drawn), game.detect(true), game.detect(current)
+    return found_sums(game, game.detect(drawn), game.detect(true), game.detect(current))
+
+
+def found_sums(game: Game, found: Found, truth: Found, before: Found) -> Sums:
+    """The same from what was found in the drawn, the true and the current pictures."""
     sums = {}
     for name, part in game.parts.items():
         for prefix, columns in (("", found), ("copy_", before)):
@@ -95,23 +99,21 @@ def summarize_elements(game: Game, sums: Sums) -> Sums:
     return metrics
 
 
-def transfer_sums(
-    game: Game, drawn: np.ndarray, current: np.ndarray, giver: np.ndarray, next_giver: np.ndarray
-) -> Sums:
+def transfer_sums(game: Game, drawn: Found, current: Found, giver: Found, next_giver: Found) -> Sums:
     """Whether codes that move the paddle in one place move it the same way in another.
 
     Args:
         game: whose paddle it is.
-        drawn: pictures decoded from `current` and the codes of the givers.
-        current: (N, C, H, W) frames.
-        giver: frames of the transitions that the codes come from.
-        next_giver: their next frames.
+        drawn: what was found in pictures decoded from the current frames and the codes of the givers.
+        current: what was found in the current frames.
+        giver: the same of the transitions that the codes come from.
+        next_giver: the same of their next frames.
 
     Returns:
         `transfer_moved`, `transfer_right`; the same `_near` where both paddles start within 8 pixels.
     """
     starts, ends, own, moved = (
-        game.detect(pictures)[game.paddle].astype(int) for pictures in (giver, next_giver, current, drawn)
+        found[game.paddle].astype(int) for found in (giver, next_giver, current, drawn)
     )
     known = (starts >= 0) & (ends >= 0) & (own >= 0)
     goes = known & (starts != ends)

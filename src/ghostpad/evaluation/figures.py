@@ -3,7 +3,7 @@
 import io
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INK = "#010203"
 """Stands for the page's own text colour until the SVG is written."""
 MODEL, COPY, THIRD, FOURTH = "#3b82f6", "#9ca3af", "#f59e0b", "#10b981"
-SERIES = (MODEL, THIRD, FOURTH, "#ef4444", "#a855f7", "#06b6d4", "#ec4899", "#84cc16")
+SERIES = (MODEL, THIRD, FOURTH, "#ef4444", "#a855f7", "#06b6d4", "#ec4899", "#84cc16", "#a16207")
 
 
 def new_figure(width: float = 7.0, height: float = 2.6) -> "Figure":
@@ -85,7 +85,7 @@ def code_histogram(counts: np.ndarray) -> str:
     axes.bar(np.arange(len(order)), 100 * order, width=1.0, color=MODEL)
     axes.axhline(100 / len(order), color=INK, alpha=0.5, linewidth=0.8, linestyle="--")
     axes.set_xlim(-0.5, len(order) - 0.5)
-    axes.annotate("even use", (len(order), 100 / len(order)), color=INK, fontsize=8, ha="right", va="bottom")
+    axes.text(len(order) - 1, 100 / len(order), "even use", color=INK, fontsize=8, ha="right", va="bottom")
     style(axes, x="codes, most used first", y="% of choices")
     return to_svg(figure, "histogram", "Share of choices by code, most used first")
 
@@ -125,12 +125,16 @@ def _bars(axes: "Axes", groups: list[str], series: dict[str, list[float | None]]
     axes.set_xticks(np.arange(len(groups)), list(groups))
 
 
-def scatter(name: str, label: str, places: np.ndarray, groups: Sequence[tuple[str, np.ndarray]]) -> str:
-    """Points in the plane, one colour per group (title and mask); later groups lie above earlier ones."""
+def event_colors(events: Iterable[str]) -> dict[str, str]:
+    """A colour for each event, the same on every plot of the page."""
+    return dict(zip(events, itertools.cycle(SERIES)))
+
+
+def scatter(name: str, label: str, places: np.ndarray, groups: Sequence[tuple[str, np.ndarray, str]]) -> str:
+    """Points in the plane by group: title, mask and colour; later groups lie above earlier ones."""
     figure = new_figure(height=4.2)
     axes = figure.add_subplot()
-    colors = (COPY, *SERIES)
-    for (title, mask), color in zip(groups, itertools.cycle(colors)):
+    for title, mask, color in groups:
         axes.scatter(*places[mask].T, s=9, color=color, label=f"{title} ({mask.sum()})", linewidths=0)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -140,7 +144,12 @@ def scatter(name: str, label: str, places: np.ndarray, groups: Sequence[tuple[st
 
 
 def code_map(
-    codes: np.ndarray, places: np.ndarray, counts: np.ndarray, events: dict[int, str], num_named: int = 24
+    codes: np.ndarray,
+    places: np.ndarray,
+    counts: np.ndarray,
+    events: dict[int, str],
+    colors: dict[str, str],
+    num_named: int = 24,
 ) -> str:
     """Codes in the plane: larger the more often they are chosen, coloured by the event they go with."""
     figure = new_figure(height=4.4)
@@ -148,8 +157,8 @@ def code_map(
     idle = places[counts == 0]
     axes.scatter(*idle.T, s=10, facecolors="none", edgecolors=COPY, linewidths=0.7, label="not in use")
     names = np.array([events.get(int(code), "no event") for code in codes])
-    titles = ["no event", *sorted(set(events.values()))]
-    for title, color in zip(titles, itertools.cycle((COPY, *SERIES))):
+    there = {name: color for name, color in colors.items() if name in events.values()}
+    for title, color in {"no event": COPY, **there}.items():
         mine = (names == title) & (counts > 0)
         sizes = 10 + 70 * np.sqrt(counts[mine] / max(1, counts.max()))
         label = title.replace("_", " ")

@@ -7,7 +7,7 @@ import numpy as np
 
 from ghostpad.evaluation.assess import Assessment
 from ghostpad.evaluation.events import Association
-from ghostpad.evaluation.figures import budget_curve, code_map, scatter
+from ghostpad.evaluation.figures import COPY, budget_curve, code_map, event_colors, scatter
 from ghostpad.evaluation.insight import GROUPS
 from ghostpad.evaluation.page import DASH, Markup, number, percent, picture, section, strip, table, tag
 from ghostpad.evaluation.pictures import data_uri, over_grid
@@ -94,20 +94,21 @@ def transfer(assessment: Assessment) -> Markup:
 def maps(assessment: Assessment) -> Markup:
     """Codes and transitions in the plane."""
     parts: list[Any] = []
+    colors = event_colors(assessment.scene.columns)
     if assessment.code_places is not None:
         codes, places = assessment.code_places
         counts = np.array(assessment.metrics["codebook"]["histogram"])[codes]
         events = {item.code: item.event for item in assessment.galleries if item.event}
         parts += [
             tag("h3", "Codes by their embeddings"),
-            Markup(code_map(codes, places, counts, events)),
+            Markup(code_map(codes, places, counts, events, colors)),
         ]
     if assessment.transition_places is not None:
         rows, places = assessment.transition_places
         columns = {name: column[rows] for name, column in assessment.scene.columns.items()}
         rare = sorted(columns, key=lambda name: -columns[name].sum())
-        groups = [("other", np.ones(len(rows), bool))] if not rare else []
-        groups += [(words(name), columns[name]) for name in rare if columns[name].any()]
+        groups = [("all", np.ones(len(rows), bool), COPY)] if not rare else []
+        groups += [(words(name), columns[name], colors[name]) for name in rare if columns[name].any()]
         label = "t-SNE of transitions by their codes"
         parts += [
             tag("h3", "Transitions by their codes"),

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ghostpad.evaluation.elements import Game, element_sums, transfer_sums
+from ghostpad.evaluation.elements import Game, found_sums, transfer_sums
 from ghostpad.evaluation.reconstruction import Sums, counterfactual_sums, pair_sums, structural_similarity
+from ghostpad.evaluation.truth import Seen, look
 from ghostpad.frames.pairs import Transitions
 from ghostpad.progress import progress
 
@@ -74,6 +75,7 @@ class Measured:
         partners: (T,) position of the transition whose codes each was also decoded with.
         pictured: (P,) the positions of the plan, ascending.
         predictions: (P, C, H, W) uint8, for those positions.
+        seen: what the detector finds in the true frames, None for other games.
     """
 
     transitions: Transitions
@@ -83,6 +85,7 @@ class Measured:
     partners: np.ndarray
     pictured: np.ndarray
     predictions: np.ndarray
+    seen: Seen | None
 
     def predicted(self, positions: np.ndarray) -> np.ndarray:
         """Predictions (n, C, H, W) uint8 at positions that the plan asked for."""
@@ -117,13 +120,15 @@ def measure(model: Model, transitions: Transitions, rows: np.ndarray, plan: Plan
     shape = (1 if model.grayscale else 3, transitions.store.height, transitions.store.width)
     predictions = np.zeros((len(plan.pictures), *shape), np.uint8)
     columns: Sums = {}
+    seen = look(transitions, rows, plan.game, model.grayscale) if plan.game else None
     for batch in _batches(model, len(rows), "decode"):
         frames, next_frames = transitions.read(rows[batch], model.grayscale)
         drawn = draw(model, frames, codes[batch])
         current, true = as_unit(frames), as_unit(next_frames)
         sums = pair_sums(drawn, true, current)
-        if plan.game:
-            sums |= element_sums(plan.game, drawn, next_frames, frames)
+        if seen:
+            current_parts, true_parts = seen.rows(seen.current[batch]), seen.rows(seen.next[batch])
+            sums |= found_sums(seen.game, seen.game.detect(drawn), true_parts, current_parts)
         taken = ssim[batch]
         if taken.any():
             sums["ssim"] = _scatter(taken, structural_similarity(drawn[taken], true[taken]))
@@ -135,15 +140,21 @@ def measure(model: Model, transitions: Transitions, rows: np.ndarray, plan: Plan
             scene = {"frames": as_unit(other), "next_frames": as_unit(next_other)}
             swapped = draw(model, frames[taken], codes[others])
             extra = counterfactual_sums(swapped, drawn[taken], true[taken], current[taken], scene)
-            if plan.game:
-                extra |= transfer_sums(plan.game, swapped, frames[taken], other, next_other)
+            if seen:
+                extra |= transfer_sums(
+                    seen.game,
+                    seen.game.detect(swapped),
+                    seen.rows(seen.current[batch[taken]]),
+                    seen.rows(seen.current[others]),
+                    seen.rows(seen.next[others]),
+                )
             sums |= {name: _scatter(taken, values) for name, values in extra.items()}
         for position in np.intersect1d(batch, plan.pictures):
             place = np.searchsorted(plan.pictures, position)
             predictions[place] = to_bytes(drawn[position - batch[0]])
         for name, values in sums.items():
             columns.setdefault(name, np.full(len(rows), np.nan))[batch] = values
-    return Measured(transitions, rows, codes, columns, partners, plan.pictures, predictions)
+    return Measured(transitions, rows, codes, columns, partners, plan.pictures, predictions, seen)
 
 
 def draw(model: Model, frames: np.ndarray, codes: np.ndarray) -> np.ndarray:

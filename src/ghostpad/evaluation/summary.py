@@ -11,6 +11,10 @@ USE_CRITERION = 0.5
 SPLITS_CRITERION_DB = 1.0
 IGNORED_DB = 0.5
 """ΔPSNR below which the decoder is said to ignore the codes."""
+LEAK_SHARE = 0.1
+"""Share of another scene from which on the codes are said to carry what stands still."""
+TRANSFER_SHARE = 0.8
+"""Share of transitions in which the codes that move the paddle should move it the same way elsewhere."""
 COLLAPSED_USAGE = 0.05
 """Share of codes in use below which the codebook is said to have collapsed."""
 
@@ -65,9 +69,10 @@ def verdicts(metrics: dict[str, Any]) -> list[Verdict]:
     if delta is not None and delta >= IGNORED_DB:
         text = f"The codes matter: with the codes of another transition the picture loses {delta:.1f} dB."
         found.append(Verdict("good" if delta >= 3 else "plain", text))
+    found += [verdict for verdict in (_leak(metrics), _transfer(metrics)) if verdict]
     usage, active = get(metrics, "codebook.usage"), get(metrics, "codebook.active")
     if usage is not None:
-        text = f"{percent(usage, 0)} of the codebook is in use, {percent(active, 0)} of it actively."
+        text = f"{percent(usage, 0)} of the codes are in use, {percent(active, 0)} of all actively."
         found.append(Verdict("good" if active >= USE_CRITERION else "bad", text))
     return found
 
@@ -180,6 +185,25 @@ def _bricks(metrics: dict[str, Any]) -> Verdict | None:
     text += f"; of the bricks that are hit, {percent(recall, 0)} vanish." if recall is not None else "."
     good = right >= 0.999 and (recall is None or recall >= 0.9)
     return Verdict("good" if good else "bad" if recall is not None and recall < 0.5 else "plain", text)
+
+
+def _leak(metrics: dict[str, Any]) -> Verdict | None:
+    share = get(metrics, "reconstruction.leak_share")
+    if share is None or share < LEAK_SHARE:
+        return None
+    return Verdict(
+        "bad", f"The codes also carry what stands still: {percent(share, 0)} of another scene comes along."
+    )
+
+
+def _transfer(metrics: dict[str, Any]) -> Verdict | None:
+    share, near = (get(metrics, f"transfer.paddle_direction{part}") for part in ("", "_near"))
+    if share is None:
+        return None
+    text = f"Codes that move the paddle move it the same way in other frames in {percent(share, 0)}"
+    if near is not None and near > share:
+        text += f" ({percent(near, 0)} from nearly the same place)"
+    return Verdict("good" if share >= TRANSFER_SHARE else "bad" if share < 0.6 else "plain", text + ".")
 
 
 def _above(value: float | None, limit: float) -> bool | None:

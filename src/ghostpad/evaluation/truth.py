@@ -1,7 +1,9 @@
 """What happens in each frame: from what was recorded, else from the pictures; and how far the two agree.
 
-Dimensions: N frames.
+Dimensions: N frames, T transitions.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from ghostpad.evaluation.elements import Game
 from ghostpad.evaluation.intervals import total
 from ghostpad.evaluation.parts import Ball, Found
 from ghostpad.evaluation.reconstruction import ratio
+from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 
 _CHUNK = 64
@@ -29,6 +32,47 @@ def tables(store: FrameStore, episodes: np.ndarray, game: Game | None) -> Known:
     return known
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a detector finds in the true frames of some transitions; each frame is looked at once.
+
+    Attributes:
+        game: whose detector it is.
+        episode_index: (N,) episode of each frame, ascending.
+        frame_index: (N,) its number there, ascending within the episode.
+        columns: what was found, N rows.
+        current: (T,) the row of each transition's frame.
+        next: (T,) the row of its next frame.
+    """
+
+    game: Game
+    episode_index: np.ndarray
+    frame_index: np.ndarray
+    columns: Found
+    current: np.ndarray
+    next: np.ndarray
+
+    def rows(self, places: np.ndarray) -> Found:
+        """The columns at `places` in the list of frames."""
+        return {name: column[places] for name, column in self.columns.items()}
+
+
+def look(transitions: Transitions, rows: np.ndarray, game: Game, grayscale: bool) -> Seen:
+    """Run a game's detector over the frames and next frames of the transitions `rows`."""
+    episodes = transitions.episode_index[rows].astype(np.int64)
+    frames = transitions.frame_index[rows].astype(np.int64)
+    longest = max(episode.num_frames for episode in transitions.store.episodes)
+    keys = np.concatenate([episodes * longest + frames, episodes * longest + frames + transitions.stride])
+    unique, places = np.unique(keys, return_inverse=True)
+    owners, numbers = unique // longest, unique % longest
+    parts = [
+        detect_frames(transitions.store, int(owner), numbers[owners == owner], game, grayscale)
+        for owner in np.unique(owners)
+    ]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Seen(game, owners, numbers, columns, *np.split(places, 2))
+
+
 def detect_frames(store: FrameStore, episode: int, frames: np.ndarray, game: Game, grayscale: bool) -> Found:
     """Run a game's detector over frames of an episode."""
     parts = [
@@ -38,10 +82,8 @@ def detect_frames(store: FrameStore, episode: int, frames: np.ndarray, game: Gam
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def detector_error(
-    store: FrameStore, known: Known, game: Game, grayscale: bool, most: int, seed: int
-) -> dict[str, float]:
-    """Hold the detector against recorded truth, on at most `most` frames drawn by the seed.
+def detector_error(known: Known, seen: Seen, most: int, seed: int) -> dict[str, float]:
+    """Hold the detector against recorded truth, on at most `most` of the frames it saw, drawn by the seed.
 
     Returns:
         `num_frames`; `ball_visible`, frames in which at least half of the ball is in the open by that truth,
@@ -49,23 +91,16 @@ def detector_error(
         the states that are right. Empty without truth.
     """
     recorded = {episode: table for episode, (table, source) in known.items() if source == "truth"}
-    places = [
-        (episode, frame) for episode, table in recorded.items() for frame in range(len(table["ball_x"]))
-    ]
-    if not places:
+    places = np.flatnonzero(np.isin(seen.episode_index, list(recorded)))
+    if not len(places):
         return {}
-    drawn = np.random.default_rng(seed).permutation(len(places))[:most]
-    chosen = np.array(places)[np.sort(drawn)]
-    found, truth = [], []
-    for episode, table in recorded.items():
-        frames = chosen[chosen[:, 0] == episode, 1]
-        if len(frames):
-            found.append(detect_frames(store, episode, frames, game, grayscale))
-            truth.append({name: column[frames] for name, column in table.items()})
-    seen, true = (
-        {name: np.concatenate([p[name] for p in parts]) for name in parts[0]} for parts in (found, truth)
-    )
-    return {"num_frames": len(chosen), **_compare(game, seen, true)}
+    chosen = np.sort(np.random.default_rng(seed).permutation(places)[:most])
+    truth = []
+    for episode in np.unique(seen.episode_index[chosen]):
+        frames = seen.frame_index[chosen][seen.episode_index[chosen] == episode]
+        truth.append({name: column[frames] for name, column in recorded[int(episode)].items()})
+    true = {name: np.concatenate([part[name] for part in truth]) for name in truth[0]}
+    return {"num_frames": len(chosen), **_compare(seen.game, seen.rows(chosen), true)}
 
 
 def _compare(game: Game, seen: Found, true: Found) -> dict[str, float]:
