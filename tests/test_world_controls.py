@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from ghostpad.cli import main
 from ghostpad.config import to_plain
@@ -51,13 +52,13 @@ class ChangedPixels:
 class PaddleFinder:
     """A world that knows its buttons: 2 is held when the paddle goes right, 0 when left, 1 when it stays."""
 
-    history, num_buttons, latent_action_model = 2, 4, ChangedPixels()
+    history, num_buttons, grayscale, latent_action_model = 2, 4, True, ChangedPixels()
 
-    def button_probabilities(self, frames, next_frames):
+    def surprise(self, frames, next_frames):
         before, after = (
             breakout.detect(to_numpy(part))["paddle_x"].astype(int) for part in (frames[:, -1], next_frames)
         )
-        return np.eye(4)[1 + np.sign(after - before)] * 0.9 + 0.025
+        return -torch.from_numpy(np.eye(4)[1 + np.sign(after - before)] * 0.9 + 0.025).log()
 
 
 class Ignorant(PaddleFinder):
@@ -66,8 +67,8 @@ class Ignorant(PaddleFinder):
     def __init__(self):
         self.rng = np.random.default_rng(0)
 
-    def button_probabilities(self, frames, next_frames):
-        return np.eye(4)[self.rng.integers(0, 4, len(frames))]
+    def surprise(self, frames, next_frames):
+        return 9 - 9 * torch.eye(4)[self.rng.integers(0, 4, len(frames))]
 
 
 # -- the map --------------------------------------------------------------------------------------------

@@ -85,8 +85,10 @@ def test_controls_that_share_a_button_are_pressed_alike():
     found = ControlMap(("NOOP", "FIRE", "RIGHT", "LEFT"), MOVES, (0, 0, 1, 2), 200)
     expected = [[0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     assert control_shares(found).tolist() == expected
-    launching = ControlMap(found.control_names, (*MOVES, (0.2, 0.8, 0, 0)), (0, 3, 1, 2), 200)
-    assert control_shares(launching).tolist() == [[1, 0, 0, 0], *expected[1:], [0, 1, 0, 0]]
+    # FIRE is rare, so that even the button that launches is mostly NOOP; one button more goes left.
+    rows = (*MOVES, (0.8, 0.1, 0.05, 0.05), (0.3, 0.0, 0.1, 0.6))
+    launching = ControlMap(found.control_names, rows, (0, 3, 1, 2), 200)
+    assert control_shares(launching).tolist() == [[1, 0, 0, 0], *expected[1:], [0, 1, 0, 0], expected[2]]
 
 
 def test_outputs_are_drawn_as_likely_as_they_are():

@@ -18,7 +18,8 @@ from ghostpad.machine import resolve_device
 from ghostpad.world.control_labels import read_labels
 from ghostpad.world.control_map import CONTROLS_FILE, ControlMap, fit_control_map
 from ghostpad.world.control_report import draw_curves, print_report
-from ghostpad.world.control_study import ButtonFinder, Side, infer_buttons, informations, study_controls
+from ghostpad.world.control_study import Side, infer_buttons, informations, study_controls
+from ghostpad.world.world_model import WorldModel
 
 __all__ = ["ControlMap", "ControlsConfig", "controls", "tie_controls"]
 
@@ -55,8 +56,6 @@ def controls(config: ControlsConfig) -> ControlMap:
     Raises:
         UserError: world, data or labels cannot be read, or do not fit.
     """
-    from ghostpad.world.world_model import WorldModel
-
     if config.labels is not None and config.labels < 1:
         raise UserError(f"--labels {config.labels}: must be at least 1")
     if config.transitions < 2:
@@ -77,11 +76,10 @@ def controls(config: ControlsConfig) -> ControlMap:
 
 
 def tie_controls(
-    world: ButtonFinder, store: FrameStore, config: ControlsConfig
+    world: WorldModel, store: FrameStore, config: ControlsConfig
 ) -> tuple[ControlMap, dict[str, Any]]:
     """The map, and the report that goes with it: with labels how good it is, and always what buttons do."""
-    stride = getattr(world.latent_action_model, "stride", 1)
-    splits = [Transitions(store, split, stride) for split in ("train", "test")]
+    splits = [Transitions(store, split, world.latent_action_model.stride) for split in ("train", "test")]
     names, labels = _labels(splits, config)
     train = _side(world, splits[0], labels[0], config.transitions, config.seed)
     report: dict[str, Any] = {"buttons": _what_buttons_do(train)}
@@ -114,7 +112,7 @@ def _labels(splits: list[Transitions], config: ControlsConfig) -> tuple[list[str
     return names, [unknown[i] if part is None or part[1] != names else part[0] for i, part in enumerate(read)]
 
 
-def _side(world: ButtonFinder, transitions: Transitions, controls: np.ndarray, most: int, seed: int) -> Side:
+def _side(world: WorldModel, transitions: Transitions, controls: np.ndarray, most: int, seed: int) -> Side:
     """Look at blocks of the labelled transitions; of any when none is."""
     known = np.flatnonzero(controls >= 0)
     places = known if len(known) else np.arange(len(transitions))

@@ -26,6 +26,7 @@ from ghostpad.world.sequences import read_sequences
 
 KIND = "policy"
 _WIDTHS, _HIDDEN = (8, 16, 32), 128
+_BACKGROUND_FRAMES = 256
 Player = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Chooses the controls (n,) of the games that still run, from their last frames (n, k, 1, H, W) uint8, the
 memories of their consoles (n, 128), and their numbers (n,)."""
@@ -58,7 +59,7 @@ class Moves:
 
 
 class Policy(nn.Module):
-    """A small network over the last frames, in grayscale and at half their size.
+    """A small network over the last frames, in grayscale and at half their size, less what stands still.
 
     Args:
         history: frames k. One is enough to follow a ball; more tempt a policy to repeat what it sees itself
@@ -67,9 +68,14 @@ class Policy(nn.Module):
         size: height and width of the frames.
     """
 
+    background: Tensor
+
     def __init__(self, history: int, num_outputs: int, size: tuple[int, int]) -> None:
         super().__init__()
         self.history, self.num_outputs = history, num_outputs
+        # The mean frame: without it walls and bricks drown a ball of few pixels, and learning takes twice
+        # as long.
+        self.register_buffer("background", torch.zeros(grid_sizes(*size, 1)[-1]))
         self.pyramid = FramePyramid(history, _WIDTHS, ())
         rows, columns = grid_sizes(*size, len(_WIDTHS) + 1)[-1]
         self.head = nn.Sequential(
@@ -78,8 +84,7 @@ class Policy(nn.Module):
 
     def logits(self, clips: Tensor) -> Tensor:
         """(B, O) of (B, k, 1, H, W) uint8."""
-        frames_BkHW = F.avg_pool2d(clips[:, :, 0].float() / 255, 2, ceil_mode=True, count_include_pad=False)
-        return self.head(self.pyramid(frames_BkHW)[-1].flatten(1))
+        return self.head(self.pyramid(_halved(clips) - self.background)[-1].flatten(1))
 
     def forward(self, batch: Moves) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy (nats) with what was held, and the share of the likeliest that is named."""
@@ -101,6 +106,11 @@ class Policy(nn.Module):
         return self.logits(torch.from_numpy(clips)).double().softmax(1).numpy()
 
 
+def _halved(clips: Tensor) -> Tensor:
+    """(B, k, 1, H, W) uint8 → (B, k, H/2, W/2) in [0, 1], rounded up."""
+    return F.avg_pool2d(clips[:, :, 0].float() / 255, 2, ceil_mode=True, count_include_pad=False)
+
+
 def imitate(train: Examples, validation: Examples, out: Path, steps: int, history: int, seed: int) -> Policy:
     """Train a policy on the CPU, or take up what an earlier call left in `out`.
 
@@ -111,6 +121,8 @@ def imitate(train: Examples, validation: Examples, out: Path, steps: int, histor
     torch.manual_seed(seed)
     policy = Policy(history, train.shares.shape[1], (store.height, store.width))
     policy.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    spread = np.linspace(0, len(train.transitions) - 1, _BACKGROUND_FRAMES).astype(np.int64)
+    policy.background.copy_(_halved(train.batch(spread, 1).clips).mean((0, 1)))
     task = Task(
         kind=KIND,
         model=policy,
@@ -141,14 +153,17 @@ def imitate(train: Examples, validation: Examples, out: Path, steps: int, histor
 
 
 def control_shares(found: ControlMap) -> np.ndarray:
-    """P(press control | button), (K, C): the control that a button most likely is.
+    """P(press control | button), (K, C): the controls that are played by this button.
 
-    Controls that are played by the same button cannot be told apart, so each of them is pressed as often:
-    FIRE beside NOOP, which launches a ball and else does nothing.
+    A button that plays none stands for the control that it most likely is, and for those played alike.
+    Controls with the same button cannot be told apart, so each of them is pressed as often: FIRE beside NOOP,
+    which launches a ball and else does nothing.
     """
     given_KC = np.array(found.control_given_button)
     played = np.array(found.button_for_control)
-    alike_KC = (played == played[given_KC.argmax(1)][:, None]).astype(np.float64)
+    buttons = np.arange(len(given_KC))
+    stands_for = np.where(np.isin(buttons, played), buttons, played[given_KC.argmax(1)])
+    alike_KC = (played == stands_for[:, None]).astype(np.float64)
     return alike_KC / alike_KC.sum(1, keepdims=True)
 
 
