@@ -26,7 +26,7 @@ from ghostpad.machine import num_cores, peak_memory_mb
 
 PARTS = {
     "SSIM": "structural_similarity",
-    "detector": "element_sums",
+    "detector": "detect",
     "reconstruction": "pair_sums",
     "codes of others": "counterfactual_sums",
     "events": "associate",

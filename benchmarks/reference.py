@@ -1,10 +1,10 @@
 """The reference numbers of `spec` and `sharp`: record, train, evaluate and print one table.
 
-    python benchmarks/reference.py [FOLDER] [--steps N] [--presets spec sharp] [--device auto]
+    python benchmarks/reference.py [FOLDER] [--steps N] [--presets spec sharp] [--device auto] [--write]
 
 In RGB and full size, with the presets' own steps on a GPU; on a CPU with fewer (--steps, default 300), and
-the table says so. Every part is kept in FOLDER (default: reference_benchmark): cut off at any moment, the
-same command goes on from there. It needs no network.
+the table says so. `--write` writes it to `docs/reference.md` too. Every part is kept in FOLDER (default:
+reference_benchmark): cut off at any moment, the same command goes on from there. It needs no network.
 """
 
 import argparse
@@ -22,11 +22,20 @@ import torch
 from ghostpad.evaluation.report import EvaluateConfig, evaluate
 from ghostpad.frames.atari import RecordConfig, record
 from ghostpad.frames.store import FrameStore, open_data
-from ghostpad.machine import num_cores, resolve_device
+from ghostpad.machine import resolve_device
 from ghostpad.presets import PRESETS
 from ghostpad.training.latent_action import train
 
 CPU_STEPS = 300
+PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
+HEAD = """\
+# Reference numbers of `spec` and `sharp`
+
+`python benchmarks/reference.py{steps} --write` wrote this page; [metrics.md](metrics.md) says what each
+number means. The aims are those of the whole training of 100,000 steps, which takes a GPU. A training that
+was cut short says so under *steps*: its numbers tell how far it came by then, and nothing about where it ends.
+
+"""
 # title, where it stands in metrics.json, shown as a share, aims by preset
 ROWS: tuple[tuple[str, str, bool, dict[str, float]], ...] = (
     ("PSNR (dB)", "reconstruction.psnr_db", False, {"spec": 45, "sharp": 50}),
@@ -56,6 +65,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--max-frames", type=int, default=1000)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     options = parser.parse_args()
     device = resolve_device(options.device)
     steps = options.steps or (None if device.type == "cuda" else CPU_STEPS)
@@ -63,7 +73,11 @@ def main() -> None:
     record(RecordConfig(out=videos, episodes=options.episodes, max_frames=options.max_frames))
     store = open_data(videos)
     runs = {name: run(name, steps, videos, options) for name in options.presets}
-    print(table(runs, store, _name_of(device)))
+    page = table(runs, store, _name_of(device))
+    print(page)
+    if options.write:
+        asked = f" --steps {options.steps}" if options.steps else ""
+        PAGE.write_text(HEAD.format(steps=asked) + page + "\n", encoding="utf-8")
 
 
 def run(name: str, steps: int | None, videos: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -166,7 +180,10 @@ def _cell(metrics: dict[str, Any], key: str, is_share: bool, aim: float | None) 
 
 
 def _name_of(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{num_cores()} CPU cores"
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{threads} CPU core{'s' if threads > 1 else ''}"
 
 
 if __name__ == "__main__":
