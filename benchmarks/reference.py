@@ -33,7 +33,7 @@ HEAD = """\
 
 `python benchmarks/reference.py{steps} --write` wrote this page; [metrics.md](metrics.md) says what each
 number means. The aims are those of the whole training of 100,000 steps, which takes a GPU. A training that
-was cut short says so under *steps*: its numbers tell how far it came by then, and nothing about where it ends.
+was cut short says so under *steps*: its numbers tell how far it came by then, not where it would end.
 
 """
 # title, where it stands in metrics.json, shown as a share, aims by preset
