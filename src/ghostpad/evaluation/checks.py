@@ -70,11 +70,8 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
         names["bricks.state_accuracy"] = "state_accuracy"
         numbers |= {name: found[key] for key, name in names.items() if key in found}
     # Before a training quantizes, its codes cannot mean anything yet.
-    lines = (
-        alarms({"reconstruction": numbers, "codebook": codebook})
-        if getattr(model, "quantizing", True)
-        else []
-    )
+    quantizes = getattr(model, "quantizing", True)
+    lines = alarms({"reconstruction": numbers, "codebook": codebook}) if quantizes else []
     for line in lines:
         print(f"ghostpad: alarm: {line}", file=sys.stderr)
     numbers["alarms"] = len(lines)
