@@ -71,9 +71,11 @@ def main() -> None:
             f"| {trips[int(0.95 * len(trips))]:.1f} ms | {statistics.median(heard.predicted_ms):.1f} ms "
             f"| {heard.num_bytes / heard.frames:,.0f} |"
         )
-    heard = results[30]
-    kept = heard.rate >= LEAST_RATE - 0.5 and statistics.median(heard.round_trips_ms) < LONGEST_MS
-    print(f"\n{LEAST_RATE} frames a second and {LONGEST_MS} ms at the median: {'kept' if kept else 'missed'}")
+    kept = results[60].rate >= LEAST_RATE and statistics.median(results[30].round_trips_ms) < LONGEST_MS
+    print(
+        f"\nAt least {LEAST_RATE} frames a second when asked for 60, and at 30 a key answered in under "
+        f"{LONGEST_MS} ms at the median: {'kept' if kept else 'missed'}"
+    )
 
 
 def measure(address: str, seconds: float) -> dict[int, Heard]:

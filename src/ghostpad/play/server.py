@@ -1,7 +1,9 @@
 """`ghostpad play`: serve a world to a browser on this machine."""
 
+import contextlib
 import importlib.util
 import ipaddress
+import os
 import socket
 import sys
 from dataclasses import dataclass
@@ -47,7 +49,7 @@ class PlayConfig:
 
 
 def play(config: PlayConfig) -> None:
-    """Serve until interrupted.
+    """Serve until interrupted, which is how it is meant to end.
 
     Raises:
         UserError: the extra is missing, there is no such world, or the address cannot be had.
@@ -64,7 +66,8 @@ def play(config: PlayConfig) -> None:
 
         house = open_house(config)
         _announce(config.host, house, listener.getsockname()[1])
-        make_server(build_app(house, config.host)).run([listener])
+        with contextlib.suppress(KeyboardInterrupt):
+            make_server(build_app(house, config.host)).run([listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -79,7 +82,7 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        reason = error.strerror or error
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise UserError(f"--host {host} --port {port}: {reason}; give another --port or --host") from None
 
 
