@@ -137,7 +137,7 @@ def test_a_lost_server_and_a_full_one_are_told(tab, world, store):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("breakout-world" not in shipped_models(), reason="no world is shipped yet")
+@pytest.mark.skipif("breakout-world" not in shipped_models("world"), reason="no world is shipped yet")
 @pytest.mark.parametrize(("key", "sign"), [("ArrowRight", 1), ("ArrowLeft", -1)])
 def test_the_paddle_goes_where_the_keys_say(tab, tmp_path, key, sign):
     from pathlib import Path

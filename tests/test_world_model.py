@@ -86,6 +86,13 @@ def test_a_world_is_read_back_from_a_file_and_from_nothing_else(
         WorldModel.from_pretrained(tmp_path / "nothing")
 
 
+def test_an_exported_world_is_the_same_world(world: WorldModel, tmp_path: Path) -> None:
+    world.save_pretrained(tmp_path / "exported")
+    again = WorldModel.from_pretrained(tmp_path / "exported")
+    assert again.model_hash == world.model_hash and again.folder == tmp_path / "exported"
+    assert {path.name for path in again.folder.iterdir()} == {"model.safetensors", "config.json"}
+
+
 def test_what_does_not_fit_is_one_line(world: WorldModel, frames: np.ndarray) -> None:
     state = world.start(frames)
     with pytest.raises(UserError, match="buttons must lie in 0…2"):

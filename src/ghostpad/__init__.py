@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from ghostpad.frames.store import FrameStore
     from ghostpad.labels.dataset import LatentActionDataset
     from ghostpad.model.latent_action_model import LatentActionModel
+    from ghostpad.world.world_model import WorldModel
 
 __version__ = "0.1.0"
 
@@ -13,9 +14,10 @@ _LAZY = {
     "LatentActionModel": "ghostpad.model.latent_action_model",
     "LatentActionDataset": "ghostpad.labels.dataset",
     "FrameStore": "ghostpad.frames.store",
+    "WorldModel": "ghostpad.world.world_model",
 }
 
-__all__ = ["FrameStore", "LatentActionDataset", "LatentActionModel", "__version__"]
+__all__ = ["FrameStore", "LatentActionDataset", "LatentActionModel", "WorldModel", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -23,10 +23,17 @@ NAMES = {KIND: "a latent action model", "world": "a world model"}
 VERBS = {KIND: "train", "world": "world"}
 
 
-def shipped_models() -> dict[str, Path]:
-    """Names and folders of the models inside the package."""
-    root = Path(str(resources.files("ghostpad"))) / "weights"
-    return {path.parent.name: path.parent for path in sorted(root.glob("*/model.safetensors"))}
+def shipped_models(kind: str = KIND) -> dict[str, Path]:
+    """Names and folders of the models of one kind inside the package."""
+    folders = sorted((Path(str(resources.files("ghostpad"))) / "weights").glob("*/"))
+    configs = {
+        folder: folder / "config.json" for folder in folders if (folder / "model.safetensors").is_file()
+    }
+    return {
+        folder.name: folder
+        for folder, config in configs.items()
+        if json.loads(config.read_text(encoding="utf-8"))["kind"] == kind
+    }
 
 
 def find_model(path_or_name: str | Path, kind: str = KIND) -> Path:
@@ -43,7 +50,7 @@ def find_model(path_or_name: str | Path, kind: str = KIND) -> Path:
         raise UserError(f"{path}: no best.pt, last.pt or model.safetensors in this folder; train one first")
     if path.is_file():
         return path
-    shipped = shipped_models()
+    shipped = shipped_models(kind)
     if str(path_or_name) in shipped:
         return shipped[str(path_or_name)] / "model.safetensors"
     known = f"; shipped models: {', '.join(shipped)}" if shipped else ""

@@ -71,10 +71,12 @@ class LearningWorld(WorldModel):
         logits = self.dynamics.logits(features, surprise.argmin(1))
         code_loss = F.cross_entropy(logits.float(), codes)
         frames = batch.history[:, -1]
-        reconstruction = self._drawing_loss(frames, codes, next_frames)
         self.predicted = self.latent_action_model.draw(frames, self._vectors(logits.argmax(1)))
-        loss = code_loss + self.reconstruction_weight * reconstruction
-        terms = {"loss": loss, "code_loss": code_loss, "reconstruction": reconstruction}
+        loss, terms = code_loss, {"code_loss": code_loss}
+        if self.reconstruction_weight:
+            terms["reconstruction"] = self._drawing_loss(frames, codes, next_frames)
+            loss = code_loss + self.reconstruction_weight * terms["reconstruction"]
+        terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
 
     def _explain(self, history: Tensor, next_frames: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor]:

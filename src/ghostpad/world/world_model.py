@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ghostpad import __version__
+from ghostpad.atomic import whole_file, write_json
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.model.inputs import to_frames
@@ -259,3 +261,19 @@ class WorldModel(nn.Module):
             raise UserError(f"{path_or_name}: the weights do not fit their own config ({reason})") from None
         world.folder = find_model(path_or_name, KIND).parent
         return world.to(device).eval()
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write `model.safetensors` and `config.json` into `folder`, for `from_pretrained`.
+
+        In full precision: rounded weights would choose other codes wherever two fit alike, and the dynamics
+        know the codes as they were.
+        """
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: part.cpu().contiguous() for name, part in self.state_dict().items()}
+        with whole_file(folder / "model.safetensors") as temporary:
+            save_file(weights, temporary, metadata={"format": "pt"})
+            temporary.chmod(0o644)  # the library leaves it to its owner alone
+        plain = {"kind": KIND, "version": __version__, "model_config": to_plain(self.config)}
+        write_json(folder / "config.json", {**plain, "model_hash": self.model_hash})

@@ -1,0 +1,109 @@
+"""Put a trained world into the package, with all that play needs, measured as it will be read.
+
+    python benchmarks/ship_world.py CHECKPOINT NAME --data DATA --command "HOW IT WAS TRAINED"
+
+Writes `src/ghostpad/weights/NAME/`: safetensors, config, recorded starts, the map of controls, metrics.json
+of held-out episodes and a model card. DATA are recordings of the game.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
+
+from world import table
+
+from ghostpad.atomic import write_json
+from ghostpad.frames.store import open_data
+from ghostpad.world.build import METRICS_FILE, describe
+from ghostpad.world.controls import ControlsConfig, controls
+from ghostpad.world.starts import write_starts
+from ghostpad.world.world_model import WorldModel
+
+LIMIT_MB = 16
+CARD = """# {name}
+
+A world model of Atari Breakout by Ghostpad, learned from watching: from the last {history} frames and one of
+{num_buttons} buttons, {grid[0]} by {grid[1]} codes of the next transition, and from these the next frame,
+{height} high and {width} wide. {weights:,} weights ({size:.1f} MB), the latent action model among them.
+
+```sh
+ghostpad play --world {name}
+```
+
+```python
+from ghostpad import WorldModel
+
+world = WorldModel.from_pretrained("{name}")
+```
+
+Nobody told it the controls: the buttons were found, and {needed} of them are needed. `controls.json` ties
+them to the real controls by {num_labels:,} labelled transitions. Trained on episodes recorded by
+`ghostpad record` with its defaults (seed 0):
+
+```
+{command}
+```
+
+{num_starts} held-out starts, beside the emulator under the same controls (`metrics.json` beside this page has
+everything):
+
+{table}
+
+Model hash `{model_hash}`, data fingerprint `{data_fingerprint}`.
+"""
+
+
+def main() -> None:
+    """Export, tie, measure, describe."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--command", required=True)
+    parser.add_argument("--starts", type=int, default=100)
+    options = parser.parse_args()
+    out = Path(__file__).parents[1] / "src" / "ghostpad" / "weights" / options.name
+    store = open_data(options.data)
+    shutil.rmtree(out, ignore_errors=True)
+    WorldModel.from_pretrained(options.checkpoint).save_pretrained(out)
+    world = WorldModel.from_pretrained(out)
+    write_starts(out, store, world.history)
+    found = controls(ControlsConfig(world=str(out), data=store.path))
+    (out / "controls.png").unlink(missing_ok=True)
+    size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
+    if size > LIMIT_MB:
+        shutil.rmtree(out)
+        sys.exit(f"{options.name}: {size:.1f} MB, but a wheel should carry at most {LIMIT_MB} MB of it")
+    told = describe(world, store, options.starts)
+    write_json(out / METRICS_FILE, told)
+    card = CARD.format(
+        name=options.name,
+        history=world.history,
+        num_buttons=world.num_buttons,
+        grid=world.grid,
+        height=world.height,
+        width=world.width,
+        weights=sum(part.numel() for part in world.parameters()),
+        size=size,
+        needed=told["buttons"]["needed"],
+        num_labels=found.num_labels,
+        num_starts=options.starts,
+        command=options.command,
+        table=table(told["world"]),
+        model_hash=told["model_hash"],
+        data_fingerprint=told["data_fingerprint"],
+    )
+    (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    print(card)
+    print(json.dumps(told["buttons"], indent=1))
+
+
+if __name__ == "__main__":
+    main()
