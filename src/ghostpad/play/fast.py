@@ -41,7 +41,7 @@ def fastest(world: WorldModel, state: WorldState) -> tuple[WorldModel, str]:
 
 
 def in_onnx_runtime(world: WorldModel, state: WorldState) -> WorldModel:
-    """A copy of a world, for one game at a time, that shares all but its networks.
+    """A copy of a world that shares all but its networks, and steps one world at a time.
 
     Args:
         world: on the CPU, in evaluation mode.

@@ -30,8 +30,8 @@ from ghostpad.play.messages import (
 POLICY, FULL, BROKEN = 1008, 1013, 1011
 MOST_UNSEEN = 3
 """Frames that may be on their way to a page."""
-SILENCE_SECONDS = 60.0
-"""A page that says nothing for so long is gone; ours says something every ten seconds."""
+SILENCE_SECONDS = 90.0
+"""A page that says nothing for so long is gone; ours speaks every ten seconds, a hidden one every minute."""
 MESSAGES_PER_SECOND, BURST = 200, 400
 """What a page may send: a frame seen and a key or two in each tick, with room to spare."""
 

@@ -5,13 +5,14 @@ const element = (id) => document.getElementById(id);
 const HEADER_BYTES = 16;
 const NOTHING = 255;           // the button of a recorded frame
 const SIGN_OF_LIFE_MS = 10_000;
+const ASLEEP_MS = 300_000;     // a page that nobody sees for so long gives its seat away
 const FULL = 1013, TURNED_AWAY = 1008;
 const KEYS = {
   ArrowLeft: "left", KeyA: "left", ArrowRight: "right", KeyD: "right", ArrowUp: "up", KeyW: "up",
   ArrowDown: "down", KeyS: "down", Space: "fire",
 };
 
-let socket = null, welcome = null, retry = 0, retryTimer = 0;
+let socket = null, welcome = null, retry = 0, retryTimer = 0, sleepTimer = 0;
 let predicted, real, codeMap;
 let paused = true, seen = 0, presses = 0, pressed = "";
 const held = new Map();        // what is held (a key, a touch) → {directions} or {button}
@@ -194,7 +195,7 @@ function keydown(event) {
     if (event.code === "KeyP") setPaused(!paused);
     else if (event.code === "KeyN") step();
     else if (event.code === "KeyR") reset();
-    else if (event.code === "Enter" && event.target === document.body) wake();
+    else if (!element("veil").hidden && (event.key.length === 1 || event.key === "Enter")) wake();
   }
 }
 
@@ -343,7 +344,14 @@ document.addEventListener("keydown", keydown);
 document.addEventListener("keyup", (event) => release(event.code));
 window.addEventListener("blur", releaseAll);
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) { releaseAll(); if (welcome && !paused) setPaused(true), veil("Paused. Press a key, or tap, to go on."); }
+  clearTimeout(sleepTimer);
+  if (!document.hidden) {
+    if (socket.readyState === WebSocket.CLOSED) connect();
+    return;
+  }
+  sleepTimer = setTimeout(() => { socket.onclose = null; clearTimeout(retryTimer); socket.close(); }, ASLEEP_MS);
+  releaseAll();
+  if (welcome && !paused) { setPaused(true); veil("Paused. Press a key, or tap, to go on."); }
 });
 element("veil").addEventListener("click", (event) => { if (event.target.id !== "again") wake(); });
 element("again").addEventListener("click", () => { retry = 0; connect(); });
