@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 
 from ghostpad.frames.replay import replay
 from ghostpad.frames.store import FrameStore, luma
@@ -32,6 +33,7 @@ class KnownWorld:
 
     history = 2
     num_buttons = 4
+    device = torch.device("cpu")
     latent_action_model = SimpleNamespace(stride=1)
 
     def __init__(

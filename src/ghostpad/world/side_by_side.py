@@ -104,9 +104,10 @@ def side_by_side(
     emulators = [replay(store, start.episode_index, start.frame_index) for start in starts]
     actions = emulators[0].getMinimalActionSet()
     stride = world.latent_action_model.stride
+    # Whoever plays a start plays it the same, whatever stands beside it.
     players = [
-        Tracker(np.random.default_rng([seed, number]), stride * told["frame_skip"])
-        for number in range(len(starts))
+        Tracker(np.random.default_rng([seed, s.episode_index, s.frame_index]), stride * told["frame_skip"])
+        for s in starts
     ]
     back = stride * np.arange(1 - world.history, 1)
     histories = [store.read(s.episode_index, s.frame_index + back, world.grayscale) for s in starts]

@@ -21,7 +21,7 @@ from ghostpad.world.control_map import ControlMap
 from ghostpad.world.world_model import WorldModel, WorldState
 
 NUM_TRANSITIONS = 400
-_BATCH = 20
+_BATCH = 8
 _TIMED_STEPS, _WARM_STEPS = 30, 3
 
 _OF_RECORDED = "of held-out transitions predicted from recorded frames"
