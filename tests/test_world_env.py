@@ -18,6 +18,7 @@ from ghostpad.world.control_map import ControlMap
 from ghostpad.world.games import Games
 from ghostpad.world.starts import write_starts
 from ghostpad.world.world_model import KIND, WorldState
+from known_models import breakout_picture
 from small_world import small_world
 
 pytest.importorskip("gymnasium")
@@ -147,15 +148,14 @@ class Film:
 
 @pytest.fixture(scope="module")
 def lost_game():
-    """A real game whose player gives up: frames, points of each, lives after each."""
+    """A real game to its end: frames, points of each, lives after each."""
     pytest.importorskip("ale_py")
     emulator = open_emulator(RecordConfig(), 0)
     actions = emulator.getMinimalActionSet()
     play = Tracker(np.random.default_rng(0), 4)
     frames, points, lives = [emulator.getScreenRGB()], [0], [emulator.lives()]
     while not emulator.game_over():
-        control = play(emulator.getRAM()) if len(frames) < 150 else int(len(frames) % 20 == 0)
-        points.append(emulator.act(actions[control]))
+        points.append(emulator.act(actions[play(emulator.getRAM())]))
         frames.append(emulator.getScreenRGB())
         lives.append(emulator.lives())
     return SimpleNamespace(frames=np.stack(frames), points=np.array(points), lives=np.array(lives))
@@ -173,12 +173,23 @@ def test_points_and_lives_are_those_of_the_game(lost_game, tmp_path):
     games = Games(Film(tmp_path, lost_game.frames), 2)
     games.begin(np.arange(2), np.zeros(2, int))
     points, ends = zip(*(games.step(np.zeros(2, int)) for _ in lost_game.frames[1:]), strict=True)
-    assert lost_game.points.sum() > 0
+    assert set(lost_game.points.tolist()) == {0, 1, 4}
     assert (np.stack(points) == lost_game.points[1:, None]).all()
     # A ball is known to be lost a little before the game counts it.
     (ended,) = {int(end) for end in np.stack(ends).argmax(0)}
     assert len(lost_game.frames) - 6 <= ended + 1 < len(lost_game.frames)
     assert (games.lives == 0).all() and np.stack(ends).sum() == 2
+
+
+@pytest.mark.parametrize(("row", "worth"), list(enumerate((7, 7, 4, 4, 1, 1))))
+def test_bricks_pay_by_their_row(tmp_path, row, worth):
+    before, after = breakout_picture(), breakout_picture(gone=[(row, 3), (row, 9)])
+    film = np.concatenate([before, before, after]).transpose(0, 2, 3, 1).repeat(3, 3)
+    np.savez(tmp_path / "starts.npz", frames=film[None, :2])
+    games = Games(Film(tmp_path, film), 1)
+    games.world.num_channels = 1
+    games.begin(np.zeros(1, int), np.zeros(1, int))
+    assert [games.step(np.zeros(1, int))[0].item() for _ in film[1:]] == [0, 2 * worth]
 
 
 def test_a_brick_that_comes_back_pays_once(lost_game, tmp_path):
