@@ -1,17 +1,21 @@
-"""Write the table of keys into `docs/metrics.md`: `python benchmarks/metrics_page.py`."""
+"""Write the tables of keys into their pages in `docs/`: `python benchmarks/metrics_page.py`."""
 
 from pathlib import Path
 
-from ghostpad.evaluation.schema import describe
+from ghostpad.evaluation.schema import KEYS, describe
+from ghostpad.world import closed_loop
 
-PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
+DOCS = Path(__file__).parent.parent / "docs"
+TABLES = {"metrics.md": KEYS, "world.md": closed_loop.KEYS}
 BEGIN, END = "<!-- keys -->\n", "\n<!-- /keys -->"
 
 
 def main() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    head, rest = text.split(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}{describe()}{END}{rest.split(END)[1]}", encoding="utf-8")
+    for name, keys in TABLES.items():
+        text = (DOCS / name).read_text(encoding="utf-8")
+        head, rest = text.split(BEGIN)
+        page = f"{head}{BEGIN}{describe(keys)}{END}{rest.split(END)[1]}"
+        (DOCS / name).write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

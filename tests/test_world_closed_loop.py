@@ -1,6 +1,7 @@
 """The closed loop: worlds with a known answer get the numbers that they must."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from ghostpad.errors import UserError
 from ghostpad.evaluation import breakout
 from ghostpad.evaluation.breakout import BALL_RGB, BRICK_RGB
 from ghostpad.evaluation.intervals import total
+from ghostpad.evaluation.schema import describe
 from ghostpad.world import closed_loop_scores
 from ghostpad.world.ball_in_play import BLINK, PAUSE, ball_in_play
 from ghostpad.world.closed_loop import KEYS, closed_loop, measure, watch
@@ -265,3 +267,8 @@ def test_mistakes_are_named(store, tmp_path):
         closed_loop(world, SAME, store, 0, 5)
     with pytest.raises(UserError, match="no nowhere episode"):
         draw_starts(world, store, 1, 0, split="nowhere")
+
+
+def test_every_number_is_on_its_page():
+    page = (pathlib.Path(__file__).parent.parent / "docs" / "world.md").read_text(encoding="utf-8")
+    assert describe(KEYS) in page, "run python benchmarks/metrics_page.py"

@@ -205,7 +205,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def describe() -> str:
-    """The keys as a Markdown table; `docs/metrics.md` holds it."""
-    rows = [f"| `{key}` | {unit} | {meaning} |" for key, (unit, meaning) in KEYS.items()]
+def describe(keys: dict[str, tuple[str, str]] = KEYS) -> str:
+    """Keys with unit and meaning as a Markdown table; `docs/metrics.md` holds it."""
+    rows = [f"| `{key}` | {unit} | {meaning} |" for key, (unit, meaning) in keys.items()]
     return "\n".join(["| key | unit | meaning |", "|---|---|---|", *rows])
