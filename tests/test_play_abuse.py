@@ -143,6 +143,23 @@ def test_a_flood_closes_that_connection_alone(port, player):
     assert still_plays(player)
 
 
+def test_pings_from_one_who_does_not_read_their_answers_do_not_pile_up(port, player):
+    ping = (bytes([0x89, 0x80 | 125]) + bytes(4) + b"x" * 125) * 500
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        deaf.connect(("127.0.0.1", port))
+        asked = f"GET /play HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
+        asked += "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        deaf.sendall(f"{asked}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
+        assert deaf.recv(12) == b"HTTP/1.1 101"
+        deaf.settimeout(2)
+        with pytest.raises(TimeoutError):
+            for _ in range(400):  # 26 MB; what the system keeps for both ends is a few
+                deaf.sendall(ping)
+        assert still_plays(player)
+
+
 def test_as_fast_as_our_page_may_speak_is_no_flood(player):
     player.send(type="speed", fps=60)
     began = time.monotonic()

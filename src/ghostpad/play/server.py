@@ -131,8 +131,22 @@ def open_house(config: PlayConfig) -> "House":
 def make_server(app: "FastAPI") -> "uvicorn.Server":
     """A server for `app` that bounds what every connection may send."""
     import uvicorn
+    from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
     from ghostpad.play.messages import MOST_BYTES
+
+    class Deaf(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
+        """Hears nothing from those who do not read: answers to their pings would pile up."""
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            if not self.transport.is_closing():
+                self.transport.pause_reading()
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
 
     return uvicorn.Server(
         uvicorn.Config(
@@ -140,6 +154,7 @@ def make_server(app: "FastAPI") -> "uvicorn.Server":
             log_level="warning",
             access_log=False,
             server_header=False,
+            ws=Deaf,
             ws_max_size=MOST_BYTES,
             ws_per_message_deflate=False,
             limit_concurrency=MOST_CONNECTIONS,
