@@ -215,7 +215,8 @@ def test_without_gymnasium_the_mend_is_one_line(tmp_path):
     program = "import sys; sys.modules['gymnasium'] = None; import ghostpad.world.env"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert 'pip install "ghostpad[atari]"' in run.stderr.strip().splitlines()[-1]
+    mend = 'the environment needs gymnasium; install it with: pip install "ghostpad[atari]"'
+    assert run.stderr.splitlines()[-1] == f"ghostpad.errors.UserError: {mend}"
 
 
 def test_a_world_without_starts_is_named(folder, tmp_path):
