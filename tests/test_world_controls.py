@@ -1,6 +1,7 @@
 """Buttons tied to controls: maps with known answers, real Breakout, files by hand, and no labels at all."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -125,6 +126,7 @@ def test_few_labels_and_few_buttons_still_give_a_whole_map():
         assert all(0 <= button < 3 for button in found.button_for_control)
     pair = fit_control_map(NAMES, *draw_labels(MOVES[1:], (0.5, 0.5)))
     assert pair.button_for_control[2:] == (0, 1)
+    assert all(button in (0, 1) for button in pair.button_for_control)
 
 
 def test_maps_travel_as_files(tmp_path):
@@ -224,7 +226,7 @@ def write_csv(path, played, splits=("train", "test"), every=3):
     return path, len(lines) - 1
 
 
-def test_labels_by_hand_do_what_recorded_ones_do(played, tmp_path):
+def test_labels_by_hand_do_what_recorded_ones_do(played, tmp_path, capsys):
     path, _ = write_csv(tmp_path / "labels.csv", played)
     found, report = tie_controls(PaddleFinder(), played, ControlsConfig(labels_file=path))
     names = set(found.control_names)
@@ -232,6 +234,10 @@ def test_labels_by_hand_do_what_recorded_ones_do(played, tmp_path):
     assert [found.to_button(name) for name in ("noop", "fire", "right", "left")] == [1, 1, 2, 0]
     assert report["accuracy"] > report["chance"] + 0.2
     assert "window_accuracy" not in report  # no two labels stand side by side
+    assert "not used" not in capsys.readouterr().out
+    everywhere, _ = write_csv(tmp_path / "all.csv", played, ("train", "validation", "test"))
+    tie_controls(PaddleFinder(), played, ControlsConfig(labels_file=everywhere, transitions=64))
+    assert re.search(r"all\.csv: \d+ labels in validation episodes are not used", capsys.readouterr().out)
     only_train, num = write_csv(tmp_path / "train.csv", played, ("train",))
     found, report = tie_controls(PaddleFinder(), played, ControlsConfig(labels_file=only_train))
     assert found.num_labels == num

@@ -103,7 +103,11 @@ def _labels(splits: list[Transitions], config: ControlsConfig) -> tuple[list[str
     """Names of the controls, and the control of each transition (-1: not known) of each split."""
     if config.labels_file is not None:
         file = read_labels(config.labels_file, splits[0].store, splits[0].stride)
-        return file.names, [file.of(transitions) for transitions in splits]
+        labels = [file.of(transitions) for transitions in splits]
+        unused = len(file.numbers) - sum(int((part >= 0).sum()) for part in labels)
+        if unused:
+            print(f"{config.labels_file}: {unused} labels in validation episodes are not used")
+        return file.names, labels
     read = [read_controls(part, np.arange(len(part)), directions=False) for part in splits]
     unknown = [np.full(len(part), -1) for part in splits]
     if read[0] is None:
