@@ -40,8 +40,8 @@ class ControlsConfig:
     """csv file with episode,frame,control; the recorded controls when not given"""
     out: Path | None = None
     """folder for controls.json and controls.png; the world's own when not given"""
-    transitions: int = 8192
-    """most transitions of training episodes to look at, and half as many of test episodes"""
+    transitions: int = 2048
+    """most transitions to look at, of training and of test episodes each"""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N"""
     seed: int = 0
@@ -58,8 +58,8 @@ def controls(config: ControlsConfig) -> ControlMap:
     """
     if config.labels is not None and config.labels < 1:
         raise UserError(f"--labels {config.labels}: must be at least 1")
-    if config.transitions < 2:
-        raise UserError(f"--transitions {config.transitions}: must be at least 2")
+    if config.transitions < 1:
+        raise UserError(f"--transitions {config.transitions}: must be at least 1")
     world = WorldModel.from_pretrained(config.world, device=str(resolve_device(config.device)))
     out = config.out or (world.folder if Path(config.world).exists() else None)
     if out is None:
@@ -92,7 +92,7 @@ def tie_controls(
         chosen = np.random.default_rng(config.seed).permutation(known)[: config.labels]
         found = fit_control_map(names, train.buttons[chosen], train.controls[chosen])
     held_out = labels[1] if names is not None and (labels[1] >= 0).any() else np.full(len(splits[1]), -1)
-    test = _side(world, splits[1], held_out, config.transitions // 2, config.seed)
+    test = _side(world, splits[1], held_out, config.transitions, config.seed)
     report["mutual_information_bits"] = informations(test, config.seed)
     if names is not None and (held_out >= 0).any():
         report |= study_controls(train, test, names, config.seed)
