@@ -1,14 +1,18 @@
 """The page in a real browser: it plays."""
 
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("websockets")
 
 from browser import PROGRAM, browser
+from ghostpad.evaluation.breakout import detect
 from ghostpad.model.pretrained import shipped_models
+from ghostpad.play.server import PlayConfig, open_house
 from play_server import house_of, serving
 from small_world import small_world
 
@@ -140,26 +144,23 @@ def test_a_lost_server_and_a_full_one_are_told(tab, world, store):
 @pytest.mark.skipif("breakout-world" not in shipped_models("world"), reason="no world is shipped yet")
 @pytest.mark.parametrize(("key", "sign"), [("ArrowRight", 1), ("ArrowLeft", -1)])
 def test_the_paddle_goes_where_the_keys_say(tab, tmp_path, key, sign):
-    from pathlib import Path
-
-    import numpy as np
-
-    from ghostpad.evaluation.breakout import detect
-    from ghostpad.play.server import PlayConfig, open_house
-
-    def paddle():
-        shown = np.array(picture(page), np.uint8).reshape(210, 160, 4)[..., :3]
-        return int(detect(shown[None])["paddle_x"][0])
-
-    with serving(open_house(PlayConfig(world=Path("breakout-world"), fps=15))) as port:
+    """In the shipped world; `tmp_path` keeps a picture of it."""
+    house = open_house(PlayConfig(world=Path("breakout-world"), fps=15))
+    with serving(house) as port:
         page = opened(tab, port)
         page.until(f"{PIXELS.format('#predicted')}.some(v => v > 0 && v < 255)")
-        before = paddle()
+        before = paddle(page)
         page.key(key, True)
-        page.until(f"{FRAME} > 4")
-        after = paddle()
+        page.until(f"{FRAME} > 5")
+        after = paddle(page)
+        page.screenshot(tmp_path / f"{key}.png")
         page.key(key, False)
-        page.screenshot(tmp_path / "play.png")
+        assert page.complaints == []
         page.close()
-    assert sign * (after - before) > 8, (before, after)
-    assert page.complaints == []
+    assert sign * (after - before) > 8
+
+
+def paddle(page):
+    """Where the paddle is in the predicted picture."""
+    shown = np.array(picture(page), np.uint8).reshape(1, 210, 160, 4)[..., :3]
+    return int(detect(shown.transpose(0, 3, 1, 2))["paddle_x"][0])
