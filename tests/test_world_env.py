@@ -192,6 +192,20 @@ def test_bricks_pay_by_their_row(tmp_path, row, worth):
     assert [games.step(np.zeros(1, int))[0].item() for _ in film[1:]] == [0, 2 * worth]
 
 
+def test_the_step_that_begins_anew_pays_nothing(tmp_path, monkeypatch):
+    walls = [breakout_picture(gone=[(5, column) for column in range(num)]) for num in (0, 0, 1, 2, 3)]
+    film = np.concatenate(walls).transpose(0, 2, 3, 1).repeat(3, 3)
+    np.savez(tmp_path / "starts.npz", frames=film[None, :2])
+    world = Film(tmp_path, film)
+    world.num_channels, world.shown = 1, 1
+    monkeypatch.setattr("ghostpad.world.env._loaded", lambda *_: world)
+    envs = WorldVectorEnv(2, max_episode_steps=2)
+    envs.reset()
+    told = [envs.step(np.zeros(2, int)) for _ in range(3)]
+    assert [reward.tolist() for _, reward, *_ in told] == [[1, 1], [1, 1], [0, 0]]
+    assert [truncated.all() for _, _, _, truncated, _ in told] == [False, True, False]
+
+
 def test_a_brick_that_comes_back_pays_once(lost_game, tmp_path):
     broken = int(lost_game.points.argmax())
     film = np.concatenate([lost_game.frames[broken - 1 : broken + 1]] * 3)
