@@ -78,7 +78,7 @@ ROWS = (
 HEAD = """\
 # Families of latent action models, side by side
 
-`python benchmarks/families.py --minutes {minutes} --seeds {seeds}{rgb} --write` wrote this page.
+`python benchmarks/families.py --minutes {minutes} --seeds {seeds}{more} --write` wrote this page.
 
 Every model saw the same {episodes} recorded episodes of Breakout ({frames:,} frames, frame skip 4), in
 {color}, and was trained for the same time, {minutes} minutes of {machine}, in as many steps as fit into it,
@@ -222,10 +222,12 @@ def _page(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, nu
     if device.type == "cuda":
         machine = torch.cuda.get_device_name(device)
     many = len(options.seeds) > 1
+    more = f" --presets {' '.join(names)}" if tuple(names) != FAMILIES else ""
+    more += " --rgb" if options.rgb else ""
     text = HEAD.format(
         minutes=f"{options.minutes:g}",
         seeds=" ".join(map(str, options.seeds)),
-        rgb=" --rgb" if options.rgb else "",
+        more=more,
         episodes=options.episodes,
         frames=num_frames,
         color=first["color"],
