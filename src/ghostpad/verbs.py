@@ -90,7 +90,7 @@ VERBS = {
         again="add --resume to go on from there",
     ),
     "controls": Verb(
-        "tie the buttons of a world to the game's real controls, from a few labels",
+        "tie a world's buttons to the game's controls, from a few labels",
         "ghostpad.world.controls",
         "ControlsConfig",
         "controls",
