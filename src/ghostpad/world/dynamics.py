@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from ghostpad.model.encoder import FramePyramid
 
+NEVER = 1e6
+"""Surprise (nats) under a button that is not in use."""
+
 
 @dataclass(frozen=True)
 class DynamicsConfig:
@@ -78,6 +81,10 @@ class Dynamics(nn.Module):
         nn.init.normal_(self.buttons.weight, std=0.3)
         self.button_blocks = nn.Sequential(*(GridBlock(width) for _ in range(config.button_blocks)))
         self.codes = nn.Conv2d(width, num_codes, 1)
+        # Which buttons are in use; those that turn out not to be needed are dropped.
+        self.register_buffer("active", torch.ones(config.num_buttons, dtype=torch.bool))
+
+    active: Tensor
 
     def features(self, history_BkCHW: Tensor) -> Tensor:
         """What the history says: (B, F, h, w)."""
@@ -93,9 +100,12 @@ class Dynamics(nn.Module):
         return self.codes(self.button_blocks(F.relu(conditioned)))
 
     def surprise(self, features_BFhw: Tensor, codes_Bhw: Tensor) -> Tensor:
-        """Negative log-likelihood (B, num_buttons), nats, of the whole grid of codes under each button."""
+        """Negative log-likelihood (B, num_buttons), nats, of the whole grid of codes under each button.
+
+        It is `NEVER` under buttons that were dropped.
+        """
         batch, buttons = len(features_BFhw), self.num_buttons
         each = torch.arange(buttons, device=features_BFhw.device).repeat(batch)
         logits = self.logits(features_BFhw.repeat_interleave(buttons, 0), each).float()
         losses = F.cross_entropy(logits, codes_Bhw.repeat_interleave(buttons, 0), reduction="none")
-        return losses.sum((1, 2)).view(batch, buttons)
+        return losses.sum((1, 2)).view(batch, buttons).masked_fill(~self.active, NEVER)

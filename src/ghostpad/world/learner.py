@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
+from ghostpad.world.finding import ButtonFinder
 from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 
@@ -29,11 +30,15 @@ class LearningWorld(WorldModel):
         config: of the world model.
         rollouts: the worlds of the training batch.
         reconstruction_weight: of the drawn frame's loss, beside the cross-entropy of the codes.
+        say: see `ButtonFinder`.
     """
 
-    def __init__(self, config: WorldModelConfig, rollouts: Rollouts, reconstruction_weight: float) -> None:
+    def __init__(
+        self, config: WorldModelConfig, rollouts: Rollouts, reconstruction_weight: float, say: float
+    ) -> None:
         super().__init__(config)
         self.rollouts = rollouts
+        self.finder = ButtonFinder(self.num_channels, self.num_buttons, say)
         self.reconstruction_weight = reconstruction_weight
         self.predicted: Tensor | None = None
         for part in (self.latent_action_model.encoder, self.latent_action_model.quantizer):
@@ -42,7 +47,8 @@ class LearningWorld(WorldModel):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The decoder, trained already, learns at a tenth of the rate."""
         decoder = list(self.latent_action_model.decoder.parameters())
-        return [{"params": list(self.dynamics.parameters())}, {"params": decoder, "share": DECODER_SHARE}]
+        others = [*self.dynamics.parameters(), *self.finder.parameters()]
+        return [{"params": others}, {"params": decoder, "share": DECODER_SHARE}]
 
     def train(self, mode: bool = True) -> "LearningWorld":
         """Train the dynamics and the weights of the decoder; the statistics of the latter are settled."""
@@ -60,22 +66,24 @@ class LearningWorld(WorldModel):
         """
         if not self.training:
             return self._rollout_loss(batch)
-        next_frames = batch.next_frames[:, 0]
-        features, codes, surprise = self._explain(batch.history, next_frames, batch.temperature is not None)
-        num_cells = self.grid[0] * self.grid[1]
-        if batch.temperature is not None:
-            shares = (-surprise.detach() / batch.temperature).softmax(1)
-            loss = (shares * surprise).sum(1).mean() / num_cells
-            self.predicted = None
-            return loss, {"loss": loss.detach(), "code_loss": surprise.detach().amin(1).mean() / num_cells}
-        logits = self.dynamics.logits(features, surprise.argmin(1))
-        code_loss = F.cross_entropy(logits.float(), codes)
-        frames = batch.history[:, -1]
-        self.predicted = self.latent_action_model.draw(frames, self._vectors(logits.argmax(1)))
-        loss, terms = code_loss, {"code_loss": code_loss}
-        if self.reconstruction_weight:
+        finds = batch.temperature is not None
+        if not finds:
+            self.finder.settle(self.dynamics)
+        frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
+        features, codes, surprise = self._explain(batch.history, next_frames, finds)
+        shrink = self.latent_action_model.scale.shrink
+        shares, recognized = self.finder(surprise, shrink(frames), shrink(next_frames), batch.temperature)
+        if finds:
+            code_loss = (shares * surprise).sum(1).mean() / (self.grid[0] * self.grid[1])
+        else:
+            logits = self.dynamics.logits(features, shares.argmax(1))
+            code_loss = F.cross_entropy(logits.float(), codes)
+            self.predicted = self.latent_action_model.draw(frames, self._vectors(logits.argmax(1)))
+        terms = {"code_loss": code_loss, "recognition": recognized}
+        loss = code_loss + recognized
+        if self.reconstruction_weight and not finds:
             terms["reconstruction"] = self._drawing_loss(frames, codes, next_frames)
-            loss = code_loss + self.reconstruction_weight * terms["reconstruction"]
+            loss = loss + self.reconstruction_weight * terms["reconstruction"]
         terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
 

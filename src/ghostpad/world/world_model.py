@@ -252,8 +252,8 @@ class WorldModel(nn.Module):
         """
         config, weights = read_weights(path_or_name, KIND, WorldModelConfig)
         world = cls(config)
-        # Where the rollouts of a training were is no part of the world.
-        weights = {name: part for name, part in weights.items() if not name.startswith("rollouts.")}
+        # What a training needs to go on is no part of the world.
+        weights = {n: part for n, part in weights.items() if not n.startswith(("rollouts.", "finder."))}
         try:
             world.load_state_dict(weights)
         except RuntimeError as error:
