@@ -13,6 +13,8 @@ from ghostpad.world.buttons import buttons_needed
 from ghostpad.world.dynamics import Dynamics
 
 REMEMBERED = 2048
+ERRS = 0.05
+"""How often recognition is taken to be wrong, so that its say has a bound."""
 CERTAIN = 1e-3
 """Temperature at which a transition belongs to one button alone."""
 
@@ -74,7 +76,8 @@ class ButtonFinder(nn.Module):
             temperature: softness of the shares; None when each transition belongs to one button.
         """
         logits = self.recognition(frames_BCHW, next_frames_BCHW).float()
-        doubt = surprise_BM.detach() - self.say * logits.detach().log_softmax(1)
+        recognized = (1 - ERRS) * logits.detach().softmax(1) + ERRS / logits.shape[1]
+        doubt = surprise_BM.detach() - self.say * recognized.log()
         shares = (-doubt / (temperature or CERTAIN)).softmax(1)
         if temperature is not None:
             places = (self.num_seen + torch.arange(len(shares), device=shares.device)) % REMEMBERED
