@@ -24,6 +24,8 @@ from ghostpad.world.world_model import WorldModel
 __all__ = ["ControlMap", "ControlsConfig", "controls", "tie_controls"]
 
 PICTURE = "controls.png"
+_BLOCK = 16
+"""Neighbours that are drawn together: enough for windows; few, as a paddle may rest at a wall for long."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _side(world: WorldModel, transitions: Transitions, controls: np.ndarray, mos
     """Look at blocks of the labelled transitions; of any when none is."""
     known = np.flatnonzero(controls >= 0)
     places = known if len(known) else np.arange(len(transitions))
-    rows = places[draw_blocks(len(places), most, seed)]
+    rows = places[draw_blocks(len(places), most, seed, _BLOCK)]
     game = game_of(transitions.read(rows[:: max(1, len(rows) // 8)], grayscale=True)[0])
     return Side(
         transitions,
