@@ -70,6 +70,7 @@ function begin(message) {
   waiting.clear();
   predicted = new Screen(document.querySelector("#predicted canvas"), message);
   codeMap = new CodeMap(element("codes"), message);
+  document.querySelector("main").classList.remove("waiting");
   element("real").hidden = !message.beside;
   element("screens").style.setProperty("--aspect", message.width / message.height);
   element("num-codes").textContent = message.grid.join(" × ");
