@@ -189,7 +189,7 @@ def _config(name: str, seed: int, videos: Path, folder: Path, options: argparse.
         folder.mkdir(parents=True, exist_ok=True)
         plan.write_text(json.dumps(max(NUM_LOOKS, int(60 * options.minutes / _step_seconds(base)))))
     steps = json.loads(plan.read_text())
-    return dataclasses.replace(base, steps=steps, validate_every=steps // NUM_LOOKS, save_every=steps)
+    return dataclasses.replace(base, steps=steps, validate_every=-(-steps // NUM_LOOKS), save_every=steps)
 
 
 def _step_seconds(config: TrainConfig) -> float:
