@@ -18,6 +18,8 @@ REST = ("noop", "stay", "still")
 """How names end that mean: nothing is pressed."""
 _DOUBT = 2.0
 """Labels' worth of belief, for each button, that it is used like all the others."""
+_SEEN = 0.1
+"""Labels' worth of a button below which nothing is known of it."""
 _LEAST_LIFT = 1.5
 """How much more often than usual a control must be held with the button that stands for it."""
 
@@ -99,15 +101,15 @@ def fit_control_map(names: list[str], buttons_TK: np.ndarray, controls_T: np.nda
     return ControlMap(
         tuple(names),
         tuple(tuple(map(float, row)) for row in given_KC),
-        _buttons_to_press(names, given_KC, used_K, usual_C),
+        _buttons_to_press(names, given_KC, used_K, usual_C, counts_KC.sum(1) >= _SEEN),
         len(controls_T),
     )
 
 
 def _buttons_to_press(
-    names: list[str], given_KC: np.ndarray, used_K: np.ndarray, usual_C: np.ndarray
+    names: list[str], given_KC: np.ndarray, used_K: np.ndarray, usual_C: np.ndarray, seen_K: np.ndarray
 ) -> tuple[int, ...]:
-    """For each control the button that tells most of it, each button for one control.
+    """For each control the button that tells most of it, each button that was ever seen for one control.
 
     A control that no button stands for, because none is used much oftener with it or because its button
     means another control far more, is played as if nothing were pressed: so FIRE where it does nothing.
@@ -118,12 +120,14 @@ def _buttons_to_press(
     told_KC = used_K[:, None] * given_KC * np.log2(lift_KC)
     rest = rest_of(names, usual_C)
     buttons = np.full(len(names), -1)
-    for control, button in zip(*linear_sum_assignment(told_KC.T, maximize=True), strict=True):
+    seen = np.flatnonzero(seen_K)
+    for control, place in zip(*linear_sum_assignment(told_KC[seen].T, maximize=True), strict=True):
+        button = seen[place]
         lift = lift_KC[button, control]
         if control == rest or (lift >= _LEAST_LIFT and 2 * lift >= lift_KC[button].max()):
             buttons[control] = button
     if buttons[rest] < 0:  # more controls than buttons
-        buttons[rest] = given_KC[:, rest].argmax()
+        buttons[rest] = seen[given_KC[seen, rest].argmax()]
     return tuple(int(button) for button in np.where(buttons < 0, buttons[rest], buttons))
 
 
