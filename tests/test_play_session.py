@@ -185,6 +185,23 @@ def test_without_names_each_button_is_a_control_and_without_a_way_back_there_is_
         assert shown.real is None
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_buttons_that_training_dropped_are_not_there(store, named):
+    world = small_world(store)
+    world.dynamics.active[1] = False
+    house = house_of(world, store)
+    with serving(house if named else unnamed(house)) as port, Player(port) as player:
+        assert player.welcome["buttons"] == [0, 2]
+        player.press(button=2)
+        assert player.frame_that_heard(1).button == 2
+        if not named:
+            assert [control["name"] for control in player.welcome["controls"]] == ["button 0", "button 2"]
+            player.press(control=1)
+            assert player.frame_that_heard(2).button == 2
+        player.press(button=1)
+        assert player.closed() == (1008, "there is no button 1")
+
+
 @pytest.mark.parametrize(
     ("name", "held"),
     [

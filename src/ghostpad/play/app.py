@@ -13,7 +13,7 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.staticfiles import StaticFiles
 
 from ghostpad.machine import num_cores
-from ghostpad.play.game import Game, PixelFormat
+from ghostpad.play.game import Game, PixelFormat, buttons_of
 from ghostpad.play.guard import Guard
 from ghostpad.play.keys import held_for, resting_control
 from ghostpad.play.messages import FASTEST, HOTTEST, Join
@@ -67,7 +67,7 @@ class House:
             "colors": None if pixels.colors is None else pixels.colors.tolist(),
             "grid": list(world.grid),
             "codes": world.codebook_size,
-            "buttons": world.num_buttons,
+            "buttons": buttons_of(world),
             "controls": [{"name": name, "holds": sorted(held_for(name))} for name in names],
             "rest": resting_control(names),
             "control_given_button": self.controls.control_given_button,

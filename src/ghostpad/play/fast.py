@@ -74,6 +74,7 @@ class _OnnxDynamics(nn.Module):
 
     def __init__(self, dynamics: Dynamics, history_BkCHW: Tensor) -> None:
         super().__init__()
+        self.active = dynamics.active
         example = (history_BkCHW, torch.zeros(1, dtype=torch.int64))
         self._session = _session(to_onnx(_Whole(dynamics).eval(), example, ["history", "buttons"], "logits"))
 

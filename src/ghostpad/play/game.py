@@ -34,11 +34,17 @@ def controls_of(world: WorldModel) -> ControlMap | None:
     return found
 
 
+def buttons_of(world: WorldModel) -> tuple[int, ...]:
+    """Numbers of the buttons that are in use: training drops those that are not needed."""
+    return tuple(torch.nonzero(world.dynamics.active).flatten().tolist())
+
+
 def buttons_alone(world: WorldModel) -> ControlMap:
     """Each button as a control of its own, for a world whose buttons nobody has named."""
-    identity = tuple(map(tuple, np.eye(world.num_buttons).tolist()))
-    names = tuple(f"button {button}" for button in range(world.num_buttons))
-    return ControlMap(names, identity, tuple(range(world.num_buttons)), 0)
+    buttons = buttons_of(world)
+    names = tuple(f"button {button}" for button in buttons)
+    given = [tuple(float(button == other) for other in buttons) for button in range(world.num_buttons)]
+    return ControlMap(names, tuple(given), buttons, 0)
 
 
 class PixelFormat:
@@ -101,6 +107,7 @@ class Game:
         self._emulator = starts.emulator if beside else None
         self._real: RealGame | None = None
         self.pixels = PixelFormat(world)
+        self._buttons = buttons_of(world)
         self.rest = resting_control(controls.control_names)
         self._generator = torch.Generator(world.device).manual_seed(seed)
         self._no_codes = np.zeros(world.grid, np.int64)
@@ -114,7 +121,7 @@ class Game:
         """
         if control is not None:
             return self.controls.to_button(control), control
-        if button is None or button >= self.world.num_buttons:
+        if button not in self._buttons:
             raise UserError(f"there is no button {button}")
         return button, int(np.argmax(self.controls.control_given_button[button]))
 

@@ -75,7 +75,7 @@ function begin(message) {
   element("screens").style.setProperty("--aspect", message.width / message.height);
   element("num-codes").textContent = message.grid.join(" × ");
   const tied = message.labels ? ", tied to the game's controls by " + message.labels + " labelled steps" : "";
-  element("about").textContent = "World " + message.world + " (" + message.hash + "): " + message.buttons +
+  element("about").textContent = "World " + message.world + " (" + message.hash + "): " + message.buttons.length +
     " buttons found without labels" + tied + ". Computed with " + message.engine + ".";
   fillSettings();
   buildButtons();
@@ -128,7 +128,7 @@ function showNumbers() {
 }
 
 function light(button) {
-  [...element("buttons").children].forEach((chip, number) => chip.classList.toggle("down", number === button));
+  [...element("buttons").children].forEach((chip, place) => chip.classList.toggle("down", welcome.buttons[place] === button));
 }
 
 // ---- what is held -------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ function keydown(event) {
   if (KEYS[event.code]) {
     event.preventDefault();
     if (!event.repeat) hold(event.code, { direction: directionOf(event.code) });
-  } else if (digit && Number(digit[1]) < welcome.buttons) {
+  } else if (digit && welcome.buttons.includes(Number(digit[1]))) {
     if (!event.repeat) hold(event.code, { button: Number(digit[1]) });
   } else if (!event.repeat) {
     if (event.code === "KeyP") setPaused(!paused);
@@ -281,7 +281,7 @@ function veil(text, again = false) {
 }
 
 function buildButtons() {
-  element("buttons").replaceChildren(...Array.from({ length: welcome.buttons }, (_, button) => {
+  element("buttons").replaceChildren(...welcome.buttons.map((button) => {
     const chip = document.createElement("button");
     chip.type = "button";
     chip.textContent = button;
@@ -321,7 +321,7 @@ function explainKeys() {
   const rows = [
     [["←", "→"], "move", known.has("left")], [["↑", "↓"], "up and down", known.has("up")],
     [["space"], "fire", known.has("fire")],
-    [["0", "…", String(welcome.buttons - 1)].slice(0, 3), "hold one button of the world by itself", true],
+    [welcome.buttons.map(String), "hold one button of the world by itself", true],
     [["P"], "pause", true], [["N"], "one step", true], [["R"], "start over", true],
   ];
   const legend = element("legend");
@@ -329,7 +329,6 @@ function explainKeys() {
   rows.filter(([, , shown]) => shown).forEach(([keys, does], index) => {
     if (index) legend.append(" · ");
     for (const key of keys) {
-      if (key === "…") { legend.append(" to "); continue; }
       const kbd = document.createElement("kbd");
       kbd.textContent = key;
       legend.append(kbd, " ");
