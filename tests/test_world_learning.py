@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ghostpad.errors import UserError
+from ghostpad.evaluation.agreement import read_controls
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
@@ -163,3 +164,37 @@ def test_what_cannot_be_is_refused(config: WorldConfig) -> None:
     with pytest.raises(UserError, match="--accumulate"):
         train_world(dataclasses.replace(config, accumulate=2))
     assert not config.out.exists()
+
+
+def test_labelled_transitions_teach_the_button_that_stands_for_their_control(
+    config: WorldConfig, store: FrameStore
+) -> None:
+    world = learning_world(config, store)
+    finder = world.finder
+    controls = torch.tensor([2, 2, 3])
+    surprise = torch.tensor([[1.0, 9, 9], [9, 1, 9], [9, 9, 1]])
+    assert finder.button_for(controls, surprise).tolist() == [0, 1, 2]
+    finder.votes.zero_()
+    finder.votes[2, 1], finder.votes[3, 0] = 200, 100
+    assert finder.button_for(controls, surprise).tolist() == [1, 1, 0]
+    assert finder.votes.sum() == 300, "the election is over"
+
+
+def test_labels_come_from_training_episodes_and_every_step_sees_some(
+    config: WorldConfig, store: FrameStore
+) -> None:
+    loop = make_world_loop(dataclasses.replace(config, labels=20), store, Ranks(0, 1, torch.device("cpu")))
+    batch = loop.task.batch(np.arange(4), config.steps - 1)
+    assert batch.labelled is not None and len(batch.labelled.controls) == 1
+    transitions = Transitions(store, "train")
+    shown = (batch.labelled.next_frames[0] * 255).round().byte().numpy()
+    rows = [
+        row
+        for row in range(len(transitions))
+        if np.array_equal(transitions.read(np.array([row]), False)[1][0], shown)
+    ]
+    read = read_controls(transitions, np.array(rows), directions=False)
+    assert read is not None
+    assert int(batch.labelled.controls[0]) in read[0]
+    loop.model.train()
+    assert "labelled" in loop.model(batch)[1]

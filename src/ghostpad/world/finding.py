@@ -15,6 +15,8 @@ from ghostpad.world.dynamics import Dynamics
 REMEMBERED = 2048
 ERRS = 0.05
 """How often recognition is taken to be wrong, so that its say has a bound."""
+MOST_CONTROLS, ENOUGH_VOTES = 32, 256
+"""Votes of labelled transitions for a button, after which it stands for the control."""
 CERTAIN = 1e-3
 """Temperature at which a transition belongs to one button alone."""
 
@@ -55,6 +57,7 @@ class ButtonFinder(nn.Module):
 
     recent: Tensor
     num_seen: Tensor
+    votes: Tensor
 
     def __init__(self, num_channels: int, num_buttons: int, say: float) -> None:
         super().__init__()
@@ -63,6 +66,8 @@ class ButtonFinder(nn.Module):
         # Surprises of the last transitions that buttons were found from, to count how many are needed.
         self.register_buffer("recent", torch.zeros(REMEMBERED, num_buttons))
         self.register_buffer("num_seen", torch.zeros((), dtype=torch.int64))
+        # How often each control was held with each button, as the surprise says.
+        self.register_buffer("votes", torch.zeros(MOST_CONTROLS, num_buttons))
 
     def forward(
         self, surprise_BM: Tensor, frames_BCHW: Tensor, next_frames_BCHW: Tensor, temperature: float | None
@@ -84,6 +89,19 @@ class ButtonFinder(nn.Module):
             self.recent[places] = surprise_BM.detach().float()
             self.num_seen += len(shares)
         return shares, F.cross_entropy(logits, shares)
+
+    def button_for(self, controls_B: Tensor, surprise_BM: Tensor) -> Tensor:
+        """The button (B,) that stands for each control; until there are enough votes the likeliest one.
+
+        Args:
+            controls_B: numbers of the controls that were held.
+            surprise_BM: of the transitions, each of which votes.
+        """
+        likeliest = surprise_BM.argmin(1)
+        enough = self.votes.sum() >= ENOUGH_VOTES
+        if not enough:
+            self.votes.index_put_((controls_B, likeliest), torch.ones(()), accumulate=True)
+        return torch.where(enough, self.votes.argmax(1)[controls_B], likeliest)
 
     def settle(self, dynamics: Dynamics) -> None:
         """Drop the buttons that are not needed, once, when they have been found."""

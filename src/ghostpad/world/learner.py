@@ -14,7 +14,7 @@ from torch import Tensor
 from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
 from ghostpad.world.finding import ButtonFinder
-from ghostpad.world.sequences import Rollouts, WorldBatch
+from ghostpad.world.sequences import Labelled, Rollouts, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 
 DECODER_SHARE = 0.1
@@ -81,11 +81,20 @@ class LearningWorld(WorldModel):
             self.predicted = self.latent_action_model.draw(frames, self._vectors(logits.argmax(1)))
         terms = {"code_loss": code_loss, "recognition": recognized}
         loss = code_loss + recognized
+        if batch.labelled is not None:
+            terms["labelled"] = self._labelled_loss(batch.labelled)
+            loss = loss + terms["labelled"]
         if self.reconstruction_weight and not finds:
             terms["reconstruction"] = self._drawing_loss(frames, codes, next_frames)
             loss = loss + self.reconstruction_weight * terms["reconstruction"]
         terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
+
+    def _labelled_loss(self, labelled: Labelled) -> Tensor:
+        """Cross-entropy of the codes under the button that stands for the control that was held."""
+        features, codes, surprise = self._explain(labelled.history, labelled.next_frames, False)
+        held = self.finder.button_for(labelled.controls, surprise)
+        return F.cross_entropy(self.dynamics.logits(features, held).float(), codes)
 
     def _explain(self, history: Tensor, next_frames: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the history, codes of the transition, and its surprise under each button."""

@@ -20,11 +20,28 @@ class WorldBatch:
         history: (B, k, C, H, W) float32 in [0, 1], recorded, or what the world made of it in a rollout.
         next_frames: (B, L, C, H, W) float32 in [0, 1], recorded.
         temperature: of the assignment of buttons while they are being found; None when they are settled.
+        labelled: a few recorded transitions whose controls are known, see `Labelled`.
     """
 
     history: Tensor
     next_frames: Tensor
     temperature: float | None = None
+    labelled: "Labelled | None" = None
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Recorded transitions with controls.
+
+    Attributes:
+        history: (B, k, C, H, W) float32 in [0, 1].
+        next_frames: (B, C, H, W) float32 in [0, 1].
+        controls: (B,) int64, number of the control that was held.
+    """
+
+    history: Tensor
+    next_frames: Tensor
+    controls: Tensor
 
 
 def read_sequences(

@@ -1,14 +1,17 @@
 """Training a world model on a frame store, with a trained latent action model inside."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
+from ghostpad.evaluation.agreement import read_controls
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore, open_data
@@ -19,8 +22,9 @@ from ghostpad.training.loop import Loop
 from ghostpad.training.schedule import OptimizerConfig
 from ghostpad.training.task import LoopConfig, Task
 from ghostpad.world.dynamics import DynamicsConfig
+from ghostpad.world.finding import MOST_CONTROLS
 from ghostpad.world.learner import LearningWorld
-from ghostpad.world.sequences import Rollouts, WorldBatch, read_sequences
+from ghostpad.world.sequences import Labelled, Rollouts, WorldBatch, read_sequences
 from ghostpad.world.world_model import KIND, WorldModel, WorldModelConfig
 
 VALIDATION_LENGTH = 8
@@ -59,6 +63,8 @@ class WorldConfig(LoopConfig):
     rollout_length: float = 100.0
     """mean transitions after which a rollout in training starts afresh anyway"""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(1e-3, 2e-5, ramp_steps=50))
+    labels: int = 0
+    """labelled transitions that settle what a button means where nothing else tells; 0 learns without any"""
     starts: int = 20
     """held-out starts from which the world is measured beside the emulator; 0 for none"""
     start_from: str | None = None
@@ -114,6 +120,8 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
     for part in (world.to(ranks.device).latent_action_model, world.dynamics):
         part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
+    labels = _labels(splits[0], config) if config.labels else None
+
     def validation_batch(rows: np.ndarray) -> WorldBatch:
         sequences = read_sequences(splits[1], rows, history, VALIDATION_LENGTH, frames.grayscale)
         sequences = sequences.to(ranks.device).float() / 255
@@ -125,7 +133,7 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
         model_config=to_plain(world_config),
         data=store.fingerprint,
         num_rows=len(splits[0]),
-        batch=lambda rows, step: _training_batch(config, world, rows, step),
+        batch=lambda rows, step: _training_batch(config, world, labels, rows, step),
         num_validation_rows=len(splits[1]),
         validation_batch=validation_batch,
         parameters=world.parameter_groups(),
@@ -135,15 +143,40 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
     return Loop(task, config, ranks)
 
 
-def _training_batch(config: WorldConfig, world: LearningWorld, rows: np.ndarray, step: int) -> WorldBatch:
+def _labels(transitions: Transitions, config: WorldConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and controls of `config.labels` training transitions."""
+    rows = np.random.default_rng(config.seed).permutation(len(transitions))[: config.labels]
+    read = read_controls(transitions, rows, directions=False)
+    if read is None or not (read[0] >= 0).any() or len(read[1]) > MOST_CONTROLS:
+        raise UserError(f"--labels: {transitions.store.path} has no controls beside its frames; leave it out")
+    return rows[read[0] >= 0], read[0][read[0] >= 0]
+
+
+def _training_batch(
+    config: WorldConfig,
+    world: LearningWorld,
+    labels: tuple[np.ndarray, np.ndarray] | None,
+    rows: np.ndarray,
+    step: int,
+) -> WorldBatch:
     """Recorded transitions while buttons are found, rollouts afterwards."""
     rollouts, finding = world.rollouts, config.buttons_until * config.steps
-    if step >= finding:
-        return rollouts.next_batch(rows, np.random.default_rng((config.seed, step)))
-    gray, history = world.grayscale, world.history
-    sequences = read_sequences(rollouts.transitions, rows, history, 1, gray).to(world.device).float() / 255
-    temperature = config.first_temperature ** max(0.0, 1 - 2 * step / finding)
-    return WorldBatch(sequences[:, :history], sequences[:, history:], temperature)
+
+    def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        frames = read_sequences(rollouts.transitions, rows, world.history, 1, world.grayscale)
+        frames = frames.to(world.device).float() / 255
+        return frames[:, :-1], frames[:, -1:]
+
+    if step < finding:
+        return WorldBatch(*read(rows), config.first_temperature ** max(0.0, 1 - 2 * step / finding))
+    rng = np.random.default_rng((config.seed, step))
+    batch = rollouts.next_batch(rows, rng)
+    if labels is None:
+        return batch
+    drawn = rng.choice(len(labels[0]), max(1, len(rows) // 4))
+    history, next_frames = read(labels[0][drawn])
+    controls = torch.from_numpy(labels[1][drawn]).to(world.device)
+    return dataclasses.replace(batch, labelled=Labelled(history, next_frames[:, 0], controls))
 
 
 def _start_from(world: LearningWorld, path_or_name: str) -> None:
