@@ -30,15 +30,12 @@ class LearningWorld(WorldModel):
         config: of the world model.
         rollouts: the worlds of the training batch.
         reconstruction_weight: of the drawn frame's loss, beside the cross-entropy of the codes.
-        say: see `ButtonFinder`.
     """
 
-    def __init__(
-        self, config: WorldModelConfig, rollouts: Rollouts, reconstruction_weight: float, say: float
-    ) -> None:
+    def __init__(self, config: WorldModelConfig, rollouts: Rollouts, reconstruction_weight: float) -> None:
         super().__init__(config)
         self.rollouts = rollouts
-        self.finder = ButtonFinder(self.num_channels, self.num_buttons, say)
+        self.finder = ButtonFinder(self.num_buttons)
         self.reconstruction_weight = reconstruction_weight
         self.predicted: Tensor | None = None
         for part in (self.latent_action_model.encoder, self.latent_action_model.quantizer):
@@ -47,8 +44,7 @@ class LearningWorld(WorldModel):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The decoder, trained already, learns at a tenth of the rate."""
         decoder = list(self.latent_action_model.decoder.parameters())
-        others = [*self.dynamics.parameters(), *self.finder.parameters()]
-        return [{"params": others}, {"params": decoder, "share": DECODER_SHARE}]
+        return [{"params": list(self.dynamics.parameters())}, {"params": decoder, "share": DECODER_SHARE}]
 
     def train(self, mode: bool = True) -> "LearningWorld":
         """Train the dynamics and the weights of the decoder; the statistics of the latter are settled."""
@@ -71,16 +67,14 @@ class LearningWorld(WorldModel):
             self.finder.settle(self.dynamics)
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
         features, codes, surprise = self._explain(batch.history, next_frames, finds)
-        shrink = self.latent_action_model.scale.shrink
-        shares, recognized = self.finder(surprise, shrink(frames), shrink(next_frames), batch.temperature)
-        if finds:
-            code_loss = (shares * surprise).sum(1).mean() / (self.grid[0] * self.grid[1])
+        if batch.temperature is not None:
+            shares = self.finder.shares(surprise, batch.temperature)
+            loss = (shares * surprise).sum(1).mean() / (self.grid[0] * self.grid[1])
         else:
-            logits = self.dynamics.logits(features, shares.argmax(1))
-            code_loss = F.cross_entropy(logits.float(), codes)
+            logits = self.dynamics.logits(features, surprise.argmin(1))
+            loss = F.cross_entropy(logits.float(), codes)
             self.predicted = self.latent_action_model.draw(frames, self._vectors(logits.argmax(1)))
-        terms = {"code_loss": code_loss, "recognition": recognized}
-        loss = code_loss + recognized
+        terms = {"code_loss": loss}
         if batch.labelled is not None:
             terms["labelled"] = self._labelled_loss(batch.labelled)
             loss = loss + terms["labelled"]

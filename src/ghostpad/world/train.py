@@ -54,8 +54,6 @@ class WorldConfig(LoopConfig):
     """share of the training in which buttons are found; then rollouts begin"""
     first_temperature: float = 10.0
     """how softly transitions are assigned to buttons at the start (falls to 1)"""
-    recognition_weight: float = 20.0
-    """say of what a transition looks like in which button it is given to; 0 for none"""
     reconstruction_weight: float = 100.0
     """weight of the drawn frame's loss beside the codes' cross-entropy; 0 leaves the decoder as it is"""
     divergence_db: float = 42.0
@@ -113,7 +111,7 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
     shape = (config.batch_size, history, channels, store.height, store.width)
     rollouts = Rollouts(splits[0], shape, config.divergence_db, config.rollout_length)
     world_config = WorldModelConfig(model_config, config.dynamics)
-    world = LearningWorld(world_config, rollouts, config.reconstruction_weight, config.recognition_weight)
+    world = LearningWorld(world_config, rollouts, config.reconstruction_weight)
     world.latent_action_model.load_state_dict(weights)
     if config.start_from is not None:
         _start_from(world, config.start_from)
