@@ -55,7 +55,7 @@ def test_it_begins_with_the_recorded_frame_on_both_sides(player, store):
 def test_frames_are_those_of_the_world_under_the_same_buttons(player, world, store):
     player.reset(1, 20)
     state = begun_at(world, store, 1, 20)
-    for control in (RIGHT, RIGHT, NOOP, LEFT, FIRE):
+    for control in (RIGHT, RIGHT, NOOP, LEFT, NOOP):
         player.press(control=control)
         shown = player.step()
         state, codes = world.step(state, BREAKOUT.to_button(control))
@@ -118,6 +118,18 @@ def test_the_likeliest_codes_or_drawn_ones(player, world, store):
     assert (drawn[0] == likeliest).all()
     assert (drawn[3] == likeliest).all()
     assert (drawn[1] != likeliest).any()
+    assert (drawn[1] != drawn[2]).any()
+
+
+def test_a_control_without_a_button_of_its_own_is_left_to_chance(player, world, store):
+    assert [control["chance"] for control in player.welcome["controls"]] == [False, True, False, False]
+    drawn = []
+    for control in (NOOP, FIRE, FIRE, NOOP):
+        player.reset(0, 12)
+        player.press(control=control)
+        drawn.append(player.step().codes)
+    assert (drawn[0] == drawn[3]).all()
+    assert (drawn[1] != drawn[0]).any()
     assert (drawn[1] != drawn[2]).any()
 
 

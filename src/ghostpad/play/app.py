@@ -13,7 +13,7 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.staticfiles import StaticFiles
 
 from ghostpad.machine import num_cores
-from ghostpad.play.game import Game, PixelFormat, buttons_of
+from ghostpad.play.game import Game, PixelFormat, buttons_of, left_to_chance
 from ghostpad.play.guard import Guard
 from ghostpad.play.keys import held_for, resting_control
 from ghostpad.play.messages import FASTEST, HOTTEST, Join
@@ -56,6 +56,7 @@ class House:
     def welcome(self) -> dict[str, Any]:
         """What a page has to know before the first frame."""
         world, names, pixels = self.world, self.controls.control_names, PixelFormat(self.world)
+        chance = left_to_chance(self.controls)
         return {
             "type": "welcome",
             "world": self.name,
@@ -68,7 +69,10 @@ class House:
             "grid": list(world.grid),
             "codes": world.codebook_size,
             "buttons": buttons_of(world),
-            "controls": [{"name": name, "holds": sorted(held_for(name))} for name in names],
+            "controls": [
+                {"name": name, "holds": sorted(held_for(name)), "chance": number in chance}
+                for number, name in enumerate(names)
+            ],
             "rest": resting_control(names),
             "control_given_button": self.controls.control_given_button,
             "button_for_control": self.controls.button_for_control,

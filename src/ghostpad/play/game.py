@@ -47,6 +47,15 @@ def buttons_alone(world: WorldModel) -> ControlMap:
     return ControlMap(names, tuple(given), buttons, 0)
 
 
+def left_to_chance(controls: ControlMap) -> frozenset[int]:
+    """Controls without a button of their own: what they do is chance to the world, like serving a ball."""
+    rest = resting_control(controls.control_names)
+    pressed = controls.button_for_control
+    return frozenset(
+        control for control in range(len(pressed)) if control != rest and pressed[control] == pressed[rest]
+    )
+
+
 class PixelFormat:
     """How a world's pictures travel: one byte for each pixel where that loses nothing, else three."""
 
@@ -108,6 +117,7 @@ class Game:
         self._real: RealGame | None = None
         self.pixels = PixelFormat(world)
         self._buttons = buttons_of(world)
+        self._left_to_chance = left_to_chance(controls)
         self.rest = resting_control(controls.control_names)
         self._generator = torch.Generator(world.device).manual_seed(seed)
         self._no_codes = np.zeros(world.grid, np.int64)
@@ -149,8 +159,11 @@ class Game:
     def advance(self, button: int, control: int, temperature: float) -> Shown:
         """Predict the next frame with that button held, and hold the control in the real game.
 
+        A control that is left to chance draws what happens as often as it is expected, as at temperature 1.
         Before it, `start`.
         """
+        if control in self._left_to_chance:
+            temperature = max(temperature, 1.0)
         if self._real is not None:
             self._real.act(control)
         began = time.perf_counter()

@@ -318,9 +318,10 @@ function buildPad() {
 
 function explainKeys() {
   const known = new Set(welcome.controls.flatMap(({ holds }) => holds));
+  const chance = welcome.controls.some(({ holds, chance }) => chance && holds.join() === "fire");
   const rows = [
     [["←", "→"], "move", known.has("left")], [["↑", "↓"], "up and down", known.has("up")],
-    [["space"], "fire", known.has("fire")],
+    [["space"], chance ? "fire, which this world leaves to chance" : "fire", known.has("fire")],
     [welcome.buttons.map(String), "hold one button of the world by itself", true],
     [["P"], "pause", true], [["N"], "one step", true], [["R"], "start over", true],
   ];
