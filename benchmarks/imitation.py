@@ -30,7 +30,7 @@ from ghostpad.world.imitation import (
     Examples,
     Player,
     control_examples,
-    control_shares,
+    controls_behind,
     imitate,
     play_game,
     sampled,
@@ -80,12 +80,14 @@ def main() -> None:
         order = np.random.default_rng(seed).permutation(len(held))
         players = {
             ("the recorded player", None): tracker(seed, options.games),
-            ("imitation of controls", len(held)): sampled(policies["controls"], np.eye(len(names)), seed),
+            ("imitation of controls", len(held)): sampled(
+                policies["controls"], lambda controls: controls, seed
+            ),
         }
         for num in LABELS:
             found = fit_control_map(names, pressed.shares[order[:num]], held[order[:num]])
-            press = control_shares(found)
-            players["imitation of buttons", found.num_labels] = sampled(policies["buttons"], press, seed)
+            behind = controls_behind(found, pressed.shares.mean(0))
+            players["imitation of buttons", found.num_labels] = sampled(policies["buttons"], behind, seed)
         players["random", None] = anything(len(names), seed)
         for who, player in players.items():
             scores.setdefault(who, []).append(play_game(player, options.games, options.frames, seed))

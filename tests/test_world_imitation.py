@@ -14,7 +14,7 @@ from ghostpad.world.imitation import (
     Moves,
     Policy,
     control_examples,
-    control_shares,
+    controls_behind,
     imitate,
     play_game,
     sampled,
@@ -81,14 +81,17 @@ def test_a_policy_learns_what_a_frame_tells(tmp_path):
         imitate(*parts, tmp_path / "run", steps=50, history=1, seed=0)
 
 
-def test_controls_that_share_a_button_are_pressed_alike():
+def test_controls_are_found_behind_buttons_that_are_mixed_up():
     found = ControlMap(("NOOP", "FIRE", "RIGHT", "LEFT"), MOVES, (0, 0, 1, 2), 200)
-    expected = [[0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-    assert control_shares(found).tolist() == expected
-    # FIRE is rare, so that even the button that launches is mostly NOOP; one button more goes left.
-    rows = (*MOVES, (0.8, 0.1, 0.05, 0.05), (0.3, 0.0, 0.1, 0.6))
-    launching = ControlMap(found.control_names, rows, (0, 3, 1, 2), 200)
-    assert control_shares(launching).tolist() == [[1, 0, 0, 0], *expected[1:], [0, 1, 0, 0], expected[2]]
+    used = np.array([0.5, 0.25, 0.25])
+    looks = used[:, None] * np.array(MOVES) @ [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    looks /= looks.sum(0)  # P(button | stay, right, left)
+    meant = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.2, 0.3], [0, 0.7, 0.3]])
+    behind = controls_behind(found, used)(meant @ looks.T)
+    assert behind.sum(1) == pytest.approx(1)
+    assert behind[:, 0] == pytest.approx(behind[:, 1])  # NOOP and FIRE alike
+    directions = np.stack([behind[:, 0] + behind[:, 1], behind[:, 2], behind[:, 3]], 1)
+    assert directions == pytest.approx(meant, abs=0.03)
 
 
 def test_outputs_are_drawn_as_likely_as_they_are():
@@ -101,10 +104,14 @@ def test_outputs_are_drawn_as_likely_as_they_are():
 
     press = np.array([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])
     clips = np.zeros((4000, 3, 1, 2, 2), np.uint8)
-    drawn = sampled(Fixed(), press, 0)(clips, None, None)
+
+    def mixed(shares):
+        return shares @ press
+
+    drawn = sampled(Fixed(), mixed, 0)(clips, None, None)
     assert np.bincount(drawn, minlength=3) / 4000 == pytest.approx([0.4, 0.2, 0.4], abs=0.03)
-    assert (sampled(Fixed(), press, 0)(clips, None, None) == drawn).all()
-    assert (sampled(Fixed(), press, 1)(clips, None, None) != drawn).any()
+    assert (sampled(Fixed(), mixed, 0)(clips, None, None) == drawn).all()
+    assert (sampled(Fixed(), mixed, 1)(clips, None, None) != drawn).any()
 
 
 def test_the_real_game_is_the_recorded_one(store):

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ghostpad.evaluation.agreement import control_classes
 from ghostpad.frames.atari import RecordConfig, open_emulator
 from ghostpad.frames.luma import luma
 from ghostpad.frames.pairs import Transitions
@@ -27,6 +28,7 @@ from ghostpad.world.sequences import read_sequences
 KIND = "policy"
 _WIDTHS, _HIDDEN = (8, 16, 32), 128
 _BACKGROUND_FRAMES = 256
+_UNMIXING_ROUNDS = 50
 Player = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Chooses the controls (n,) of the games that still run, from their last frames (n, k, 1, H, W) uint8, the
 memories of their consoles (n, 128), and their numbers (n,)."""
@@ -152,28 +154,45 @@ def imitate(train: Examples, validation: Examples, out: Path, steps: int, histor
     return policy.eval()
 
 
-def control_shares(found: ControlMap) -> np.ndarray:
-    """P(press control | button), (K, C): the controls that are played by this button.
+def controls_behind(found: ControlMap, used_K: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """How likely each control is behind a distribution over buttons, by what is known of the buttons.
 
-    A button that plays none stands for the control that it most likely is, and for those played alike.
-    Controls with the same button cannot be told apart, so each of them is pressed as often: FIRE beside NOOP,
-    which launches a ball and else does nothing.
+    Which button was held is itself uncertain, so that a policy names a button now and then that was not
+    meant. The buttons it expects are a mixture of what each control looks like, P(button | control); the
+    shares of that mixture are found by expectation maximization. Controls that no direction tells apart are
+    pressed alike: FIRE beside NOOP, which launches a ball and else does nothing.
+
+    Args:
+        found: the map of buttons and controls.
+        used_K: (K,) how often each button is held.
+
+    Returns:
+        A function from (N, K) to (N, C), rows sum to 1.
     """
-    given_KC = np.array(found.control_given_button)
-    played = np.array(found.button_for_control)
-    buttons = np.arange(len(given_KC))
-    stands_for = np.where(np.isin(buttons, played), buttons, played[given_KC.argmax(1)])
-    alike_KC = (played == stands_for[:, None]).astype(np.float64)
-    return alike_KC / alike_KC.sum(1, keepdims=True)
+    directions, classes_C = control_classes(list(found.control_names))
+    member_CD = np.eye(len(directions))[classes_C]
+    looks_KD = used_K[:, None] * np.array(found.control_given_button) @ member_CD
+    looks_KD = looks_KD / looks_KD.sum(0)
+    press_DC = (member_CD / member_CD.sum(0)).T
+
+    def behind(buttons_NK: np.ndarray) -> np.ndarray:
+        held_ND = np.full((len(buttons_NK), len(directions)), 1 / len(directions))
+        for _ in range(_UNMIXING_ROUNDS):
+            expected_NK = np.maximum(held_ND @ looks_KD.T, 1e-12)
+            held_ND = held_ND * ((buttons_NK / expected_NK) @ looks_KD)
+            held_ND = held_ND / held_ND.sum(1, keepdims=True)
+        return held_ND @ press_DC
+
+    return behind
 
 
-def sampled(policy: Policy, press_OC: np.ndarray, seed: int) -> Player:
-    """Draw an output as likely as the policy has it, then a control as likely as that output means it."""
+def sampled(policy: Policy, to_controls: Callable[[np.ndarray], np.ndarray], seed: int) -> Player:
+    """Draw a control as likely as it is by `to_controls`, from (N, O) outputs to (N, C) controls."""
     rng = np.random.default_rng(seed)
 
     def player(clips: np.ndarray, rams: np.ndarray, games: np.ndarray) -> np.ndarray:
-        shares_NC = policy.probabilities(clips[:, -policy.history :]) @ press_OC
-        return (shares_NC.cumsum(1) < rng.random((len(shares_NC), 1))).sum(1).clip(max=press_OC.shape[1] - 1)
+        shares_NC = to_controls(policy.probabilities(clips[:, -policy.history :]))
+        return (shares_NC.cumsum(1) < rng.random((len(shares_NC), 1))).sum(1).clip(max=shares_NC.shape[1] - 1)
 
     return player
 
