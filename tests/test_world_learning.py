@@ -177,6 +177,9 @@ def test_labelled_transitions_teach_the_button_that_stands_for_their_control(
     finder.votes.zero_()
     finder.votes[2, 1], finder.votes[3, 0] = 200, 100
     assert finder.button_for(controls, surprise).tolist() == [1, 1, 0]
+    finder.votes[1, 1] = 150
+    assert finder.button_for(torch.tensor([1, 2, 3]), surprise).tolist() != [1, 1, 0], "each has its own"
+    finder.votes[1] = 0
     assert finder.votes.sum() == 300, "the election is over"
 
 

@@ -4,10 +4,11 @@ Dimensions: B batch, M buttons.
 """
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from ghostpad.world.buttons import buttons_needed
-from ghostpad.world.dynamics import Dynamics
+from ghostpad.world.dynamics import NEVER, Dynamics
 
 REMEMBERED = 2048
 MOST_CONTROLS = 32
@@ -47,12 +48,17 @@ class ButtonFinder(nn.Module):
         self.num_seen += len(surprise_BM)
         return (-surprise_BM / temperature).softmax(1)
 
-    def settle(self, dynamics: Dynamics) -> None:
-        """Drop the buttons that are not needed, once, when they have been found."""
+    def settle(self, dynamics: Dynamics, least: int = 2) -> None:
+        """Drop the buttons that are not needed, once, when they have been found.
+
+        Args:
+            dynamics: whose buttons.
+            least: how many stay at least, in the order of what they explain.
+        """
         seen = min(int(self.num_seen), REMEMBERED)
         if seen:
             found = buttons_needed(self.recent[:seen].cpu().numpy())
-            kept = torch.tensor(found["order"][: max(2, found["needed"])], device=dynamics.active.device)
+            kept = torch.tensor(found["order"][: max(least, found["needed"])], device=dynamics.active.device)
             dynamics.active.fill_(False)
             dynamics.active[kept] = True
             self.num_seen.zero_()
@@ -60,13 +66,22 @@ class ButtonFinder(nn.Module):
     def button_for(self, controls_B: Tensor, surprise_BM: Tensor) -> Tensor:
         """The button (B,) that stands for each control; until there are enough votes the likeliest one.
 
+        As far as there are buttons, each control has its own.
+
         Args:
             controls_B: numbers of the controls that were held.
             surprise_BM: of the transitions, each of which votes.
         """
         likeliest = surprise_BM.argmin(1)
-        enough = self.votes.sum() >= ENOUGH_VOTES
-        if not enough:
+        if self.votes.sum() < ENOUGH_VOTES:
             one = torch.ones((), device=self.votes.device)
             self.votes.index_put_((controls_B, likeliest), one, accumulate=True)
-        return torch.where(enough, self.votes.argmax(1)[controls_B], likeliest)
+            return likeliest
+        in_use = (surprise_BM[0] < NEVER).nonzero()[:, 0]
+        heard = self.votes.sum(1).nonzero()[:, 0]
+        shares = self.votes[heard][:, in_use] / self.votes[heard].sum(1, keepdim=True)
+        stands = torch.zeros(MOST_CONTROLS, dtype=torch.int64, device=controls_B.device)
+        stands[heard] = in_use[shares.argmax(1)]
+        for control, button in zip(*linear_sum_assignment(shares.cpu().numpy(), maximize=True), strict=True):
+            stands[heard[control]] = in_use[button]
+        return stands[controls_B]

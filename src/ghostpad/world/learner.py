@@ -36,6 +36,7 @@ class LearningWorld(WorldModel):
         super().__init__(config)
         self.rollouts = rollouts
         self.finder = ButtonFinder(self.num_buttons)
+        self.least_buttons = 2
         self.reconstruction_weight = reconstruction_weight
         self.predicted: Tensor | None = None
         for part in (self.latent_action_model.encoder, self.latent_action_model.quantizer):
@@ -64,7 +65,7 @@ class LearningWorld(WorldModel):
             return self._rollout_loss(batch)
         finds = batch.temperature is not None
         if not finds:
-            self.finder.settle(self.dynamics)
+            self.finder.settle(self.dynamics, self.least_buttons)
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
         features, codes, surprise = self._explain(batch.history, next_frames, finds)
         if batch.temperature is not None:

@@ -119,6 +119,8 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
         part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     labels = _labels(splits[0], config) if config.labels else None
+    if labels is not None:
+        world.least_buttons = len(np.unique(labels[1]))
 
     def validation_batch(rows: np.ndarray) -> WorldBatch:
         sequences = read_sequences(splits[1], rows, history, VALIDATION_LENGTH, frames.grayscale)
