@@ -7,6 +7,7 @@ of held-out episodes and a model card. DATA are recordings of the game.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
@@ -41,9 +42,9 @@ from ghostpad import WorldModel
 world = WorldModel.from_pretrained("{name}")
 ```
 
-Nobody told it the controls: the buttons were found, and {needed} of them are needed. `controls.json` ties
-them to the real controls by {num_labels:,} labelled transitions. Trained on episodes recorded by
-`ghostpad record` with its defaults (seed 0):
+The buttons were found without labels; a run with `--labels` saw that many labelled transitions, which settle
+what buttons mean where nothing else tells. `controls.json` ties them to the real controls by {num_labels:,}
+labelled transitions. Trained on episodes recorded by `ghostpad record` with its defaults (seed 0):
 
 ```
 {command}
@@ -68,6 +69,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--command", required=True)
     parser.add_argument("--starts", type=int, default=100)
+    parser.add_argument(
+        "--press",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("CONTROL", "BUTTON"),
+        help="button of a control that hardly ever does anything, so that counting cannot tell",
+    )
     options = parser.parse_args()
     out = Path(__file__).parents[1] / "src" / "ghostpad" / "weights" / options.name
     store = open_data(options.data)
@@ -76,6 +85,11 @@ def main() -> None:
     world = WorldModel.from_pretrained(out)
     write_starts(out, store, world.history)
     found = controls(ControlsConfig(world=str(out), data=store.path))
+    pressed = list(found.button_for_control)
+    for control, button in options.press:
+        pressed[found.control_names.index(control)] = int(button)
+    found = dataclasses.replace(found, button_for_control=tuple(pressed))
+    found.write(out)
     (out / "controls.png").unlink(missing_ok=True)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     if size > LIMIT_MB:
@@ -92,7 +106,6 @@ def main() -> None:
         width=world.width,
         weights=sum(part.numel() for part in world.parameters()),
         size=size,
-        needed=told["buttons"]["needed"],
         num_labels=found.num_labels,
         num_starts=options.starts,
         command=options.command,

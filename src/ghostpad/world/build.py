@@ -63,7 +63,10 @@ def describe(world: WorldModel, store: FrameStore, num_starts: int, seed: int = 
     """
     stride = world.latent_action_model.stride
     buttons = found_buttons(world, Transitions(store, "validation", stride), HELD_OUT, seed)
-    control_map = recorded_map(world, store, seed) if num_starts else None
+    control_map = None
+    if num_starts:
+        kept = ControlMap.read(world.folder) if world.folder else None
+        control_map = kept or recorded_map(world, store, seed)
     return {
         "version": FORMAT,
         "split": "test",

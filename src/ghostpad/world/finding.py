@@ -72,9 +72,8 @@ class ButtonFinder(nn.Module):
             controls_B: numbers of the controls that were held.
             surprise_BM: of the transitions, each of which votes.
         """
-        likeliest = surprise_BM.argmin(1)
         if self.votes.sum() < ENOUGH_VOTES:
-            one = torch.ones((), device=self.votes.device)
+            likeliest, one = surprise_BM.argmin(1), torch.ones((), device=self.votes.device)
             self.votes.index_put_((controls_B, likeliest), one, accumulate=True)
             return likeliest
         in_use = (surprise_BM[0] < NEVER).nonzero()[:, 0]

@@ -18,6 +18,8 @@ from ghostpad.world.sequences import Labelled, Rollouts, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 
 DECODER_SHARE = 0.1
+EXPLAINED = 10.0
+"""Surprise (nats) of a whole grid of codes up to which a button explains a transition."""
 
 
 class LearningWorld(WorldModel):
@@ -86,10 +88,18 @@ class LearningWorld(WorldModel):
         return loss, {name: value.detach() for name, value in terms.items()}
 
     def _labelled_loss(self, labelled: Labelled) -> Tensor:
-        """Cross-entropy of the codes under the button that stands for the control that was held."""
+        """Cross-entropy of the codes under the button that stands for the control that was held.
+
+        A control may do nothing, as FIRE while the ball is in play: where resting explains what happened, a
+        label teaches nothing.
+        """
         features, codes, surprise = self._explain(labelled.history, labelled.next_frames, False)
         held = self.finder.button_for(labelled.controls, surprise)
-        return F.cross_entropy(self.dynamics.logits(features, held).float(), codes)
+        resting = self.finder.button_for(torch.full_like(labelled.controls, labelled.rest), surprise)
+        explained = surprise.gather(1, resting[:, None])[:, 0] < EXPLAINED
+        teaches = (labelled.controls == labelled.rest) | ~explained
+        losses = F.cross_entropy(self.dynamics.logits(features, held).float(), codes, reduction="none")
+        return (losses.mean((1, 2)) * teaches).mean()
 
     def _explain(self, history: Tensor, next_frames: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the history, codes of the transition, and its surprise under each button."""

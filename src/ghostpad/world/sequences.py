@@ -37,11 +37,13 @@ class Labelled:
         history: (B, k, C, H, W) float32 in [0, 1].
         next_frames: (B, C, H, W) float32 in [0, 1].
         controls: (B,) int64, number of the control that was held.
+        rest: the control that means that nothing is pressed.
     """
 
     history: Tensor
     next_frames: Tensor
     controls: Tensor
+    rest: int
 
 
 def read_sequences(

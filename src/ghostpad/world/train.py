@@ -21,6 +21,7 @@ from ghostpad.training.distributed import Ranks, joined
 from ghostpad.training.loop import Loop
 from ghostpad.training.schedule import OptimizerConfig
 from ghostpad.training.task import LoopConfig, Task
+from ghostpad.world.control_map import rest_of
 from ghostpad.world.dynamics import DynamicsConfig
 from ghostpad.world.finding import MOST_CONTROLS
 from ghostpad.world.learner import LearningWorld
@@ -143,19 +144,21 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
     return Loop(task, config, ranks)
 
 
-def _labels(transitions: Transitions, config: WorldConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and controls of `config.labels` training transitions."""
+def _labels(transitions: Transitions, config: WorldConfig) -> tuple[np.ndarray, np.ndarray, int]:
+    """Rows and controls of `config.labels` training transitions, and which control is to press nothing."""
     rows = np.random.default_rng(config.seed).permutation(len(transitions))[: config.labels]
     read = read_controls(transitions, rows, directions=False)
     if read is None or not (read[0] >= 0).any() or len(read[1]) > MOST_CONTROLS:
         raise UserError(f"--labels: {transitions.store.path} has no controls beside its frames; leave it out")
-    return rows[read[0] >= 0], read[0][read[0] >= 0]
+    known = read[0] >= 0
+    usual = np.bincount(read[0][known], minlength=len(read[1]))
+    return rows[known], read[0][known], rest_of(read[1], usual)
 
 
 def _training_batch(
     config: WorldConfig,
     world: LearningWorld,
-    labels: tuple[np.ndarray, np.ndarray] | None,
+    labels: tuple[np.ndarray, np.ndarray, int] | None,
     rows: np.ndarray,
     step: int,
 ) -> WorldBatch:
@@ -176,7 +179,7 @@ def _training_batch(
     drawn = rng.choice(len(labels[0]), max(1, len(rows) // 4))
     history, next_frames = read(labels[0][drawn])
     controls = torch.from_numpy(labels[1][drawn]).to(world.device)
-    return dataclasses.replace(batch, labelled=Labelled(history, next_frames[:, 0], controls))
+    return dataclasses.replace(batch, labelled=Labelled(history, next_frames[:, 0], controls, labels[2]))
 
 
 def _start_from(world: LearningWorld, path_or_name: str) -> None:
