@@ -13,11 +13,13 @@ from torch import Tensor
 
 from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
-from ghostpad.world.finding import ButtonFinder
+from ghostpad.world.finding import ENOUGH_VOTES, ButtonFinder
 from ghostpad.world.sequences import Labelled, Rollouts, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 
 DECODER_SHARE = 0.1
+TIE = 2.0
+"""Difference of surprises (nats) that tells nothing."""
 EXPLAINED = 10.0
 """Surprise (nats) of a whole grid of codes up to which a button explains a transition."""
 
@@ -74,7 +76,7 @@ class LearningWorld(WorldModel):
             shares = self.finder.shares(surprise, batch.temperature)
             loss = (shares * surprise).sum(1).mean() / (self.grid[0] * self.grid[1])
         else:
-            logits = self.dynamics.logits(features, surprise.argmin(1))
+            logits = self.dynamics.logits(features, self._held(surprise, batch.labelled))
             loss = F.cross_entropy(logits.float(), codes)
             self.predicted = self.latent_action_model.draw(frames, self._vectors(logits.argmax(1)))
         terms = {"code_loss": loss}
@@ -86,6 +88,15 @@ class LearningWorld(WorldModel):
             loss = loss + self.reconstruction_weight * terms["reconstruction"]
         terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
+
+    def _held(self, surprise: Tensor, labelled: Labelled | None) -> Tensor:
+        """The button (B,) that explains each transition best; the resting one, where known, wins ties."""
+        held = surprise.argmin(1)
+        if labelled is None or self.finder.votes.sum() < ENOUGH_VOTES:
+            return held
+        resting = self.finder.button_for(held.new_full((1,), labelled.rest), surprise[:1])
+        ties = surprise.gather(1, resting.expand(len(held), 1))[:, 0] < surprise.amin(1) + TIE
+        return torch.where(ties, resting, held)
 
     def _labelled_loss(self, labelled: Labelled) -> Tensor:
         """Cross-entropy of the codes under the button that stands for the control that was held.
