@@ -8,23 +8,20 @@ Writes `src/ghostpad/weights/NAME/`: half-precision safetensors, config, metrics
 episodes and a model card.
 """
 
-import argparse
 import json
 import os
-import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
 
 from readme_table import table
+from shipping import shipped_folder, shipping_options, size_or_exit
 
 from ghostpad.evaluation.report import EvaluateConfig, evaluate
 from ghostpad.model.export import export_model
 from ghostpad.model.latent_action_model import LatentActionModel
 
-LIMIT_MB = 16
 CARD = """# {name}
 
 A latent action model of Atari Breakout by Ghostpad: {grid[0]} by {grid[1]} codes of {codebook_size} for
@@ -57,21 +54,11 @@ is refused. Frames were four emulator steps apart; at another frame skip its cod
 
 def main() -> None:
     """Export, measure, describe."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("name")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--command", required=True)
-    options = parser.parse_args()
-    out = Path(__file__).parents[1] / "src" / "ghostpad" / "weights" / options.name
+    options = shipping_options(__doc__).parse_args()
+    out = shipped_folder(options.name)
     model = LatentActionModel.from_pretrained(options.checkpoint)
     export_model(model, "safetensors", out, half=True)
-    size = (out / "model.safetensors").stat().st_size / 1e6
-    if size > LIMIT_MB:
-        shutil.rmtree(out)
-        sys.exit(f"{options.name}: {size:.1f} MB, but a wheel should carry at most {LIMIT_MB} MB of it")
+    size = size_or_exit(out)
     with tempfile.TemporaryDirectory() as folder:
         metrics = evaluate(EvaluateConfig(model=out, data=options.data, out=Path(folder) / "report"))
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")

@@ -6,16 +6,14 @@ Writes `src/ghostpad/weights/NAME/`: safetensors, config, recorded starts, the m
 of held-out episodes and a model card. DATA are recordings of the game.
 """
 
-import argparse
 import dataclasses
 import json
 import os
 import shutil
-import sys
-from pathlib import Path
 
 os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
 
+from shipping import shipped_folder, shipping_options, size_or_exit
 from world import table
 
 from ghostpad.atomic import write_json
@@ -25,7 +23,6 @@ from ghostpad.world.controls import ControlsConfig, controls
 from ghostpad.world.starts import write_starts
 from ghostpad.world.world_model import WorldModel
 
-LIMIT_MB = 16
 CARD = """# {name}
 
 A world model of Atari Breakout by Ghostpad, learned from watching: from the last {history} frames and one of
@@ -61,13 +58,7 @@ Model hash `{model_hash}`, data fingerprint `{data_fingerprint}`.
 
 def main() -> None:
     """Export, tie, measure, describe."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("name")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--command", required=True)
+    parser = shipping_options(__doc__)
     parser.add_argument("--starts", type=int, default=100)
     parser.add_argument(
         "--press",
@@ -78,7 +69,7 @@ def main() -> None:
         help="button of a control that hardly ever does anything, so that counting cannot tell",
     )
     options = parser.parse_args()
-    out = Path(__file__).parents[1] / "src" / "ghostpad" / "weights" / options.name
+    out = shipped_folder(options.name)
     store = open_data(options.data)
     shutil.rmtree(out, ignore_errors=True)
     WorldModel.from_pretrained(options.checkpoint).save_pretrained(out)
@@ -91,11 +82,8 @@ def main() -> None:
     found = dataclasses.replace(found, button_for_control=tuple(pressed))
     found.write(out)
     (out / "controls.png").unlink(missing_ok=True)
-    size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
-    if size > LIMIT_MB:
-        shutil.rmtree(out)
-        sys.exit(f"{options.name}: {size:.1f} MB, but a wheel should carry at most {LIMIT_MB} MB of it")
-    told = describe(world, store, options.starts)
+    size = size_or_exit(out)
+    told = describe(world, store, found, options.starts)
     write_json(out / METRICS_FILE, told)
     card = CARD.format(
         name=options.name,

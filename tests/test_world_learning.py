@@ -14,7 +14,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.learner import LearningWorld
-from ghostpad.world.sequences import Rollouts, WorldBatch, read_sequences
+from ghostpad.world.sequences import Labelled, Rollouts, WorldBatch, read_sequences
 from ghostpad.world.train import WorldConfig, make_world_loop, train_world
 from ghostpad.world.world_model import WorldModel
 from small_world import small_world_config
@@ -201,3 +201,38 @@ def test_labels_come_from_training_episodes_and_every_step_sees_some(
     assert int(batch.labelled.controls[0]) in read[0]
     loop.model.train()
     assert "labelled" in loop.model(batch)[1]
+
+
+def test_where_resting_explains_a_transition_it_wins_ties_and_labels_teach_nothing(
+    config: WorldConfig, store: FrameStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, resting = learning_world(config, store), torch.tensor(1)
+    surprise = torch.tensor([[4.0, 5.0, 9.0], [4.0, 9.0, 9.0]])
+    assert world._held(surprise, None).tolist() == [0, 0]
+    assert world._held(surprise, resting).tolist() == [1, 0]
+    history, next_frames = (part[:2] for part in dataclasses.astuple(batch_of(store, None))[:2])
+    explain = world._explain
+
+    def explained(*given: object) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        features, codes, _ = explain(*given)  # type: ignore[arg-type]
+        return features, codes, surprise + torch.tensor([[0.0], [50.0]])
+
+    monkeypatch.setattr(world, "_explain", explained)
+    world.finder.votes[2, 0] = world.finder.votes[0, 1] = 200
+    for controls, teaches in (([2, 2], [0, 1]), ([0, 0], [1, 1]), ([2, 0], [0, 1])):
+        labelled = Labelled(history, next_frames[:, 0], torch.tensor(controls), rest=0)
+        features, codes, _ = explained(history, next_frames[:, 0], False)
+        held = torch.tensor([0 if control else 1 for control in controls])
+        losses = torch.nn.functional.cross_entropy(
+            world.dynamics.logits(features, held), codes, reduction="none"
+        ).mean((1, 2))
+        assert torch.allclose(
+            world._labelled_loss(labelled, resting), (losses * torch.tensor(teaches)).mean()
+        )
+
+
+def test_only_controls_that_were_held_vote(config: WorldConfig, store: FrameStore) -> None:
+    world, batch = learning_world(config, store), batch_of(store, None)
+    labelled = Labelled(batch.history, batch.next_frames[:, 0], torch.tensor([2, 3, 2, 3]), rest=0)
+    world(dataclasses.replace(batch, labelled=labelled))
+    assert world.finder.votes.sum(1)[:4].tolist() == [0, 0, 2, 2]

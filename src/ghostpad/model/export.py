@@ -43,13 +43,10 @@ def export_model(model: LatentActionModel, file_format: ModelFormat, out: Path, 
         if file_format == "onnx":
             (folder / ONNX_NAME).write_bytes(encoder_onnx(model))
         else:
-            from safetensors.torch import save_file
-
-            weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+            weights = model.state_dict()
             if half:
                 weights = {name: t.half() if t.is_floating_point() else t for name, t in weights.items()}
-            save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-            (folder / "model.safetensors").chmod(0o644)  # the library leaves it to its owner alone
+            write_safetensors(folder / "model.safetensors", weights)
         plain = {
             "kind": KIND,
             "version": __version__,
@@ -59,6 +56,15 @@ def export_model(model: LatentActionModel, file_format: ModelFormat, out: Path, 
             "model_config": to_plain(model.config),
         }
         (folder / "config.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+
+
+def write_safetensors(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Write `weights` as safetensors that everybody may read."""
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
+    save_file(plain, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library leaves it to its owner alone
 
 
 def refuse_full(out: Path) -> None:

@@ -118,7 +118,7 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], path_or_name: str
         raise UserError(f"{path_or_name}: the weights do not fit their own config ({reason})") from None
 
 
-def hash_of(config: LatentActionModelConfig, weights: dict[str, Tensor]) -> str:
+def hash_of(config: Any, weights: dict[str, Tensor]) -> str:
     """SHA-256 (hex) over configuration and weights."""
     digest = hashlib.sha256(json.dumps(to_plain(config), sort_keys=True).encode())
     for name, tensor in sorted(weights.items()):

@@ -39,11 +39,11 @@ def build_world(config: WorldConfig) -> dict[str, Any]:
     world = WorldModel.from_pretrained(config.out)
     store = open_data(config.data, config.workers)
     write_starts(config.out, store, world.history)
-    told = describe(world, store, config.starts, config.seed)
+    control_map = recorded_map(world, store, config.seed) if config.starts else None
+    told = describe(world, store, control_map, config.starts, config.seed)
     told["model"] = config.model
     write_json(config.out / METRICS_FILE, told)
-    control_map = recorded_map(world, store, config.seed)
-    if control_map is not None and config.starts:
+    if control_map is not None:
         try:
             write_rollout(world, control_map, store, config.out / FILM_FILE, seed=config.seed)
         except UserError as reason:
@@ -52,21 +52,20 @@ def build_world(config: WorldConfig) -> dict[str, Any]:
     return told
 
 
-def describe(world: WorldModel, store: FrameStore, num_starts: int, seed: int = 0) -> dict[str, Any]:
+def describe(
+    world: WorldModel, store: FrameStore, control_map: ControlMap | None, num_starts: int, seed: int = 0
+) -> dict[str, Any]:
     """The numbers of a world on held-out episodes, plain: its buttons, and itself beside the game.
 
     Args:
         world: in evaluation mode.
-        store: recordings; labels of training episodes say which button a control is.
-        num_starts: closed loops beside the emulator; 0 for single steps alone.
+        store: recordings.
+        control_map: which button a control is; None for single steps alone.
+        num_starts: closed loops beside the emulator.
         seed: of what is drawn.
     """
     stride = world.latent_action_model.stride
     buttons = found_buttons(world, Transitions(store, "validation", stride), HELD_OUT, seed)
-    control_map = None
-    if num_starts:
-        kept = ControlMap.read(world.folder) if world.folder else None
-        control_map = kept or recorded_map(world, store, seed)
     return {
         "version": FORMAT,
         "split": "test",
@@ -75,7 +74,7 @@ def describe(world: WorldModel, store: FrameStore, num_starts: int, seed: int = 
         "height": world.height,
         "width": world.width,
         "buttons": buttons,
-        "world": measure(world, control_map, store, num_starts or 1, seed=seed),
+        "world": measure(world, control_map, store, num_starts, seed=seed),
     }
 
 

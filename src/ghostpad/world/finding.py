@@ -66,21 +66,29 @@ class ButtonFinder(nn.Module):
     def button_for(self, controls_B: Tensor, surprise_BM: Tensor) -> Tensor:
         """The button (B,) that stands for each control; until there are enough votes the likeliest one.
 
-        As far as there are buttons, each control has its own.
-
         Args:
             controls_B: numbers of the controls that were held.
             surprise_BM: of the transitions, each of which votes.
         """
+        stands = self.stands(surprise_BM[0] < NEVER)
+        if stands is not None:
+            return stands[controls_B]
+        likeliest, one = surprise_BM.argmin(1), torch.ones((), device=self.votes.device)
+        self.votes.index_put_((controls_B, likeliest), one, accumulate=True)
+        return likeliest
+
+    def stands(self, active_M: Tensor) -> Tensor | None:
+        """The button that stands for each control (`MOST_CONTROLS`,); None until there are enough votes.
+
+        As far as there are buttons in use, each control has its own.
+        """
         if self.votes.sum() < ENOUGH_VOTES:
-            likeliest, one = surprise_BM.argmin(1), torch.ones((), device=self.votes.device)
-            self.votes.index_put_((controls_B, likeliest), one, accumulate=True)
-            return likeliest
-        in_use = (surprise_BM[0] < NEVER).nonzero()[:, 0]
+            return None
+        in_use = active_M.nonzero()[:, 0]
         heard = self.votes.sum(1).nonzero()[:, 0]
         shares = self.votes[heard][:, in_use] / self.votes[heard].sum(1, keepdim=True)
-        stands = torch.zeros(MOST_CONTROLS, dtype=torch.int64, device=controls_B.device)
+        stands = torch.zeros(MOST_CONTROLS, dtype=torch.int64, device=self.votes.device)
         stands[heard] = in_use[shares.argmax(1)]
         for control, button in zip(*linear_sum_assignment(shares.cpu().numpy(), maximize=True), strict=True):
             stands[heard[control]] = in_use[button]
-        return stands[controls_B]
+        return stands

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
-from ghostpad.world.finding import ENOUGH_VOTES, ButtonFinder
+from ghostpad.world.finding import ButtonFinder
 from ghostpad.world.sequences import Labelled, Rollouts, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 
@@ -34,13 +34,20 @@ class LearningWorld(WorldModel):
         config: of the world model.
         rollouts: the worlds of the training batch.
         reconstruction_weight: of the drawn frame's loss, beside the cross-entropy of the codes.
+        least_buttons: that stay when those that are not needed are dropped.
     """
 
-    def __init__(self, config: WorldModelConfig, rollouts: Rollouts, reconstruction_weight: float) -> None:
+    def __init__(
+        self,
+        config: WorldModelConfig,
+        rollouts: Rollouts,
+        reconstruction_weight: float,
+        least_buttons: int = 2,
+    ) -> None:
         super().__init__(config)
         self.rollouts = rollouts
         self.finder = ButtonFinder(self.num_buttons)
-        self.least_buttons = 2
+        self.least_buttons = least_buttons
         self.reconstruction_weight = reconstruction_weight
         self.predicted: Tensor | None = None
         for part in (self.latent_action_model.encoder, self.latent_action_model.quantizer):
@@ -70,18 +77,19 @@ class LearningWorld(WorldModel):
         finds = batch.temperature is not None
         if not finds:
             self.finder.settle(self.dynamics, self.least_buttons)
+        resting = self._resting(batch.labelled)
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
         features, codes, surprise = self._explain(batch.history, next_frames, finds)
         if batch.temperature is not None:
             shares = self.finder.shares(surprise, batch.temperature)
             loss = (shares * surprise).sum(1).mean() / (self.grid[0] * self.grid[1])
         else:
-            logits = self.dynamics.logits(features, self._held(surprise, batch.labelled))
+            logits = self.dynamics.logits(features, self._held(surprise, resting))
             loss = F.cross_entropy(logits.float(), codes)
             self.predicted = self.latent_action_model.draw(frames, self._vectors(logits.argmax(1)))
         terms = {"code_loss": loss}
         if batch.labelled is not None:
-            terms["labelled"] = self._labelled_loss(batch.labelled)
+            terms["labelled"] = self._labelled_loss(batch.labelled, resting)
             loss = loss + terms["labelled"]
         if self.reconstruction_weight and not finds:
             terms["reconstruction"] = self._drawing_loss(frames, codes, next_frames)
@@ -89,16 +97,19 @@ class LearningWorld(WorldModel):
         terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
 
-    def _held(self, surprise: Tensor, labelled: Labelled | None) -> Tensor:
+    def _resting(self, labelled: Labelled | None) -> Tensor | None:
+        """The button () that stands for pressing nothing, where labels have told."""
+        stands = self.finder.stands(self.dynamics.active) if labelled is not None else None
+        return stands[labelled.rest] if labelled is not None and stands is not None else None
+
+    def _held(self, surprise: Tensor, resting: Tensor | None) -> Tensor:
         """The button (B,) that explains each transition best; the resting one, where known, wins ties."""
         held = surprise.argmin(1)
-        if labelled is None or self.finder.votes.sum() < ENOUGH_VOTES:
+        if resting is None:
             return held
-        resting = self.finder.button_for(held.new_full((1,), labelled.rest), surprise[:1])
-        ties = surprise.gather(1, resting.expand(len(held), 1))[:, 0] < surprise.amin(1) + TIE
-        return torch.where(ties, resting, held)
+        return torch.where(surprise[:, resting] < surprise.amin(1) + TIE, resting, held)
 
-    def _labelled_loss(self, labelled: Labelled) -> Tensor:
+    def _labelled_loss(self, labelled: Labelled, resting: Tensor | None) -> Tensor:
         """Cross-entropy of the codes under the button that stands for the control that was held.
 
         A control may do nothing, as FIRE while the ball is in play: where resting explains what happened, a
@@ -106,11 +117,11 @@ class LearningWorld(WorldModel):
         """
         features, codes, surprise = self._explain(labelled.history, labelled.next_frames, False)
         held = self.finder.button_for(labelled.controls, surprise)
-        resting = self.finder.button_for(torch.full_like(labelled.controls, labelled.rest), surprise)
-        explained = surprise.gather(1, resting[:, None])[:, 0] < EXPLAINED
-        teaches = (labelled.controls == labelled.rest) | ~explained
         losses = F.cross_entropy(self.dynamics.logits(features, held).float(), codes, reduction="none")
-        return (losses.mean((1, 2)) * teaches).mean()
+        losses = losses.mean((1, 2))
+        if resting is not None:
+            losses = losses * ((labelled.controls == labelled.rest) | (surprise[:, resting] >= EXPLAINED))
+        return losses.mean()
 
     def _explain(self, history: Tensor, next_frames: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the history, codes of the transition, and its surprise under each button."""

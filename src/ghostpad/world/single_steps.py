@@ -18,6 +18,7 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import num_cores
 from ghostpad.world.control_map import ControlMap
+from ghostpad.world.sequences import read_sequences
 from ghostpad.world.world_model import WorldModel, WorldState
 
 NUM_TRANSITIONS = 400
@@ -87,7 +88,7 @@ def single_steps(
         parts = []
         for first in range(0, len(rows), _BATCH):
             batch = slice(first, first + _BATCH)
-            parts.append(_step_sums(world, used_map, store, game, episodes[batch], frames[batch]))
+            parts.append(_step_sums(world, used_map, transitions, rows[batch], game))
         sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         told = partial(_summarize, game, f"{kind}_")
         metrics |= {name: float(value) for name, value in told(total(sums)).items()}
@@ -98,22 +99,18 @@ def single_steps(
 def _step_sums(
     world: WorldModel,
     control_map: ControlMap | None,
-    store: FrameStore,
+    transitions: Transitions,
+    rows: np.ndarray,
     game: Game | None,
-    episodes: np.ndarray,
-    frames: np.ndarray,
 ) -> Sums:
     """What `_summarize` takes, of one batch; without a map, with the buttons that explain it best."""
-    stride = world.latent_action_model.stride
-    back = stride * np.arange(1 - world.history, 2)
-    shown = np.stack(
-        [store.read(e, f + back, world.grayscale) for e, f in zip(episodes, frames, strict=True)]
-    )
+    shown = read_sequences(transitions, rows, world.history, 1, world.grayscale).numpy()
     histories, true = shown[:, :-1], shown[:, -1]
     if control_map is None:
         buttons = world.button_probabilities(histories, true).argmax(1).cpu().numpy()
     else:
-        buttons = np.array([_button(control_map, store, e, f) for e, f in zip(episodes, frames, strict=True)])
+        places = zip(transitions.episode_index[rows], transitions.frame_index[rows], strict=True)
+        buttons = np.array([_button(control_map, transitions.store, e, f) for e, f in places])
     state, _ = world.step(world.start(histories), buttons)
     drawn = state.pictures[..., : true.shape[1]].transpose(0, 3, 1, 2)
     current = histories[:, -1]

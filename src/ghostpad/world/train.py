@@ -112,21 +112,17 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
     shape = (config.batch_size, history, channels, store.height, store.width)
     rollouts = Rollouts(splits[0], shape, config.divergence_db, config.rollout_length)
     world_config = WorldModelConfig(model_config, config.dynamics)
-    world = LearningWorld(world_config, rollouts, config.reconstruction_weight)
+    labels = _labels(splits[0], config) if config.labels else None
+    least = 2 if labels is None else max(2, len(np.unique(labels[1])))
+    world = LearningWorld(world_config, rollouts, config.reconstruction_weight, least)
     world.latent_action_model.load_state_dict(weights)
     if config.start_from is not None:
         _start_from(world, config.start_from)
     for part in (world.to(ranks.device).latent_action_model, world.dynamics):
         part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
-    labels = _labels(splits[0], config) if config.labels else None
-    if labels is not None:
-        world.least_buttons = len(np.unique(labels[1]))
-
     def validation_batch(rows: np.ndarray) -> WorldBatch:
-        sequences = read_sequences(splits[1], rows, history, VALIDATION_LENGTH, frames.grayscale)
-        sequences = sequences.to(ranks.device).float() / 255
-        return WorldBatch(sequences[:, :history], sequences[:, history:])
+        return WorldBatch(*_read(world, splits[1], rows, VALIDATION_LENGTH))
 
     task = Task(
         kind=KIND,
@@ -155,6 +151,15 @@ def _labels(transitions: Transitions, config: WorldConfig) -> tuple[np.ndarray, 
     return rows[known], read[0][known], rest_of(read[1], usual)
 
 
+def _read(
+    world: LearningWorld, transitions: Transitions, rows: np.ndarray, future: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Histories (B, k, C, H, W) and the frames that follow (B, future, C, H, W), in [0, 1]."""
+    frames = read_sequences(transitions, rows, world.history, future, world.grayscale)
+    frames = frames.to(world.device).float() / 255
+    return frames[:, : world.history], frames[:, world.history :]
+
+
 def _training_batch(
     config: WorldConfig,
     world: LearningWorld,
@@ -164,20 +169,17 @@ def _training_batch(
 ) -> WorldBatch:
     """Recorded transitions while buttons are found, rollouts afterwards."""
     rollouts, finding = world.rollouts, config.buttons_until * config.steps
-
-    def read(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        frames = read_sequences(rollouts.transitions, rows, world.history, 1, world.grayscale)
-        frames = frames.to(world.device).float() / 255
-        return frames[:, :-1], frames[:, -1:]
-
     if step < finding:
-        return WorldBatch(*read(rows), config.first_temperature ** max(0.0, 1 - 2 * step / finding))
+        return WorldBatch(
+            *_read(world, rollouts.transitions, rows),
+            config.first_temperature ** max(0.0, 1 - 2 * step / finding),
+        )
     rng = np.random.default_rng((config.seed, step))
     batch = rollouts.next_batch(rows, rng)
     if labels is None:
         return batch
     drawn = rng.choice(len(labels[0]), max(1, len(rows) // 4))
-    history, next_frames = read(labels[0][drawn])
+    history, next_frames = _read(world, rollouts.transitions, labels[0][drawn])
     controls = torch.from_numpy(labels[1][drawn]).to(world.device)
     return dataclasses.replace(batch, labelled=Labelled(history, next_frames[:, 0], controls, labels[2]))
 

@@ -4,8 +4,6 @@ Dimensions: N worlds side by side, n frames given, k frames of history, C colour
 K codes, D embedding, h w grid.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +15,10 @@ from ghostpad import __version__
 from ghostpad.atomic import whole_file, write_json
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
+from ghostpad.model.export import write_safetensors
 from ghostpad.model.inputs import to_frames
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
-from ghostpad.model.pretrained import find_model, read_weights
+from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 
 KIND = "world"
@@ -118,11 +117,7 @@ class WorldModel(nn.Module):
     @property
     def model_hash(self) -> str:
         """SHA-256 (hex) over configuration and weights."""
-        digest = hashlib.sha256(json.dumps(to_plain(self.config), sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return hash_of(self.config, self.state_dict())
 
     # -- living in it -----------------------------------------------------------------------------------
 
@@ -254,11 +249,7 @@ class WorldModel(nn.Module):
         world = cls(config)
         # What a training needs to go on is no part of the world.
         weights = {n: part for n, part in weights.items() if not n.startswith(("rollouts.", "finder."))}
-        try:
-            world.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise UserError(f"{path_or_name}: the weights do not fit their own config ({reason})") from None
+        load_weights(world, weights, path_or_name)
         world.folder = find_model(path_or_name, KIND).parent
         return world.to(device).eval()
 
@@ -268,12 +259,7 @@ class WorldModel(nn.Module):
         In full precision: rounded weights would choose other codes wherever two fit alike, and the dynamics
         know the codes as they were.
         """
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: part.cpu().contiguous() for name, part in self.state_dict().items()}
         with whole_file(folder / "model.safetensors") as temporary:
-            save_file(weights, temporary, metadata={"format": "pt"})
-            temporary.chmod(0o644)  # the library leaves it to its owner alone
+            write_safetensors(temporary, self.state_dict())
         plain = {"kind": KIND, "version": __version__, "model_config": to_plain(self.config)}
         write_json(folder / "config.json", {**plain, "model_hash": self.model_hash})
