@@ -10,12 +10,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import pathlib
+import signal
 import typing
 
 import pytest
 
 if typing.TYPE_CHECKING:
     from ghostpad.frames.store import FrameStore
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in the background so, and programs under test would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

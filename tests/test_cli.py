@@ -229,7 +229,7 @@ def test_an_interrupted_recording_stops_with_130_and_leaves_whole_episodes(numbe
     while not list(out.glob("episode_*")) and time.monotonic() < waited_until:
         time.sleep(0.05)
     os.killpg(process.pid, number)  # as a terminal does: the workers get it too
-    _, shown = process.communicate(timeout=120)
+    _, shown = process.communicate(timeout=30)
     assert (process.returncode, shown.count("\n")) == (130, 1), shown
     assert "interrupted" in shown
     assert all((episode / "truth.npz").is_file() for episode in out.glob("episode_*"))
