@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ghostpad.frames.store import FrameStore
@@ -16,18 +15,10 @@ def small_world(store: FrameStore, seed: int = 0, grayscale: bool = False, **dyn
     """A world in evaluation mode around `small_model`, whose statistics come from frames of `store`."""
     model = small_model(store, seed, grayscale=grayscale)
     torch.manual_seed(seed)
-    sizes = {"history": 2, "num_buttons": 3, "widths": (4, 6, 8, 8), "blocks": 1, "button_blocks": 1}
+    sizes = {"history": 2, "num_buttons": 3, "widths": (4, 6, 8), "blocks": 1, "button_blocks": 1}
     config = WorldModelConfig(model.config, DynamicsConfig(**{**sizes, **dynamics}))
     world = WorldModel(config)
     world.latent_action_model = model
-    frames = torch.from_numpy(store.read(0, np.arange(0, 2 * world.history * 8, 2), grayscale)).float() / 255
-    for norm in world.dynamics.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.momentum = 1.0
-    with torch.no_grad():
-        world.dynamics.train()
-        history = frames.unflatten(0, (-1, world.history))
-        world.dynamics.logits(world.dynamics.features(history), torch.arange(len(history)) % 3)
     return world.eval()
 
 
@@ -50,5 +41,6 @@ def small_world_config(store: FrameStore, folder: Path) -> WorldConfig:
         device="cpu",
         buttons_until=0.3,
         divergence_db=10.0,
-        dynamics=DynamicsConfig(history=2, num_buttons=3, widths=(4, 8, 8, 8), blocks=1, button_blocks=1),
+        reconstruction_weight=100.0,
+        dynamics=DynamicsConfig(history=2, num_buttons=3, widths=(4, 8, 8), blocks=1, button_blocks=1),
     )

@@ -105,6 +105,7 @@ def test_episodes_end_where_they_must(folder):
 
 @pytest.mark.parametrize("mode", ["sync", "async", "vector_entry_point"])
 def test_many_at_once_show_what_each_would_alone(folder, mode):
+    torch.ones(2000, 2000).sum()  # the threads of this process are at work before any other is forked
     envs = gymnasium.make_vec(ENV_ID, 2, mode, world=folder)
     first, _ = envs.reset(seed=5, options={"start": 2})
     frames, rewards, *_ = envs.step(np.array([0, 2]))

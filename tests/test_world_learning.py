@@ -14,7 +14,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.learner import LearningWorld
-from ghostpad.world.sequences import Labelled, Rollouts, WorldBatch, read_sequences
+from ghostpad.world.sequences import Labelled, Practice, Rollouts, WorldBatch, read_sequences
 from ghostpad.world.train import WorldConfig, make_world_loop, train_world
 from ghostpad.world.world_model import WorldModel
 from small_world import small_world_config
@@ -77,7 +77,7 @@ def test_a_rollout_ends_with_its_recording(store: FrameStore) -> None:
 
 def test_buttons_are_found_where_the_past_does_not_tell() -> None:
     torch.manual_seed(0)
-    dynamics = Dynamics(DynamicsConfig(2, 2, (8, 8), 1, 1), 1, 4, (4, 4))
+    dynamics = Dynamics(DynamicsConfig(2, 2, (16,), 1, 1), 1, 4, (4, 4))
     optimizer = torch.optim.Adam(dynamics.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
     agree = []
@@ -85,7 +85,7 @@ def test_buttons_are_found_where_the_past_does_not_tell() -> None:
         hidden = torch.randint(2, (16,), generator=generator)
         codes = torch.randint(2, (16, 4, 4), generator=generator)
         seen = codes.float().repeat_interleave(4, 1).repeat_interleave(4, 2)
-        codes[:, 3, 3] = 2 + hidden  # the past says all but this cell
+        codes[:, 3] = 2 + hidden[:, None]  # the past says all but this row
         surprise = dynamics.surprise(dynamics.features(seen[:, None, None].expand(-1, 2, -1, -1, -1)), codes)
         shares = (-surprise.detach() / 10 ** max(0.0, 1 - step / 60)).softmax(1)
         optimizer.zero_grad()
@@ -107,10 +107,41 @@ def test_each_stage_moves_the_weights_that_it_should(config: WorldConfig, store:
             if part.grad is not None and part.grad.abs().sum() > 0
         }
     parts = {stage: {name.split(".")[1] for name in names} for stage, names in moved.items()}
-    assert parts["buttons"] >= {"buttons", "codes", "blocks", "pyramid", "position"}
+    assert parts["buttons"] >= {"buttons", "codes", "blocks", "stem", "position"}
     assert not any(name.startswith("latent_action_model") for name in moved["buttons"])
     assert "latent_action_model.decoder.last.conv.weight" in moved["rollouts"]
     assert not any("encoder" in name or "quantizer" in name for name in moved["rollouts"])
+
+
+def test_hard_transitions_are_met_oftener_but_never_more_than_half_of_the_time() -> None:
+    practice, rows = Practice(100), np.arange(60, 80)
+    assert np.array_equal(practice.choose(rows, np.random.default_rng(0)), rows), "nothing is known yet"
+    practice.record(torch.tensor([3, 4, 5]), torch.tensor([1.0, 3.0, 0.0]))
+    drawn = np.stack([practice.choose(rows, np.random.default_rng(seed)) for seed in range(50)])
+    assert (drawn[:, 10:] == rows[10:]).all()
+    assert set(np.unique(drawn[:, :10])) == {3, 4}
+    assert (drawn[:, :10] == 4).mean() == pytest.approx(0.75, abs=0.06)
+    practice.record(torch.tensor([3, 4]), torch.tensor([1e6, 1e6]))
+    assert practice.hardness[[3, 4]].tolist() == [Practice.MOST] * 2
+
+
+def test_worlds_begin_before_what_is_hard_and_inside_its_episode(store: FrameStore) -> None:
+    transitions = Transitions(store, "train")
+    rollouts = Rollouts(transitions, (40, 2, 3, store.height, store.width), 30.0, 1e9)
+    second = int(np.flatnonzero(np.diff(transitions.episode_index))[0]) + 2
+    rollouts.practice.record(torch.tensor([second]), torch.tensor([5.0]))
+    rows = np.arange(100, 140) % (second - 5)
+    begun = rollouts.before_hard_ones(rows, np.random.default_rng(0))
+    assert np.array_equal(begun[20:], rows[20:])
+    assert set(begun[:20]) == {second - 1, second}
+
+
+def test_a_step_tells_how_hard_its_transitions_were(config: WorldConfig, store: FrameStore) -> None:
+    world, batch = learning_world(config, store), batch_of(store, 2.0)
+    rows = torch.arange(20, 24)
+    world(dataclasses.replace(batch, rows=rows))
+    hardness = world.rollouts.practice.hardness
+    assert (hardness[rows] > 0).all() and hardness.count_nonzero() == len(rows)
 
 
 def test_the_decoder_learns_at_a_tenth_of_the_rate(config: WorldConfig, store: FrameStore) -> None:
@@ -188,7 +219,7 @@ def test_labels_come_from_training_episodes_and_every_step_sees_some(
 ) -> None:
     loop = make_world_loop(dataclasses.replace(config, labels=20), store, Ranks(0, 1, torch.device("cpu")))
     batch = loop.task.batch(np.arange(4), config.steps - 1)
-    assert batch.labelled is not None and len(batch.labelled.controls) == 1
+    assert batch.labelled is not None and len(batch.labelled.controls) == 2
     transitions = Transitions(store, "train")
     shown = (batch.labelled.next_frames[0] * 255).round().byte().numpy()
     rows = [

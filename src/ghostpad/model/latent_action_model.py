@@ -19,7 +19,14 @@ from ghostpad.model.architecture import LatentActionModelConfig, check_architect
 from ghostpad.model.decoder import Decoder, head_start
 from ghostpad.model.encoder import Checkpointable, Encoder, grid_sizes
 from ghostpad.model.frame_format import FrameScale
-from ghostpad.model.inputs import in_fixed_batches, palette_indices, to_codes, to_frames, to_pairs
+from ghostpad.model.inputs import (
+    in_fixed_batches,
+    pairs_at_once,
+    palette_indices,
+    to_codes,
+    to_frames,
+    to_pairs,
+)
 from ghostpad.model.losses import palette_cross_entropy
 from ghostpad.model.perceptual import PerceptualLoss
 from ghostpad.model.pretrained import hash_of, load_weights, read_model
@@ -215,8 +222,14 @@ class LatentActionModel(nn.Module):
     @torch.no_grad()
     def draw(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
         """Decode codebook vectors to frames in [0, 1]; over a palette each pixel takes the likeliest."""
-        inner_BCHW = self.scale.shrink(frames_BCHW)
-        return self.picture(self._inferring(self.decoder)(inner_BCHW, quantized_BDhw), frames_BCHW)
+        decoder, at_once = self._inferring(self.decoder), pairs_at_once(frames_BCHW.device)
+        drawn = [
+            self.picture(decoder(self.scale.shrink(frames), quantized), frames)
+            for frames, quantized in zip(
+                frames_BCHW.split(at_once), quantized_BDhw.split(at_once), strict=True
+            )
+        ]
+        return torch.cat(drawn)
 
     def picture(self, prediction: Tensor, frames_BCHW: Tensor) -> Tensor:
         """The frame (B, C, H, W) in [0, 1] that the decoder's `prediction` from `frames_BCHW` stands for."""

@@ -9,11 +9,13 @@ otherwise.
 Dimensions: N environments side by side, H W frame.
 """
 
+import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ghostpad.errors import UserError
 from ghostpad.world.games import Games
@@ -182,6 +184,9 @@ class WorldVectorEnv(VectorEnv):
 
 
 def _loaded(world: WorldModel | Path | str, device: str) -> WorldModel:
+    if multiprocessing.parent_process() is not None:
+        # One of many, side by side; and in a forked process the threads of its parent are waited for in vain.
+        torch.set_num_threads(1)
     return world if isinstance(world, WorldModel) else WorldModel.from_pretrained(world, device)
 
 

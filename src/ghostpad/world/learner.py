@@ -80,6 +80,8 @@ class LearningWorld(WorldModel):
         resting = self._resting(batch.labelled)
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
         features, codes, surprise = self._explain(batch.history, next_frames, finds)
+        if batch.rows is not None:
+            self.rollouts.practice.record(batch.rows, surprise.detach().amin(1))
         if batch.temperature is not None:
             shares = self.finder.shares(surprise, batch.temperature)
             loss = (shares * surprise).sum(1).mean() / (self.grid[0] * self.grid[1])
@@ -116,6 +118,8 @@ class LearningWorld(WorldModel):
         label teaches nothing.
         """
         features, codes, surprise = self._explain(labelled.history, labelled.next_frames, False)
+        if labelled.rows is not None:
+            self.rollouts.practice.record(labelled.rows, surprise.amin(1))
         held = self.finder.button_for(labelled.controls, surprise)
         losses = F.cross_entropy(self.dynamics.logits(features, held).float(), codes, reduction="none")
         losses = losses.mean((1, 2))

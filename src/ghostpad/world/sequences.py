@@ -21,11 +21,13 @@ class WorldBatch:
         next_frames: (B, L, C, H, W) float32 in [0, 1], recorded.
         temperature: of the assignment of buttons while they are being found; None when they are settled.
         labelled: a few recorded transitions whose controls are known, see `Labelled`.
+        rows: (B,) the training transitions that these are, to keep count of what is hard; None elsewhere.
     """
 
     history: Tensor
     next_frames: Tensor
     temperature: float | None = None
+    rows: Tensor | None = None
     labelled: "Labelled | None" = None
 
 
@@ -38,12 +40,14 @@ class Labelled:
         next_frames: (B, C, H, W) float32 in [0, 1].
         controls: (B,) int64, number of the control that was held.
         rest: the control that means that nothing is pressed.
+        rows: (B,) the training transitions that these are; None elsewhere.
     """
 
     history: Tensor
     next_frames: Tensor
     controls: Tensor
     rest: int
+    rows: Tensor | None = None
 
 
 def read_sequences(
@@ -65,6 +69,50 @@ def read_sequences(
     return torch.from_numpy(np.stack(sequences))
 
 
+class Practice(nn.Module):
+    """How hard each training transition was when last met, so that hard ones are met oftener.
+
+    Nearly all transitions of a game are free flight. What a world is bad at (a bounce, a ball that is lost, a
+    serve) is rare, and is learned late when all are shown alike. Prioritized, after Schaul et al. 2016
+    (https://arxiv.org/abs/1511.05952), but of half a batch only, so that no transition is forgotten and what
+    cannot be predicted at all does not take over.
+
+    Args:
+        num_rows: training transitions.
+    """
+
+    MOST = 20.0
+    """Surprise (nats) above which all is equally hard."""
+    hardness: Tensor
+
+    def __init__(self, num_rows: int) -> None:
+        super().__init__()
+        self.register_buffer("hardness", torch.zeros(num_rows))
+
+    @torch.no_grad()
+    def record(self, rows_B: Tensor, surprise_B: Tensor) -> None:
+        """Keep the surprise (B,), nats, of the codes of transitions `rows_B`."""
+        self.hardness[rows_B] = surprise_B.float().clamp_max(self.MOST)
+
+    def choose(
+        self, rows_B: np.ndarray, generator: np.random.Generator, among: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Replace the first half of `rows_B` by transitions drawn in proportion to how hard they were.
+
+        Args:
+            rows_B: transitions, each as likely as any other.
+            generator: of the draw.
+            among: the transitions that may be drawn; all when not given.
+        """
+        hardness = self.hardness.cpu().numpy().astype(np.float64)
+        sums = (hardness if among is None else hardness[among]).cumsum()
+        half = len(rows_B) // 2
+        if not sums[-1] or not half:
+            return rows_B
+        drawn = np.searchsorted(sums, generator.random(half) * sums[-1], side="right").clip(0, len(sums) - 1)
+        return np.concatenate([drawn if among is None else among[drawn], rows_B[half:]])
+
+
 class Rollouts(nn.Module):
     """The worlds of a training batch, each living on in its own predictions beside its recording.
 
@@ -76,7 +124,7 @@ class Rollouts(nn.Module):
     Args:
         transitions: of the training episodes.
         shape: (B, k, C, H, W).
-        divergence_db: PSNR of the last k frames against the recording below which a world starts afresh.
+        divergence_db: PSNR of its newest frame against the recording below which a world starts afresh.
         mean_length: transitions after which a world that stays true starts afresh, on average.
     """
 
@@ -90,27 +138,38 @@ class Rollouts(nn.Module):
         self.transitions = transitions
         self.largest_error = 255**2 * 10 ** (-divergence_db / 10)
         self.mean_length = mean_length
+        self.practice = Practice(len(transitions))
         self.register_buffer("history", torch.zeros(shape, dtype=torch.uint8))
         # The transition that each world is before; −1 before the first.
         self.register_buffer("rows", torch.full((shape[0],), -1, dtype=torch.int64))
+
+    def before_hard_ones(self, rows_B: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Rows to begin at: half of `rows_B`, and for the others some steps before what is hard."""
+        chosen = self.practice.choose(rows_B, generator)
+        back = generator.integers(0, self.history.shape[1] + 1, len(rows_B)) * self.transitions.stride
+        return np.where(chosen == rows_B, rows_B, chosen - np.minimum(back, self._frames(chosen)))
+
+    def _frames(self, rows: np.ndarray) -> np.ndarray:
+        """How many transitions of its episode lie before each row, as far as whole strides go."""
+        frames = self.transitions.frame_index[rows].astype(np.int64)
+        return frames - frames % self.transitions.stride
 
     def next_batch(self, fresh_rows: np.ndarray, generator: np.random.Generator) -> WorldBatch:
         """Where the worlds are, and what their recordings say; lost ones begin at `fresh_rows` (B,)."""
         gray, length = self.history.shape[2] == 1, self.history.shape[1]
         rows = self.rows.cpu().numpy()
         chance = generator.random(len(rows)) < 1 / self.mean_length
-        recorded = read_sequences(self.transitions, np.maximum(rows, 0), length, 1, gray)
-        recorded = recorded.to(self.history.device)
-        error_B = (self.history.float() - recorded[:, :-1].float()).square().flatten(1).mean(1)
+        recorded = read_sequences(self.transitions, np.maximum(rows, 0), 1, 1, gray).to(self.history.device)
+        error_B = (self.history[:, -1].float() - recorded[:, 0].float()).square().flatten(1).mean(1)
         lost = (error_B > self.largest_error).cpu().numpy() | (rows < 0) | chance
+        next_frames = recorded[:, 1:]
         if lost.any():
             rows = np.where(lost, fresh_rows, rows)
             anew = read_sequences(self.transitions, rows[lost], length, 1, gray).to(self.history.device)
             places = torch.from_numpy(lost.nonzero()[0]).to(anew.device)
-            recorded[places] = anew
-            self.history[places] = anew[:, :-1]
+            self.history[places], next_frames[places] = anew[:, :-1], anew[:, -1:]
             self.rows.copy_(torch.from_numpy(rows))
-        return WorldBatch(self.history.float() / 255, recorded[:, -1:].float() / 255)
+        return WorldBatch(self.history.float() / 255, next_frames.float() / 255, rows=self.rows.clone())
 
     def advance(self, predicted_BCHW: Tensor) -> None:
         """Take up what the worlds predicted, in [0, 1]; one whose recording ends here is lost."""

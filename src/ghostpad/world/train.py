@@ -41,8 +41,10 @@ class WorldConfig(LoopConfig):
     """folder of episodes, or a frame store"""
     out: Path = Path("checkpoints/world")
     """folder for checkpoints, metrics and what was found"""
-    steps: int = 6_000
+    steps: int = 8_000
     """optimizer steps of the whole run (its schedule ends there)"""
+    batch_size: int = 16
+    """transitions per optimizer step; smaller batches and more steps find the ball sooner"""
     validate_every: int = 500
     """steps between validations; best.pt is chosen by them"""
     validation_pairs: int = 64
@@ -55,13 +57,13 @@ class WorldConfig(LoopConfig):
     """share of the training in which buttons are found; then rollouts begin"""
     first_temperature: float = 10.0
     """how softly transitions are assigned to buttons at the start (falls to 1)"""
-    reconstruction_weight: float = 100.0
+    reconstruction_weight: float = 0.0
     """weight of the drawn frame's loss beside the codes' cross-entropy; 0 leaves the decoder as it is"""
     divergence_db: float = 42.0
     """PSNR against the recording below which a rollout in training starts afresh"""
-    rollout_length: float = 100.0
+    rollout_length: float = 30.0
     """mean transitions after which a rollout in training starts afresh anyway"""
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(1e-3, 2e-5, ramp_steps=50))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(2e-3, 2e-5, ramp_steps=50))
     labels: int = 0
     """labelled transitions that settle what a button means where nothing else tells; 0 learns without any"""
     starts: int = 20
@@ -113,7 +115,7 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
     rollouts = Rollouts(splits[0], shape, config.divergence_db, config.rollout_length)
     world_config = WorldModelConfig(model_config, config.dynamics)
     labels = _labels(splits[0], config) if config.labels else None
-    least = 2 if labels is None else max(2, len(np.unique(labels[1])))
+    least = 2 if labels is None else max(2, len(np.unique(labels[1][labels[0]])))
     world = LearningWorld(world_config, rollouts, config.reconstruction_weight, least)
     world.latent_action_model.load_state_dict(weights)
     if config.start_from is not None:
@@ -141,14 +143,16 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
 
 
 def _labels(transitions: Transitions, config: WorldConfig) -> tuple[np.ndarray, np.ndarray, int]:
-    """Rows and controls of `config.labels` training transitions, and which control is to press nothing."""
+    """Transitions with labels, the control of every transition (−1: unknown), and which one is to rest."""
     rows = np.random.default_rng(config.seed).permutation(len(transitions))[: config.labels]
     read = read_controls(transitions, rows, directions=False)
     if read is None or not (read[0] >= 0).any() or len(read[1]) > MOST_CONTROLS:
         raise UserError(f"--labels: {transitions.store.path} has no controls beside its frames; leave it out")
     known = read[0] >= 0
     usual = np.bincount(read[0][known], minlength=len(read[1]))
-    return rows[known], read[0][known], rest_of(read[1], usual)
+    controls = np.full(len(transitions), -1, np.int64)
+    controls[rows] = read[0]
+    return np.sort(rows[known]), controls, rest_of(read[1], usual)
 
 
 def _read(
@@ -169,19 +173,20 @@ def _training_batch(
 ) -> WorldBatch:
     """Recorded transitions while buttons are found, rollouts afterwards."""
     rollouts, finding = world.rollouts, config.buttons_until * config.steps
-    if step < finding:
-        return WorldBatch(
-            *_read(world, rollouts.transitions, rows),
-            config.first_temperature ** max(0.0, 1 - 2 * step / finding),
-        )
     rng = np.random.default_rng((config.seed, step))
-    batch = rollouts.next_batch(rows, rng)
+    if step < finding:
+        rows = rollouts.practice.choose(rows, rng)
+        temperature = config.first_temperature ** max(0.0, 1 - 2 * step / finding)
+        met = torch.from_numpy(rows).to(world.device)
+        return WorldBatch(*_read(world, rollouts.transitions, rows), temperature, rows=met)
+    batch = rollouts.next_batch(rollouts.before_hard_ones(rows, rng), rng)
     if labels is None:
         return batch
-    drawn = rng.choice(len(labels[0]), max(1, len(rows) // 4))
-    history, next_frames = _read(world, rollouts.transitions, labels[0][drawn])
-    controls = torch.from_numpy(labels[1][drawn]).to(world.device)
-    return dataclasses.replace(batch, labelled=Labelled(history, next_frames[:, 0], controls, labels[2]))
+    known, controls, rest = labels
+    drawn = rollouts.practice.choose(rng.choice(known, max(2, len(rows) // 8)), rng, known)
+    history, next_frames = _read(world, rollouts.transitions, drawn)
+    held, met = (torch.from_numpy(part).to(world.device) for part in (controls[drawn], drawn))
+    return dataclasses.replace(batch, labelled=Labelled(history, next_frames[:, 0], held, rest, met))
 
 
 def _start_from(world: LearningWorld, path_or_name: str) -> None:
