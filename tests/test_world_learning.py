@@ -156,7 +156,7 @@ def test_a_world_overfits_one_batch(config: WorldConfig, store: FrameStore) -> N
     world, batch = learning_world(config, store), batch_of(store, None)
     optimizer = torch.optim.Adam(world.parameters(), lr=1e-2)
     losses = []
-    for _ in range(20):
+    for _ in range(40):
         loss, terms = world(batch)
         optimizer.zero_grad()
         loss.backward()

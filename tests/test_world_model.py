@@ -1,5 +1,6 @@
 """The world model: steps, states, what it refuses, and that a batch is many worlds."""
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.training.checkpoint import write_checkpoint
+from ghostpad.world.dynamics import BRIGHTNESS, NEVER
 from ghostpad.world.world_model import KIND, WorldModel
 from small_model import saved
 from small_world import small_world
@@ -67,6 +69,34 @@ def test_button_probabilities_follow_bayes(world: WorldModel, frames: np.ndarray
     each = [world.predict(world.start(frames[:2]), button).log_softmax(1) for button in range(3)]
     likelihoods = torch.stack([e.gather(1, codes[None, None]).sum() for e in each])
     assert torch.allclose(given[0], likelihoods.softmax(0), atol=1e-3)
+
+
+def test_the_newest_frame_is_seen_in_colour_and_those_before_by_how_brightness_changed(
+    world: WorldModel, frames: np.ndarray
+) -> None:
+    history = world.start(frames).history
+    seen = world.dynamics.features(history)
+    weights = torch.tensor(BRIGHTNESS)
+    hue = torch.linalg.cross(weights, torch.tensor([1.0, 0.0, 0.0]))[
+        :, None, None
+    ]  # as bright, another colour
+    for index, colour, differs in ((0, hue, False), (0, weights[:, None, None], True), (1, hue, True)):
+        other = history.clone()
+        other[:, index, :, 60:90, 60:90] += 0.2 * colour
+        again = world.dynamics.features(other)
+        assert torch.allclose(seen, again, atol=1e-3) is not differs
+    brighter = history.clone()
+    brighter[:, 0] += 0.1  # all of it alike: that too is a change
+    assert not torch.allclose(seen, world.dynamics.features(brighter), atol=1e-3)
+
+
+def test_a_button_that_was_dropped_explains_nothing_and_changes_no_other(
+    world: WorldModel, frames: np.ndarray
+) -> None:
+    every, other = world.surprise(frames[:2], frames[2]), copy.deepcopy(world)
+    other.dynamics.active[1] = False
+    rest = other.surprise(frames[:2], frames[2])
+    assert rest[0, 1] == NEVER and torch.allclose(rest[:, [0, 2]], every[:, [0, 2]], rtol=1e-4)
 
 
 def test_a_world_is_read_back_from_a_file_and_from_nothing_else(

@@ -58,31 +58,50 @@ def in_onnx_runtime(world: WorldModel, state: WorldState) -> WorldModel:
     return twin.eval()
 
 
-class _Whole(nn.Module):
-    """Dynamics from one end to the other."""
+class _Features(nn.Module):
+    """What the dynamics see in a history."""
 
     def __init__(self, dynamics: Dynamics) -> None:
         super().__init__()
         self.dynamics = dynamics
 
-    def forward(self, history_BkCHW: Tensor, buttons_B: Tensor) -> Tensor:
-        return self.dynamics.logits(self.dynamics.features(history_BkCHW), buttons_B)
+    def forward(self, history_BkCHW: Tensor) -> Tensor:
+        return self.dynamics.features(history_BkCHW)
+
+
+class _Logits(nn.Module):
+    """What the dynamics make of it when the button is known."""
+
+    def __init__(self, dynamics: Dynamics) -> None:
+        super().__init__()
+        self.dynamics = dynamics
+
+    def forward(self, features_BFhw: Tensor, buttons_B: Tensor, told_Bhw: Tensor) -> Tensor:
+        return self.dynamics.logits(features_BFhw, buttons_B, told_Bhw)
 
 
 class _OnnxDynamics(nn.Module):
-    """Stands in for `Dynamics`; everything is computed once the button is known."""
+    """Stands in for `Dynamics`."""
 
     def __init__(self, dynamics: Dynamics, history_BkCHW: Tensor) -> None:
         super().__init__()
-        self.active = dynamics.active
-        example = (history_BkCHW, torch.zeros(1, dtype=torch.int64))
-        self._session = _session(to_onnx(_Whole(dynamics).eval(), example, ["history", "buttons"], "logits"))
+        self.active, self.untold = dynamics.active, dynamics.untold
+        with torch.no_grad():
+            features = dynamics.features(history_BkCHW)
+        self._untold_Bhw = torch.full((1, *features.shape[2:]), self.untold)
+        self._features = _session(
+            to_onnx(_Features(dynamics).eval(), (history_BkCHW,), ["history"], "features")
+        )
+        example = (features, torch.zeros(1, dtype=torch.int64), self._untold_Bhw)
+        names = ["features", "buttons", "told"]
+        self._logits = _session(to_onnx(_Logits(dynamics).eval(), example, names, "logits"))
 
     def features(self, history_BkCHW: Tensor) -> Tensor:
-        return history_BkCHW
+        return _run(self._features, {"history": history_BkCHW})
 
-    def logits(self, history_BkCHW: Tensor, buttons_B: Tensor) -> Tensor:
-        return _run(self._session, {"history": history_BkCHW, "buttons": buttons_B})
+    def logits(self, features_BFhw: Tensor, buttons_B: Tensor, told_Bhw: Tensor | None = None) -> Tensor:
+        told_Bhw = self._untold_Bhw if told_Bhw is None else told_Bhw
+        return _run(self._logits, {"features": features_BFhw, "buttons": buttons_B, "told": told_Bhw})
 
 
 class _OnnxDecoder(nn.Module):

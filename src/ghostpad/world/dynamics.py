@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 BRIGHTNESS = (0.299, 0.587, 0.114)
 """Of red, green and blue: ITU-R 601 luma."""
+SURE, MOST_LOOKS = 0.9, 4
+"""Probability from which a code is decided at the first look; looks at what is left after that."""
 NEVER = 1e6
 """Surprise (nats) under a button that is not in use."""
 
@@ -40,7 +42,7 @@ def _normed(convolution: nn.Conv2d) -> nn.Sequential:
     differ between finding buttons and living with one.
     """
     width = convolution.out_channels
-    # At least 4 channels in a group: one by itself is flat in a still picture, and would be blown up to noise.
+    # At least 4 channels in a group: one by itself is flat in a still picture, and would become noise.
     groups = math.gcd(width, max(1, min(8, width // 4)))
     return nn.Sequential(convolution, nn.GroupNorm(groups, width))
 
@@ -101,6 +103,9 @@ class Dynamics(nn.Module):
         nn.init.normal_(self.buttons.weight, std=0.3)
         self.button_blocks = nn.Sequential(*(GridBlock(width) for _ in range(config.button_blocks)))
         self.codes = nn.Conv2d(width, num_codes, 1)
+        # What is decided already, cell by cell; the last entry stands for what is not.
+        self.told = nn.Embedding(num_codes + 1, width)
+        nn.init.zeros_(self.told.weight)
         # Which buttons are in use; those that turn out not to be needed are dropped.
         self.register_buffer("active", torch.ones(config.num_buttons, dtype=torch.bool))
 
@@ -113,10 +118,25 @@ class Dynamics(nn.Module):
             features = F.adaptive_avg_pool2d(features, self.grid)
         return self.blocks(features + self.position)
 
-    def logits(self, features_BFhw: Tensor, buttons_B: Tensor) -> Tensor:
-        """Logits (B, K, h, w) of the codes when button `buttons_B` (B,) is held."""
+    @property
+    def untold(self) -> int:
+        """Stands in a grid of codes where nothing is decided."""
+        return self.told.num_embeddings - 1
+
+    def logits(self, features_BFhw: Tensor, buttons_B: Tensor, told_Bhw: Tensor | None = None) -> Tensor:
+        """Logits (B, K, h, w) of the codes when button `buttons_B` (B,) is held.
+
+        Args:
+            features_BFhw: of `features`.
+            buttons_B: numbers of buttons.
+            told_Bhw: codes that are decided, `untold` elsewhere; nothing is when not given.
+        """
         scale_BF, shift_BF = self.buttons(buttons_B).chunk(2, 1)
         conditioned = features_BFhw * (1 + scale_BF[:, :, None, None]) + shift_BF[:, :, None, None]
+        if told_Bhw is None:
+            conditioned = conditioned + self.told.weight[self.untold][:, None, None]
+        else:
+            conditioned = conditioned + self.told(told_Bhw).permute(0, 3, 1, 2)
         return self.codes(self.button_blocks(F.relu(conditioned)))
 
     def surprise(self, features_BFhw: Tensor, codes_Bhw: Tensor) -> Tensor:

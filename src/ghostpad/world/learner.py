@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
+from ghostpad.world.decide import decide, partly_told
 from ghostpad.world.finding import ButtonFinder
 from ghostpad.world.sequences import Labelled, Rollouts, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
@@ -86,9 +87,10 @@ class LearningWorld(WorldModel):
             shares = self.finder.shares(surprise, batch.temperature)
             loss = (shares * surprise).sum(1).mean() / (self.grid[0] * self.grid[1])
         else:
-            logits = self.dynamics.logits(features, self._held(surprise, resting))
-            loss = F.cross_entropy(logits.float(), codes)
-            self.predicted = self.latent_action_model.draw(frames, self._vectors(logits.argmax(1)))
+            held = self._held(surprise, resting)
+            loss = self._code_loss(features, held, codes)
+            decided = decide(self.dynamics, features, held)
+            self.predicted = self.latent_action_model.draw(frames, self._vectors(decided))
         terms = {"code_loss": loss}
         if batch.labelled is not None:
             terms["labelled"] = self._labelled_loss(batch.labelled, resting)
@@ -98,6 +100,13 @@ class LearningWorld(WorldModel):
             loss = loss + self.reconstruction_weight * terms["reconstruction"]
         terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
+
+    def _code_loss(self, features: Tensor, held: Tensor, codes: Tensor) -> Tensor:
+        """Cross-entropy of the codes that are not told, nats per cell."""
+        told = partly_told(codes, self.dynamics.untold)
+        losses = F.cross_entropy(self.dynamics.logits(features, held, told).float(), codes, reduction="none")
+        # Each grid counts as far as it is open: where much is told there is little left to learn.
+        return (losses * (told == self.dynamics.untold)).mean()
 
     def _resting(self, labelled: Labelled | None) -> Tensor | None:
         """The button () that stands for pressing nothing, where labels have told."""
@@ -165,8 +174,9 @@ class LearningWorld(WorldModel):
         history = batch.history
         for next_frames in batch.next_frames.unbind(1):
             features, codes, surprise = self._explain(history, next_frames, False)
-            logits = self.dynamics.logits(features, surprise.argmin(1))
-            predicted = logits.argmax(1)
+            held = surprise.argmin(1)
+            logits = self.dynamics.logits(features, held)
+            predicted = decide(self.dynamics, features, held)
             loss = self._drawing_loss(history[:, -1], predicted, next_frames)
             drawn = self.latent_action_model.draw(history[:, -1], self._vectors(predicted))
             yield drawn, {"reconstruction": loss, "code_loss": F.cross_entropy(logits.float(), codes)}

@@ -183,7 +183,7 @@ def _training_batch(
     if labels is None:
         return batch
     known, controls, rest = labels
-    drawn = rollouts.practice.choose(rng.choice(known, max(2, len(rows) // 8)), rng, known)
+    drawn = rollouts.practice.choose(rng.choice(known, max(2, len(rows) // 4)), rng, known)
     history, next_frames = _read(world, rollouts.transitions, drawn)
     held, met = (torch.from_numpy(part).to(world.device) for part in (controls[drawn], drawn))
     return dataclasses.replace(batch, labelled=Labelled(history, next_frames[:, 0], held, rest, met))

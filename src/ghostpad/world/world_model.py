@@ -19,6 +19,7 @@ from ghostpad.model.export import write_safetensors
 from ghostpad.model.inputs import to_frames
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
+from ghostpad.world.decide import decide
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 
 KIND = "world"
@@ -154,11 +155,16 @@ class WorldModel(nn.Module):
         Raises:
             UserError: a button that there is not, or not one for each world.
         """
+        features, held = self._looked_at(state, buttons)
+        return self.dynamics.logits(features, held).float()
+
+    def _looked_at(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> tuple[Tensor, Tensor]:
+        """Features of the worlds, and the button (N,) of each."""
         held = torch.as_tensor(buttons, device=self.device).to(torch.int64).expand(len(state))
         if len(state) and not 0 <= int(held.min()) <= int(held.max()) < self.num_buttons:
             raise UserError(f"buttons must lie in 0…{self.num_buttons - 1}")
         self._require_inference()
-        return self.dynamics.logits(self.dynamics.features(self.shrunk(state.history)), held).float()
+        return self.dynamics.features(self.shrunk(state.history)), held
 
     @torch.no_grad()
     def step(
@@ -174,7 +180,7 @@ class WorldModel(nn.Module):
             state: N worlds.
             buttons: as in `predict`.
             temperature: 0 takes the likeliest codes, 1 samples them as often as they are expected, more
-                flattens the distribution.
+                flattens the distribution; see `decide`.
             generator: source of the draws.
 
         Returns:
@@ -185,13 +191,8 @@ class WorldModel(nn.Module):
         """
         if not temperature >= 0:
             raise UserError(f"temperature {temperature}: must be at least 0")
-        logits_NKhw = self.predict(state, buttons)
-        if temperature:
-            shares = (logits_NKhw / temperature).softmax(1).permute(0, 2, 3, 1)
-            drawn = torch.multinomial(shares.flatten(0, 2), 1, generator=generator)
-            codes_Nhw = drawn.view(len(state), *self.grid)
-        else:
-            codes_Nhw = logits_NKhw.argmax(1)
+        features, held = self._looked_at(state, buttons)
+        codes_Nhw = decide(self.dynamics, features, held, temperature, generator)
         model = self.latent_action_model
         next_frames = model.draw(state.history[:, -1], model.quantizer.embed(codes_Nhw))
         return WorldState(torch.cat([state.history[:, 1:], next_frames[:, None]], 1)), codes_Nhw
