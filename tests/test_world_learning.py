@@ -66,6 +66,21 @@ def test_rollouts_go_on_while_they_are_true_and_start_afresh_when_lost(store: Fr
     assert torch.equal(went_on.history[1], recorded[:2])
 
 
+def test_a_world_has_some_frames_to_find_back(store: FrameStore) -> None:
+    transitions = Transitions(store, "train")
+    rollouts = Rollouts(transitions, (2, 2, 3, store.height, store.width), 30.0, 1e9, patience=2)
+    generator, rows = np.random.default_rng(0), []
+    for step in range(5):
+        batch = rollouts.next_batch(np.array([5, 40]) + 15 * (step > 0), generator)
+        rows.append(rollouts.rows.tolist())
+        predicted = batch.next_frames[:, 0].clone()
+        predicted[0] = 1 - predicted[0]
+        if step != 1:
+            predicted[1] = 1 - predicted[1]  # back on its way after the second frame
+        rollouts.advance(predicted)
+    assert rows == [[5, 40], [6, 41], [7, 42], [20, 43], [21, 44]]
+
+
 def test_a_rollout_ends_with_its_recording(store: FrameStore) -> None:
     transitions = Transitions(store, "train")
     end = int(np.flatnonzero(np.diff(transitions.episode_index))[0])

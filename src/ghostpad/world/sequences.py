@@ -116,32 +116,41 @@ class Practice(nn.Module):
 class Rollouts(nn.Module):
     """The worlds of a training batch, each living on in its own predictions beside its recording.
 
-    A world is a teacher's pupil only as long as it stays near the recording: once its last frames differ too
-    much (after a bounce that went the other way, the recording is no lesson any more), at the end of the
-    recorded episode, and now and then by chance, it starts afresh from another recorded transition. All that
-    it needs to go on is in its buffers, and so in the checkpoint.
+    A world is a teacher's pupil only as long as it stays near the recording: once its frames differ too much
+    for some time (after a bounce that went the other way, the recording is no lesson any more), at the end of
+    the recorded episode, and now and then by chance, it starts afresh from another recorded transition. It is
+    given that time to learn how to find back, as when it forgot to draw the paddle. All that it needs to go
+    on is in its buffers, and so in the checkpoint.
 
     Args:
         transitions: of the training episodes.
         shape: (B, k, C, H, W).
-        divergence_db: PSNR of its newest frame against the recording below which a world starts afresh.
+        divergence_db: PSNR against the recording below which a frame differs too much.
         mean_length: transitions after which a world that stays true starts afresh, on average.
+        patience: frames in a row that may differ too much.
     """
 
     history: Tensor
     rows: Tensor
+    num_off: Tensor
 
     def __init__(
-        self, transitions: Transitions, shape: tuple[int, ...], divergence_db: float, mean_length: float
+        self,
+        transitions: Transitions,
+        shape: tuple[int, ...],
+        divergence_db: float,
+        mean_length: float,
+        patience: int = 0,
     ) -> None:
         super().__init__()
         self.transitions = transitions
         self.largest_error = 255**2 * 10 ** (-divergence_db / 10)
-        self.mean_length = mean_length
+        self.mean_length, self.patience = mean_length, patience
         self.practice = Practice(len(transitions))
         self.register_buffer("history", torch.zeros(shape, dtype=torch.uint8))
         # The transition that each world is before; −1 before the first.
         self.register_buffer("rows", torch.full((shape[0],), -1, dtype=torch.int64))
+        self.register_buffer("num_off", torch.zeros(shape[0], dtype=torch.int64))
 
     def before_hard_ones(self, rows_B: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Rows to begin at: half of `rows_B`, and for the others some steps before what is hard."""
@@ -161,13 +170,15 @@ class Rollouts(nn.Module):
         chance = generator.random(len(rows)) < 1 / self.mean_length
         recorded = read_sequences(self.transitions, np.maximum(rows, 0), 1, 1, gray).to(self.history.device)
         error_B = (self.history[:, -1].float() - recorded[:, 0].float()).square().flatten(1).mean(1)
-        lost = (error_B > self.largest_error).cpu().numpy() | (rows < 0) | chance
+        self.num_off.copy_((self.num_off + 1) * (error_B > self.largest_error))
+        lost = (self.num_off > self.patience).cpu().numpy() | (rows < 0) | chance
         next_frames = recorded[:, 1:]
         if lost.any():
             rows = np.where(lost, fresh_rows, rows)
             anew = read_sequences(self.transitions, rows[lost], length, 1, gray).to(self.history.device)
             places = torch.from_numpy(lost.nonzero()[0]).to(anew.device)
             self.history[places], next_frames[places] = anew[:, :-1], anew[:, -1:]
+            self.num_off[places] = 0
             self.rows.copy_(torch.from_numpy(rows))
         return WorldBatch(self.history.float() / 255, next_frames.float() / 255, rows=self.rows.clone())
 

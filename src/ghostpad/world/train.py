@@ -60,7 +60,9 @@ class WorldConfig(LoopConfig):
     reconstruction_weight: float = 0.0
     """weight of the drawn frame's loss beside the codes' cross-entropy; 0 leaves the decoder as it is"""
     divergence_db: float = 42.0
-    """PSNR against the recording below which a rollout in training starts afresh"""
+    """PSNR against the recording below which a frame of a rollout in training differs too much"""
+    patience: int = 4
+    """frames in a row that may differ too much; then the rollout starts afresh"""
     rollout_length: float = 30.0
     """mean transitions after which a rollout in training starts afresh anyway"""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(2e-3, 2e-5, ramp_steps=50))
@@ -112,7 +114,7 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
     splits = [Transitions(store, split, frames.stride) for split in ("train", "validation")]
     channels, history = 1 if frames.grayscale else 3, config.dynamics.history
     shape = (config.batch_size, history, channels, store.height, store.width)
-    rollouts = Rollouts(splits[0], shape, config.divergence_db, config.rollout_length)
+    rollouts = Rollouts(splits[0], shape, config.divergence_db, config.rollout_length, config.patience)
     world_config = WorldModelConfig(model_config, config.dynamics)
     labels = _labels(splits[0], config) if config.labels else None
     least = 2 if labels is None else max(2, len(np.unique(labels[1][labels[0]])))
