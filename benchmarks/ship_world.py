@@ -10,9 +10,11 @@ import dataclasses
 import json
 import os
 import shutil
+from pathlib import Path
 
 os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
 
+import torch
 from shipping import shipped_folder, shipping_options, size_or_exit
 from world import table
 
@@ -61,6 +63,14 @@ def main() -> None:
     parser = shipping_options(__doc__)
     parser.add_argument("--starts", type=int, default=100)
     parser.add_argument(
+        "--average",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="CHECKPOINT",
+        help="further checkpoints of the same training, whose dynamics are averaged with it",
+    )
+    parser.add_argument(
         "--press",
         nargs=2,
         action="append",
@@ -72,7 +82,7 @@ def main() -> None:
     out = shipped_folder(options.name)
     store = open_data(options.data)
     shutil.rmtree(out, ignore_errors=True)
-    WorldModel.from_pretrained(options.checkpoint).save_pretrained(out)
+    averaged([options.checkpoint, *options.average]).save_pretrained(out)
     world = WorldModel.from_pretrained(out)
     write_starts(out, store, world.history)
     found = controls(ControlsConfig(world=str(out), data=store.path))
@@ -104,6 +114,20 @@ def main() -> None:
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     print(card)
     print(json.dumps(told["buttons"], indent=1))
+
+
+@torch.no_grad()
+def averaged(checkpoints: list[Path]) -> WorldModel:
+    """The first of these worlds with the mean of all dynamics.
+
+    Weights that one training passed through are better in the mean than each alone (Izmailov et al. 2018,
+    https://arxiv.org/abs/1803.05407).
+    """
+    worlds = [WorldModel.from_pretrained(path) for path in checkpoints]
+    others = [dict(world.dynamics.named_parameters()) for world in worlds]
+    for name, part in worlds[0].dynamics.named_parameters():
+        part.copy_(torch.stack([each[name] for each in others]).mean(0))
+    return worlds[0]
 
 
 if __name__ == "__main__":
