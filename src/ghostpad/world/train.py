@@ -53,7 +53,7 @@ class WorldConfig(LoopConfig):
     """rollouts of the small rotating validation at each step; 0 for none"""
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     """the dynamics"""
-    buttons_until: float = 0.25
+    buttons_until: float = 0.375
     """share of the training in which buttons are found; then rollouts begin"""
     first_temperature: float = 10.0
     """how softly transitions are assigned to buttons at the start (falls to 1)"""
