@@ -59,9 +59,9 @@ class WorldConfig(LoopConfig):
     """how softly transitions are assigned to buttons at the start (falls to 1)"""
     reconstruction_weight: float = 0.0
     """weight of the drawn frame's loss beside the codes' cross-entropy; 0 leaves the decoder as it is"""
-    divergence_db: float = 42.0
+    divergence_db: float = 43.0
     """PSNR against the recording below which a frame of a rollout in training differs too much"""
-    patience: int = 4
+    patience: int = 2
     """frames in a row that may differ too much; then the rollout starts afresh"""
     rollout_length: float = 30.0
     """mean transitions after which a rollout in training starts afresh anyway"""
