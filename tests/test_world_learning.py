@@ -92,7 +92,7 @@ def test_a_rollout_ends_with_its_recording(store: FrameStore) -> None:
 
 def test_buttons_are_found_where_the_past_does_not_tell() -> None:
     torch.manual_seed(0)
-    dynamics = Dynamics(DynamicsConfig(2, 2, (16,), 1, 1), 1, 4, (4, 4))
+    dynamics = Dynamics(DynamicsConfig(2, 2, (8,), 1, 1), 1, 4, (4, 4))
     optimizer = torch.optim.Adam(dynamics.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
     agree = []
@@ -100,7 +100,7 @@ def test_buttons_are_found_where_the_past_does_not_tell() -> None:
         hidden = torch.randint(2, (16,), generator=generator)
         codes = torch.randint(2, (16, 4, 4), generator=generator)
         seen = codes.float().repeat_interleave(4, 1).repeat_interleave(4, 2)
-        codes[:, 3] = 2 + hidden[:, None]  # the past says all but this row
+        codes[:, 3, 3] = 2 + hidden  # the past says all but this cell
         surprise = dynamics.surprise(dynamics.features(seen[:, None, None].expand(-1, 2, -1, -1, -1)), codes)
         shares = (-surprise.detach() / 10 ** max(0.0, 1 - step / 60)).softmax(1)
         optimizer.zero_grad()

@@ -13,7 +13,10 @@ import math
 import torch
 from torch import Tensor
 
-from ghostpad.world.dynamics import MOST_LOOKS, SURE, Dynamics
+from ghostpad.world.dynamics import Dynamics
+
+SURE, MOST_LOOKS = 0.9, 4
+"""Probability from which a code is decided at the first look; looks at what is left after that."""
 
 
 @torch.no_grad()

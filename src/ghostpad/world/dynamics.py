@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 BRIGHTNESS = (0.299, 0.587, 0.114)
 """Of red, green and blue: ITU-R 601 luma."""
-SURE, MOST_LOOKS = 0.9, 4
-"""Probability from which a code is decided at the first look; looks at what is left after that."""
 NEVER = 1e6
 """Surprise (nats) under a button that is not in use."""
 
