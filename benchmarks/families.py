@@ -1,28 +1,27 @@
 """The families of latent action models side by side: same episodes, same compute, all metrics.
 
-    python benchmarks/families.py [FOLDER] [--minutes M] [--seeds 0 1] [--presets spec sharp …] [--write]
+    python benchmarks/families.py [FOLDER] [--teraflop T] [--seeds 0 1] [--presets spec sharp …] [--write]
 
-Records the episodes, trains every preset for the same time on this machine (its speed is timed first, so that
-its whole schedule fits), evaluates each on the same held-out episodes and prints the page `docs/families.md`;
-`--write` writes it with its picture, and keeps what people wrote below it. Time is the processor's own on a
-CPU, so that other work on the machine takes nothing from anybody, and wall time on a GPU. Every part is kept
-in FOLDER (default: families_benchmark) and reused by the next run, which may be after an interruption.
+Records the episodes, trains every preset with the same number of floating-point operations (those of a step
+are counted first, forward and backward, and as many steps taken as fit; each runs its whole schedule),
+evaluates each on the same held-out episodes and prints the page `docs/families.md`; `--write` writes it with
+its picture, and keeps what people wrote below it. Operations are the same on every machine, whatever else
+runs on it. Every part is kept in FOLDER (default: families_benchmark) and reused by the next run, which may
+be after an interruption.
 """
 
 import argparse
 import dataclasses
 import json
 import os
-import platform
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 
 import numpy as np
-import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ghostpad.atomic import whole_file
 from ghostpad.evaluation.assess import Amounts
@@ -42,7 +41,6 @@ PAGE = Path(__file__).parent.parent / "docs" / "families.md"
 PICTURE = PAGE.parent / "images" / "families.png"
 READING = "\n## What the table shows"
 """From here on the page was written by people, and is kept."""
-SETTLING_STEPS, TIMED_STEPS = 2, 6
 WATCHED = "validation_gain_over_copy_db"
 NUM_LOOKS = 6
 """Validations on the way."""
@@ -78,12 +76,13 @@ ROWS = (
 HEAD = """\
 # Families of latent action models, side by side
 
-`python benchmarks/families.py --minutes {minutes} --seeds {seeds}{more} --write` wrote this page.
+`python benchmarks/families.py --teraflop {teraflop} --seeds {seeds}{more} --write` wrote this page.
 
 Every model saw the same {episodes} recorded episodes of Breakout ({frames:,} frames, frame skip 4), in
-{color}, and was trained for the same time, {minutes} minutes of {machine}, in as many steps as fit into it,
-with its learning rate running its whole course: presets made for 100,000 steps are cut short. All numbers
-are from {transitions:,} transitions of {held_out} held-out episodes, {spread}.
+{color}, and was trained with the same compute, {teraflop} · 10¹² floating-point operations (of convolutions
+and products of matrices, forward and backward), in as many steps as that gives, with its learning rate
+running its whole course: presets made for 100,000 steps are cut short. All numbers are from {transitions:,}
+transitions of {held_out} held-out episodes, {spread}.
 
 What differs between the families is the bottleneck: `spec` has a grid of codes; `lapa` (NSVQ), `genie` (VQ)
 and `lapo` (VQ-EMA, product codes) have the few tokens that were published, in the same encoder and decoder.
@@ -91,10 +90,10 @@ and `lapo` (VQ-EMA, product codes) have the few tokens that were published, in t
 beside the bits. [metrics.md](metrics.md) says what each number means.
 """
 CURVES = """
-![Gain over copying against transitions seen, and against time](images/families.png)
+![Gain over copying against transitions seen, and against compute](images/families.png)
 
 The same on the way, at {looks} validations on 64 held-out transitions: left against the number of transitions
-seen, right against the time taken.
+seen, right against the compute.
 """
 
 
@@ -111,7 +110,7 @@ def main() -> None:
     page = _page(runs, options, sum(episode.num_frames for episode in store.episodes))
     print(page)
     if options.write:
-        _draw(runs, options.minutes)
+        _draw(runs, options.teraflop)
         _, begins, reading = PAGE.read_text("utf-8").partition(READING) if PAGE.exists() else ("",) * 3
         PAGE.write_text(page + begins + reading, encoding="utf-8")
 
@@ -121,7 +120,9 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", nargs="?", type=Path, default=Path("families_benchmark"))
-    parser.add_argument("--minutes", type=float, default=30.0, help="training time of each model")
+    parser.add_argument(
+        "--teraflop", type=float, default=1000.0, help="10^12 floating-point operations to train each model"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--presets", nargs="+", default=list(FAMILIES), choices=list(PRESETS))
     parser.add_argument("--episodes", type=int, default=40)
@@ -187,51 +188,33 @@ def _config(name: str, seed: int, videos: Path, folder: Path, options: argparse.
     plan = folder / "steps.json"
     if not plan.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        plan.write_text(json.dumps(max(NUM_LOOKS, int(60 * options.minutes / _step_seconds(base)))))
+        plan.write_text(json.dumps(max(NUM_LOOKS, int(1e12 * options.teraflop / _step_flop(base)))))
     steps = json.loads(plan.read_text())
     return dataclasses.replace(base, steps=steps, validate_every=-(-steps // NUM_LOOKS), save_every=steps)
 
 
-def _step_seconds(config: TrainConfig) -> float:
-    """How long a step takes: the processor's time on a CPU, wall time on a GPU."""
-    device = resolve_device(config.device)
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    loop = make_loop(config, open_data(config.data), Ranks(0, 1, device))
+def _step_flop(config: TrainConfig) -> int:
+    """Floating-point operations of a training step."""
+    loop = make_loop(config, open_data(config.data), Ranks(0, 1, resolve_device(config.device)))
     loop.model.train()
-    began = 0.0
-    for step in range(SETTLING_STEPS + TIMED_STEPS):
-        if step == SETTLING_STEPS:
-            _wait(device)
-            began = clock()
+    with FlopCounterMode(display=False) as counter:
         loop.train_step()
-    _wait(device)
-    return (clock() - began) / TIMED_STEPS
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return counter.get_total_flops()
 
 
 def _page(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, num_frames: int) -> str:
     names = list(runs)
     first = runs[names[0]][0]["metrics"]
-    device = resolve_device(options.device)
-    threads = torch.get_num_threads()
-    machine = f"{threads} CPU core{'s' if threads > 1 else ''} ({platform.machine()})"
-    if device.type == "cuda":
-        machine = torch.cuda.get_device_name(device)
     many = len(options.seeds) > 1
     more = f" --presets {' '.join(names)}" if tuple(names) != FAMILIES else ""
     more += " --rgb" if options.rgb else ""
     text = HEAD.format(
-        minutes=f"{options.minutes:g}",
+        teraflop=f"{options.teraflop:g}",
         seeds=" ".join(map(str, options.seeds)),
         more=more,
         episodes=options.episodes,
         frames=num_frames,
         color=first["color"],
-        machine=machine,
         transitions=first["num_transitions"],
         held_out=first["num_episodes"],
         spread="means over these seeds, with the range in brackets"
@@ -249,7 +232,7 @@ def _page(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, nu
     return "\n".join(lines) + "\n" + CURVES.format(looks=NUM_LOOKS)
 
 
-def _draw(runs: dict[str, list[dict[str, Any]]], minutes: float) -> None:
+def _draw(runs: dict[str, list[dict[str, Any]]], teraflop: float) -> None:
     """Gain over copying on the way, of the first seed."""
     import matplotlib
 
@@ -261,9 +244,9 @@ def _draw(runs: dict[str, list[dict[str, Any]]], minutes: float) -> None:
         steps, gains = np.array(found[0]["curve"]).T
         shares = steps / found[0]["run"]["steps"]
         left.plot(shares * found[0]["run"]["transitions_seen"], gains, "o-", label=name)
-        right.plot(shares * minutes, gains, "o-", label=name)
+        right.plot(shares * teraflop, gains, "o-", label=name)
     left.set(xlabel="transitions seen", ylabel="gain over copying (dB)", xscale="log")
-    right.set(xlabel="minutes")
+    right.set(xlabel="10¹² floating-point operations")
     right.legend()
     for axes in (left, right):
         axes.axhline(0, color="gray", linewidth=1)

@@ -1,6 +1,6 @@
 """The reference numbers of `spec` and `sharp`: record, train, evaluate and print one table.
 
-    python benchmarks/reference.py [FOLDER] [--steps N] [--presets spec sharp] [--device auto] [--write]
+    python benchmarks/reference.py [FOLDER] [--steps N …] [--presets spec sharp] [--device auto] [--write]
 
 In RGB and full size, with the presets' own steps on a GPU; on a CPU with fewer (--steps, default 300), and
 the table says so. `--write` writes it to `docs/reference.md` too. Every part is kept in FOLDER (default:
@@ -60,7 +60,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", nargs="?", type=Path, default=Path("reference_benchmark"))
-    parser.add_argument("--steps", type=int, help="steps of each preset (default: its own; 300 on a CPU)")
+    parser.add_argument(
+        "--steps", type=int, nargs="+", help="of all presets or of each (default: their own; 300 on a CPU)"
+    )
     parser.add_argument("--presets", nargs="*", default=["spec", "sharp"])
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--max-frames", type=int, default=1000)
@@ -68,15 +70,18 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     options = parser.parse_args()
     device = resolve_device(options.device)
-    steps = options.steps or (None if device.type == "cuda" else CPU_STEPS)
+    steps = options.steps or [None if device.type == "cuda" else CPU_STEPS]
+    if len(steps) not in (1, len(options.presets)):
+        parser.error("--steps: give one number for all presets, or one for each")
+    each = dict(zip(options.presets, steps * len(options.presets), strict=False))
     videos = options.folder / "bulk_videos"
     record(RecordConfig(out=videos, episodes=options.episodes, max_frames=options.max_frames))
     store = open_data(videos)
-    runs = {name: run(name, steps, videos, options) for name in options.presets}
+    runs = {name: run(name, each[name], videos, options) for name in options.presets}
     page = table(runs, store, _name_of(device))
     print(page)
     if options.write:
-        asked = f" --steps {options.steps}" if options.steps else ""
+        asked = f" --steps {' '.join(map(str, options.steps))}" if options.steps else ""
         PAGE.write_text(HEAD.format(steps=asked) + page + "\n", encoding="utf-8")
 
 

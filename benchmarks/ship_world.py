@@ -41,9 +41,9 @@ from ghostpad import WorldModel
 world = WorldModel.from_pretrained("{name}")
 ```
 
-The buttons were found without labels; a run with `--labels` saw that many labelled transitions, which settle
-what buttons mean where nothing else tells. `controls.json` ties them to the real controls by {num_labels:,}
-labelled transitions. Trained on episodes recorded by `ghostpad record` with its defaults (seed 0):
+Without `--labels` buttons are found; with it they were learned from that many labelled transitions, and all
+other recordings were watched without labels. `controls.json` ties buttons to the real controls by
+{num_labels:,} labelled transitions. Trained on episodes recorded by `ghostpad record` (seed 0):
 
 ```
 {command}

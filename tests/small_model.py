@@ -23,6 +23,7 @@ def small_model(
     stride: int = 1,
     grayscale: bool = True,
     tokens: tuple[int, int] | None = None,
+    blocks: tuple[int, ...] = (0, 1, 0, 0),
     **quantizer,
 ) -> LatentActionModel:
     """A model in evaluation mode whose statistics and codebook come from transitions of `store`."""
@@ -30,7 +31,7 @@ def small_model(
     widths = (4, 6, 8, 8)
     frames = FrameFormat(store.height, store.width, grayscale, stride)
     architecture = ArchitectureConfig(
-        encoder=EncoderConfig(widths=widths, blocks=(0, 1, 0, 0), tokens=tokens),
+        encoder=EncoderConfig(widths=widths, blocks=blocks, tokens=tokens),
         quantizer=QuantizerConfig(**{"codebook_size": 32, "dim": 6, "warmup_steps": 0, **quantizer}),
         decoder=DecoderConfig(frame_widths=widths, widths=(8, 6, 4)),
     )

@@ -6,7 +6,7 @@ import torch
 
 from ghostpad.frames.store import FrameStore
 from ghostpad.world.dynamics import DynamicsConfig
-from ghostpad.world.train import WorldConfig
+from ghostpad.world.settings import WorldConfig
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 from small_model import saved, small_model
 

@@ -15,7 +15,7 @@ def dynamics_of_rows() -> Dynamics:
         dynamics.features(torch.zeros(32, 2, 1, 12, 12)).detach(),
         torch.zeros(32, dtype=torch.int64),
     )
-    for _ in range(150):
+    for _ in range(250):
         codes = torch.nn.functional.one_hot(torch.randint(3, (32,)), 3)[:, :, None].expand(-1, -1, 3)
         told = partly_told(codes, dynamics.untold)
         losses = torch.nn.functional.cross_entropy(

@@ -14,8 +14,9 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.learner import LearningWorld
-from ghostpad.world.sequences import Labelled, Practice, Rollouts, WorldBatch, read_sequences
-from ghostpad.world.train import WorldConfig, make_world_loop, train_world
+from ghostpad.world.sequences import Labelled, Practice, Rollouts, Seen, WorldBatch, read_sequences
+from ghostpad.world.settings import WorldConfig
+from ghostpad.world.train import make_world_loop, train_world
 from ghostpad.world.world_model import WorldModel
 from small_world import small_world_config
 
@@ -267,7 +268,7 @@ def test_where_resting_explains_a_transition_it_wins_ties_and_labels_teach_nothi
     world.finder.votes[2, 0] = world.finder.votes[0, 1] = 200
     for controls, teaches in (([2, 2], [0, 1]), ([0, 0], [1, 1]), ([2, 0], [0, 1])):
         labelled = Labelled(history, next_frames[:, 0], torch.tensor(controls), rest=0)
-        features, codes, _ = explained(history, next_frames[:, 0], False)
+        features, codes, _ = explained(Seen(history, next_frames[:, 0]), False)
         held = torch.tensor([0 if control else 1 for control in controls])
         losses = torch.nn.functional.cross_entropy(
             world.dynamics.logits(features, held), codes, reduction="none"
@@ -282,3 +283,27 @@ def test_only_controls_that_were_held_vote(config: WorldConfig, store: FrameStor
     labelled = Labelled(batch.history, batch.next_frames[:, 0], torch.tensor([2, 3, 2, 3]), rest=0)
     world(dataclasses.replace(batch, labelled=labelled))
     assert world.finder.votes.sum(1)[:4].tolist() == [0, 0, 2, 2]
+
+
+def test_where_each_control_can_have_a_button_labels_name_it_from_the_start(
+    config: WorldConfig, store: FrameStore
+) -> None:
+    config = dataclasses.replace(
+        config, labels=20, dynamics=dataclasses.replace(config.dynamics, num_buttons=5)
+    )
+    loop = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu")))
+    world = loop.model.train()
+    assert isinstance(world, LearningWorld)
+    first, later = (loop.task.batch(np.arange(4), step) for step in (0, config.steps - 1))
+    assert first.temperature is None and first.labelled is None
+    assert first.rows is not None and first.held is not None
+    read = read_controls(Transitions(store, "train"), first.rows.numpy(), directions=False)
+    assert read is not None and first.held.tolist() == read[0].tolist()
+    assert later.held is None and later.labelled is not None
+    stands = world.finder.stands(world.dynamics.active)
+    heard = world.dynamics.active.nonzero()[:, 0]
+    assert stands is not None and torch.equal(stands[heard], heard)
+    assert set(first.held.tolist()) <= set(heard.tolist())
+    world(first)[0].backward()
+    moved = world.dynamics.buttons.weight.grad
+    assert moved is not None and set(moved.abs().sum(1).nonzero()[:, 0].tolist()) == set(first.held.tolist())

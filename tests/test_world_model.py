@@ -13,6 +13,7 @@ from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.training.checkpoint import write_checkpoint
+from ghostpad.world.decide import decide
 from ghostpad.world.dynamics import BRIGHTNESS, NEVER
 from ghostpad.world.world_model import KIND, WorldModel
 from small_model import saved
@@ -54,7 +55,8 @@ def test_a_step_draws_what_the_latent_action_model_decodes(world: WorldModel, fr
     drawn = world.latent_action_model.decode(before.history[:, -1], codes)
     assert torch.equal(after.history[:, -1], drawn)
     assert torch.equal(after.history[:, 0], before.history[:, 1])
-    assert torch.equal(codes, world.predict(before, 1).argmax(1))
+    features, held = world.dynamics.features(before.history), torch.full((len(before),), 1)
+    assert torch.equal(codes, decide(world.dynamics, features, held))
 
 
 def test_temperature_samples_by_the_generator(world: WorldModel, frames: np.ndarray) -> None:

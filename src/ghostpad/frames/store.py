@@ -105,9 +105,22 @@ class FrameStore:
             return self.palette
         return luma(self.palette)[:, None]
 
-    def read(self, episode_index: int, frame_indices: np.ndarray | slice, grayscale: bool) -> np.ndarray:
-        """Read frames of one episode as uint8 (n, C, H, W), C = 1 if `grayscale` else 3."""
-        frames = self.array(episode_index)[frame_indices]
+    def read(
+        self,
+        episode_index: int,
+        frame_indices: np.ndarray | slice,
+        grayscale: bool,
+        part: tuple[slice, slice] = (slice(None), slice(None)),
+    ) -> np.ndarray:
+        """Read frames of one episode as uint8 (n, C, H, W), C = 1 if `grayscale` else 3.
+
+        Args:
+            episode_index: which episode.
+            frame_indices: which of its frames.
+            grayscale: whether in gray.
+            part: lines and columns that are wanted.
+        """
+        frames = self.array(episode_index)[frame_indices][:, *part]
         if self.encoding == "palette":
             indices, tables = frames.tobytes(), self._tables[grayscale]
             return np.stack([_look_up(indices, table).reshape(frames.shape) for table in tables], axis=1)

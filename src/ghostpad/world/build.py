@@ -14,8 +14,9 @@ from ghostpad.world.closed_loop import measure
 from ghostpad.world.control_map import ControlMap, fit_control_map
 from ghostpad.world.control_study import infer_buttons
 from ghostpad.world.rollout import write_rollout
+from ghostpad.world.settings import WorldConfig
 from ghostpad.world.starts import write_starts
-from ghostpad.world.train import WorldConfig, train_world
+from ghostpad.world.train import train_world
 from ghostpad.world.world_model import WorldModel
 
 FORMAT = 1

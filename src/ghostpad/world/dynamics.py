@@ -3,7 +3,6 @@
 Dimensions: B batch, k frames of history, C colour channels, H W frame, F features, K codes, h w grid.
 """
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,8 +12,12 @@ from torch import Tensor, nn
 
 BRIGHTNESS = (0.299, 0.587, 0.114)
 """Of red, green and blue: ITU-R 601 luma."""
+PATCH = 4
+"""Pixels of a patch's side."""
 NEVER = 1e6
 """Surprise (nats) under a button that is not in use."""
+FLAT = 1e-3
+"""Power of features below which a norm lets them fade instead of making noise of them."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,32 @@ class DynamicsConfig:
     button_blocks: int = 1
     """residual blocks on the grid after it is"""
 
+    @property
+    def stride(self) -> int:
+        """Pixels that a cell of the features covers, before they are brought to the grid of codes."""
+        return PATCH * 2 ** (len(self.widths) - 1)
+
+
+class ChannelNorm(nn.Module):
+    """Root mean square norm over the channels of each place by itself.
+
+    After Zhang and Sennrich 2019 (https://arxiv.org/abs/1910.07467). Statistics over a batch would mix the
+    buttons that were held in it; those over a picture would be others in a window than in the whole of it.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(width, 1, 1))
+
+    def forward(self, features_BFhw: Tensor) -> Tensor:
+        """Return features of the same shape."""
+        power = features_BFhw.square().mean(1, keepdim=True)
+        return features_BFhw * (power + FLAT).rsqrt() * self.scale + self.shift
+
 
 def _normed(convolution: nn.Conv2d) -> nn.Sequential:
-    """A convolution and a norm that looks at one transition at a time.
-
-    Statistics of a batch would mix the buttons that were held in it, and the kinds of transitions, which
-    differ between finding buttons and living with one.
-    """
-    width = convolution.out_channels
-    # At least 4 channels in a group: one by itself is flat in a still picture, and would become noise.
-    groups = math.gcd(width, max(1, min(8, width // 4)))
-    return nn.Sequential(convolution, nn.GroupNorm(groups, width))
+    return nn.Sequential(convolution, ChannelNorm(convolution.out_channels))
 
 
 class Stem(nn.Sequential):
@@ -53,7 +71,7 @@ class Stem(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
-        first = _normed(nn.Conv2d(in_channels, widths[0], 4, stride=4, padding=1, bias=False))
+        first = _normed(nn.Conv2d(in_channels, widths[0], PATCH, stride=PATCH, padding=1, bias=False))
         layers: list[nn.Module] = [first, nn.ReLU(inplace=True)]
         for before, after in pairwise(widths):
             layers += [_normed(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False))]
@@ -62,18 +80,21 @@ class Stem(nn.Sequential):
 
 
 class GridBlock(nn.Module):
-    """Residual block whose cells also see the mean of all cells: a ball lost below changes a digit above."""
+    """Residual block whose cells also see what is anywhere: a ball lost below changes a digit above."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = _normed(nn.Conv2d(width, width, 3, padding=1, bias=False))
-        self.everywhere = nn.Linear(width, width)
+        self.anywhere = nn.Linear(width, width)
         self.second = _normed(nn.Conv2d(width, width, 3, padding=1, bias=False))
+        for part in self.anywhere.parameters():
+            nn.init.zeros_(part)
 
-    def forward(self, features_BFhw: Tensor) -> Tensor:
-        """Return features of the same shape."""
+    def forward(self, features_BFhw: Tensor, whole: bool = True) -> Tensor:
+        """Return features of the same shape; a window that is not `whole` knows nothing of the rest."""
         inner = F.relu(self.first(features_BFhw))
-        inner = inner + self.everywhere(inner.mean((2, 3)))[:, :, None, None]
+        if whole:
+            inner = inner + self.anywhere(inner.amax((2, 3)))[:, :, None, None]
         return F.relu(features_BFhw + self.second(inner))
 
 
@@ -95,39 +116,62 @@ class Dynamics(nn.Module):
         width = config.widths[-1]
         self.stem = Stem(num_channels + config.history - 1, config.widths)
         self.position = nn.Parameter(torch.randn(width, *grid) * 0.02)
-        self.blocks = nn.Sequential(*(GridBlock(width) for _ in range(config.blocks)))
+        self.blocks = nn.ModuleList(GridBlock(width) for _ in range(config.blocks))
         self.buttons = nn.Embedding(config.num_buttons, 2 * width)
         # Buttons must differ from the start, or none of them ever explains more than another.
         nn.init.normal_(self.buttons.weight, std=0.3)
-        self.button_blocks = nn.Sequential(*(GridBlock(width) for _ in range(config.button_blocks)))
+        self.button_blocks = nn.ModuleList(GridBlock(width) for _ in range(config.button_blocks))
         self.codes = nn.Conv2d(width, num_codes, 1)
         # What is decided already, cell by cell; the last entry stands for what is not.
         self.told = nn.Embedding(num_codes + 1, width)
-        nn.init.zeros_(self.told.weight)
+        # Codes must differ from the start, or what is told is heard late.
+        nn.init.normal_(self.told.weight, std=0.3)
+        nn.init.zeros_(self.told.weight[self.untold])
         # Which buttons are in use; those that turn out not to be needed are dropped.
         self.register_buffer("active", torch.ones(config.num_buttons, dtype=torch.bool))
 
     active: Tensor
 
-    def features(self, history_BkCHW: Tensor) -> Tensor:
-        """What the history says: (B, F, h, w)."""
+    def features(self, history_BkCHW: Tensor, corners_B2: Tensor | None = None) -> Tensor:
+        """What the history says: (B, F, h, w).
+
+        Args:
+            history_BkCHW: whole frames, or windows that start and end on cells.
+            corners_B2: row and column of the first cell of each window; None for whole frames.
+        """
         features = self.stem(_seen(history_BkCHW))
-        if tuple(features.shape[2:]) != self.grid:
-            features = F.adaptive_avg_pool2d(features, self.grid)
-        return self.blocks(features + self.position)
+        if corners_B2 is not None:
+            features = features + self._positions(corners_B2, features.shape[2:])
+        else:
+            if tuple(features.shape[2:]) != self.grid:
+                features = F.adaptive_avg_pool2d(features, self.grid)
+            features = features + self.position
+        for block in self.blocks:
+            features = block(features, corners_B2 is None)
+        return features
+
+    def _positions(self, corners_B2: Tensor, size: torch.Size) -> Tensor:
+        """What is learned of each place of the windows: (B, F, *size)."""
+        rows, columns = (
+            corners_B2[:, axis, None] + torch.arange(size[axis], device=corners_B2.device) for axis in (0, 1)
+        )
+        return self.position[:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)
 
     @property
     def untold(self) -> int:
         """Stands in a grid of codes where nothing is decided."""
         return self.told.num_embeddings - 1
 
-    def logits(self, features_BFhw: Tensor, buttons_B: Tensor, told_Bhw: Tensor | None = None) -> Tensor:
+    def logits(
+        self, features_BFhw: Tensor, buttons_B: Tensor, told_Bhw: Tensor | None = None, whole: bool = True
+    ) -> Tensor:
         """Logits (B, K, h, w) of the codes when button `buttons_B` (B,) is held.
 
         Args:
             features_BFhw: of `features`.
             buttons_B: numbers of buttons.
             told_Bhw: codes that are decided, `untold` elsewhere; nothing is when not given.
+            whole: whether these are whole frames; windows otherwise.
         """
         scale_BF, shift_BF = self.buttons(buttons_B).chunk(2, 1)
         conditioned = features_BFhw * (1 + scale_BF[:, :, None, None]) + shift_BF[:, :, None, None]
@@ -135,16 +179,27 @@ class Dynamics(nn.Module):
             conditioned = conditioned + self.told.weight[self.untold][:, None, None]
         else:
             conditioned = conditioned + self.told(told_Bhw).permute(0, 3, 1, 2)
-        return self.codes(self.button_blocks(F.relu(conditioned)))
+        conditioned = F.relu(conditioned)
+        for block in self.button_blocks:
+            conditioned = block(conditioned, whole)
+        return self.codes(conditioned)
 
-    def surprise(self, features_BFhw: Tensor, codes_Bhw: Tensor) -> Tensor:
+    def surprise(self, features_BFhw: Tensor, codes_Bhw: Tensor, counted_Bhw: Tensor | None = None) -> Tensor:
         """Negative log-likelihood (B, num_buttons), nats, of the whole grid of codes under each button.
 
         It is `NEVER` under buttons that were dropped.
+
+        Args:
+            features_BFhw: of `features`.
+            codes_Bhw: of what happened.
+            counted_Bhw: for windows, the cells that count; None for whole frames.
         """
         batch, in_use = len(features_BFhw), self.active.nonzero()[:, 0]
-        logits = self.logits(features_BFhw.repeat_interleave(len(in_use), 0), in_use.repeat(batch)).float()
+        features = features_BFhw.repeat_interleave(len(in_use), 0)
+        logits = self.logits(features, in_use.repeat(batch), whole=counted_Bhw is None).float()
         losses = F.cross_entropy(logits, codes_Bhw.repeat_interleave(len(in_use), 0), reduction="none")
+        if counted_Bhw is not None:
+            losses = losses * counted_Bhw.repeat_interleave(len(in_use), 0)
         each = losses.sum((1, 2)).view(batch, len(in_use))
         return each.new_full((batch, self.num_buttons), NEVER).index_copy(1, in_use, each)
 

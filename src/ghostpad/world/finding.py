@@ -26,26 +26,30 @@ class ButtonFinder(nn.Module):
     recent: Tensor
     num_seen: Tensor
     votes: Tensor
+    begun: Tensor
 
     def __init__(self, num_buttons: int) -> None:
         super().__init__()
         # Surprises of the last transitions that buttons were found from, to count how many are needed.
         self.register_buffer("recent", torch.zeros(REMEMBERED, num_buttons))
         self.register_buffer("num_seen", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
         # How often each control was held with each button, as the surprise says.
         self.register_buffer("votes", torch.zeros(MOST_CONTROLS, num_buttons))
 
-    def shares(self, surprise_BM: Tensor, temperature: float) -> Tensor:
+    def shares(self, surprise_BM: Tensor, temperature: float, remembers: bool = True) -> Tensor:
         """Share (B, M) of each transition that each button explains: the E step of expectation maximization.
 
         Args:
             surprise_BM: nats, see `Dynamics.surprise`.
             temperature: softness of the shares; at 1 they are the buttons' probabilities by Bayes' rule.
+            remembers: whether these are whole transitions, by which to count the buttons that are needed.
         """
         surprise_BM = surprise_BM.detach().float()
-        places = (self.num_seen + torch.arange(len(surprise_BM), device=surprise_BM.device)) % REMEMBERED
-        self.recent[places] = surprise_BM
-        self.num_seen += len(surprise_BM)
+        if remembers:
+            places = (self.num_seen + torch.arange(len(surprise_BM), device=surprise_BM.device)) % REMEMBERED
+            self.recent[places] = surprise_BM
+            self.num_seen += len(surprise_BM)
         return (-surprise_BM / temperature).softmax(1)
 
     def settle(self, dynamics: Dynamics, least: int = 2) -> None:
@@ -62,6 +66,27 @@ class ButtonFinder(nn.Module):
             dynamics.active.fill_(False)
             dynamics.active[kept] = True
             self.num_seen.zero_()
+
+    def begin(self, dynamics: Dynamics) -> None:
+        """Let all buttons begin as what the first one learned, which stood for whatever was held; once.
+
+        Each keeps the difference that it was born with, or none would ever explain more than another.
+        """
+        if not self.begun:
+            with torch.no_grad():
+                dynamics.buttons.weight[1:] += dynamics.buttons.weight[:1]
+            self.begun.fill_(True)
+
+    def teach(self, dynamics: Dynamics, controls: list[int]) -> None:
+        """Let each control have the button of its own number, and drop the other buttons.
+
+        Args:
+            dynamics: whose buttons.
+            controls: numbers of the controls that there are, each below `num_buttons`.
+        """
+        dynamics.active.fill_(False)
+        dynamics.active[controls] = True
+        self.votes[controls, controls] = ENOUGH_VOTES
 
     def button_for(self, controls_B: Tensor, surprise_BM: Tensor) -> Tensor:
         """The button (B,) that stands for each control; until there are enough votes the likeliest one.

@@ -15,12 +15,13 @@ from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
 from ghostpad.world.decide import decide, partly_told
 from ghostpad.world.finding import ButtonFinder
-from ghostpad.world.sequences import Labelled, Rollouts, WorldBatch
+from ghostpad.world.sequences import Labelled, Rollouts, Seen, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 
 DECODER_SHARE = 0.1
 TIE = 2.0
 """Difference of surprises (nats) that tells nothing."""
+LABELLED_WEIGHT = 0.5
 EXPLAINED = 10.0
 """Surprise (nats) of a whole grid of codes up to which a button explains a transition."""
 
@@ -68,45 +69,62 @@ class LearningWorld(WorldModel):
     def forward(self, batch: WorldBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss () and its parts, detached.
 
-        While buttons are found: the mean surprise under the buttons, each transition's shares as likely as
+        At first the codes are learned under one button, or those that labels tell. While buttons are found:
+        the mean surprise under the buttons, each transition's shares as likely as
         they explain it (expectation maximization). Afterwards: cross-entropy of the codes under the button
         that explains them best, and for the decoder the reconstruction loss of the frame drawn from those
-        codes. In evaluation mode: both over a rollout of all the frames that follow, drawn as predicted.
+        codes. Windows are learned from alike, beside whole frames. In evaluation mode: both over a rollout of
+        all the frames that follow, drawn as predicted.
         """
         if not self.training:
             return self._rollout_loss(batch)
         finds = batch.temperature is not None
-        if not finds:
+        if finds:
+            self.finder.begin(self.dynamics)
+        elif batch.held is None:
             self.finder.settle(self.dynamics, self.least_buttons)
         resting = self._resting(batch.labelled)
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
-        features, codes, surprise = self._explain(batch.history, next_frames, finds)
-        if batch.rows is not None:
-            self.rollouts.practice.record(batch.rows, surprise.detach().amin(1))
-        if batch.temperature is not None:
-            shares = self.finder.shares(surprise, batch.temperature)
-            loss = (shares * surprise).sum(1).mean() / (self.grid[0] * self.grid[1])
-        else:
-            held = self._held(surprise, resting)
-            loss = self._code_loss(features, held, codes)
+        seen = Seen(batch.history, next_frames, batch.rows, held=batch.held)
+        features, codes, held, loss = self._learn(seen, batch.temperature, resting)
+        if batch.lives:
             decided = decide(self.dynamics, features, held)
             self.predicted = self.latent_action_model.draw(frames, self._vectors(decided))
         terms = {"code_loss": loss}
-        if batch.labelled is not None:
+        if batch.windows is not None:
+            terms["windows"] = self._learn(batch.windows, batch.temperature, resting)[-1]
+            share = len(batch.windows.history) / (len(batch.windows.history) + len(frames))
+            loss = share * terms["windows"] + (1 - share) * loss
+        if batch.labelled is not None and not finds:
             terms["labelled"] = self._labelled_loss(batch.labelled, resting)
-            loss = loss + terms["labelled"]
+            loss = loss + LABELLED_WEIGHT * terms["labelled"]
         if self.reconstruction_weight and not finds:
             terms["reconstruction"] = self._drawing_loss(frames, codes, next_frames)
             loss = loss + self.reconstruction_weight * terms["reconstruction"]
         terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
 
-    def _code_loss(self, features: Tensor, held: Tensor, codes: Tensor) -> Tensor:
+    def _learn(
+        self, seen: Seen, temperature: float | None, resting: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features, codes, the button of each transition (the best if none is told), and nats per cell."""
+        features, codes, surprise = self._explain(seen, temperature is not None)
+        if seen.rows is not None:
+            self.rollouts.practice.record(seen.rows, surprise.detach().amin(1))
+        held = self._held(surprise.detach(), resting) if seen.held is None else seen.held
+        if temperature is None:
+            return features, codes, held, self._code_loss(features, held, codes, seen.counted)
+        shares = self.finder.shares(surprise, temperature, remembers=seen.counted is None)
+        return features, codes, held, (shares * surprise).sum(1).mean() / codes[0].numel()
+
+    def _code_loss(self, features: Tensor, held: Tensor, codes: Tensor, counted: Tensor | None) -> Tensor:
         """Cross-entropy of the codes that are not told, nats per cell."""
         told = partly_told(codes, self.dynamics.untold)
-        losses = F.cross_entropy(self.dynamics.logits(features, held, told).float(), codes, reduction="none")
+        logits = self.dynamics.logits(features, held, told, whole=counted is None)
+        losses = F.cross_entropy(logits.float(), codes, reduction="none")
         # Each grid counts as far as it is open: where much is told there is little left to learn.
-        return (losses * (told == self.dynamics.untold)).mean()
+        learned = told == self.dynamics.untold
+        return (losses * (learned if counted is None else learned & counted)).mean()
 
     def _resting(self, labelled: Labelled | None) -> Tensor | None:
         """The button () that stands for pressing nothing, where labels have told."""
@@ -126,7 +144,7 @@ class LearningWorld(WorldModel):
         A control may do nothing, as FIRE while the ball is in play: where resting explains what happened, a
         label teaches nothing.
         """
-        features, codes, surprise = self._explain(labelled.history, labelled.next_frames, False)
+        features, codes, surprise = self._explain(Seen(labelled.history, labelled.next_frames), False)
         if labelled.rows is not None:
             self.rollouts.practice.record(labelled.rows, surprise.amin(1))
         held = self.finder.button_for(labelled.controls, surprise)
@@ -136,16 +154,16 @@ class LearningWorld(WorldModel):
             losses = losses * ((labelled.controls == labelled.rest) | (surprise[:, resting] >= EXPLAINED))
         return losses.mean()
 
-    def _explain(self, history: Tensor, next_frames: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _explain(self, seen: Seen, learns: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the history, codes of the transition, and its surprise under each button."""
-        model = self.latent_action_model
+        model, history = self.latent_action_model, seen.history
         # In full precision, as `encode` does it: where two codes fit alike, rounding would pick another.
         with torch.no_grad(), torch.autocast(history.device.type, enabled=False):
-            pair = torch.cat([history[:, -1], next_frames], 1)
+            pair = torch.cat([history[:, -1], seen.next_frames], 1)
             codes = model.quantizer.nearest(model.encoder(model.scale.shrink(pair)))
-        features = self.dynamics.features(self.shrunk(history))
+        features = self.dynamics.features(self.shrunk(history), seen.corners)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            return features, codes, self.dynamics.surprise(features, codes)
+            return features, codes, self.dynamics.surprise(features, codes, seen.counted)
 
     def _drawing_loss(self, frames: Tensor, codes: Tensor, next_frames: Tensor) -> Tensor:
         """Reconstruction loss of the frames that the decoder draws from these codes."""
@@ -173,7 +191,7 @@ class LearningWorld(WorldModel):
     def _rolled_out(self, batch: WorldBatch) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         history = batch.history
         for next_frames in batch.next_frames.unbind(1):
-            features, codes, surprise = self._explain(history, next_frames, False)
+            features, codes, surprise = self._explain(Seen(history, next_frames), False)
             held = surprise.argmin(1)
             logits = self.dynamics.logits(features, held)
             predicted = decide(self.dynamics, features, held)

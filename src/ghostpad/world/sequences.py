@@ -22,6 +22,9 @@ class WorldBatch:
         temperature: of the assignment of buttons while they are being found; None when they are settled.
         labelled: a few recorded transitions whose controls are known, see `Labelled`.
         rows: (B,) the training transitions that these are, to keep count of what is hard; None elsewhere.
+        held: (B,) the button of each, where labels say it; None where it is to be inferred.
+        windows: recorded transitions beside these, of which only parts are seen.
+        lives: whether these are rollouts, which go on from what is predicted.
     """
 
     history: Tensor
@@ -29,6 +32,37 @@ class WorldBatch:
     temperature: float | None = None
     rows: Tensor | None = None
     labelled: "Labelled | None" = None
+    held: Tensor | None = None
+    windows: "Seen | None" = None
+    lives: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Transitions to learn from: whole frames, or windows of them.
+
+    Attributes:
+        history: (B, k, C, H, W) float32 in [0, 1]; of windows H and W are their sides.
+        next_frames: (B, C, H, W) float32 in [0, 1].
+        rows: (B,) the training transitions that these are; None elsewhere.
+        corners: (B, 2) int64, row and column of the first cell of each window; None for whole frames.
+        counted: (B, n, n) bool, cells of windows that see enough around them to be learned from; None for
+            whole frames.
+        held: (B,) int64, the button of each, where labels say it; None where it is to be inferred.
+    """
+
+    history: Tensor
+    next_frames: Tensor
+    rows: Tensor | None = None
+    corners: Tensor | None = None
+    counted: Tensor | None = None
+    held: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Seen":
+        """The same on another device."""
+        others = (self.rows, self.corners, self.counted, self.held)
+        moved = (None if part is None else part.to(device) for part in others)
+        return Seen(self.history.to(device), self.next_frames.to(device), *moved)
 
 
 @dataclass(frozen=True)
@@ -58,15 +92,24 @@ def read_sequences(
     Frame `history − 1` is the current one. Before an episode's first frame that frame is repeated, after its
     last one the last.
     """
-    store, stride = transitions.store, transitions.stride
-    steps = stride * np.arange(1 - history, future + 1)
-    sequences = []
-    for row in rows:
-        episode = int(transitions.episode_index[row])
-        wanted = int(transitions.frame_index[row]) + steps
-        last = store.episodes[episode].num_frames - 1
-        sequences.append(store.read(episode, wanted.clip(0, last), gray))
-    return torch.from_numpy(np.stack(sequences))
+    return torch.from_numpy(
+        np.stack([read_sequence(transitions, int(row), history, future, gray) for row in rows])
+    )
+
+
+def read_sequence(
+    transitions: Transitions,
+    row: int,
+    history: int,
+    future: int,
+    gray: bool,
+    part: tuple[slice, slice] = (slice(None), slice(None)),
+) -> np.ndarray:
+    """Read one of `read_sequences`, or a part of its lines and columns."""
+    store, steps = transitions.store, transitions.stride * np.arange(1 - history, future + 1)
+    episode = int(transitions.episode_index[row])
+    wanted = int(transitions.frame_index[row]) + steps
+    return store.read(episode, wanted.clip(0, store.episodes[episode].num_frames - 1), gray, part)
 
 
 class Practice(nn.Module):
@@ -91,8 +134,11 @@ class Practice(nn.Module):
 
     @torch.no_grad()
     def record(self, rows_B: Tensor, surprise_B: Tensor) -> None:
-        """Keep the surprise (B,), nats, of the codes of transitions `rows_B`."""
-        self.hardness[rows_B] = surprise_B.float().clamp_max(self.MOST)
+        """Keep the surprise (B,), nats, of the codes of transitions `rows_B`.
+
+        What was hard stays half as hard at least: a window may have shown another part of it.
+        """
+        self.hardness[rows_B] = surprise_B.float().clamp_max(self.MOST).maximum(self.hardness[rows_B] / 2)
 
     def choose(
         self, rows_B: np.ndarray, generator: np.random.Generator, among: np.ndarray | None = None
@@ -153,7 +199,7 @@ class Rollouts(nn.Module):
         self.register_buffer("num_off", torch.zeros(shape[0], dtype=torch.int64))
 
     def before_hard_ones(self, rows_B: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Rows to begin at: half of `rows_B`, and for the others some steps before what is hard."""
+        """Rows (B,) to begin at: half of `rows_B`, and for the others some steps before what is hard."""
         chosen = self.practice.choose(rows_B, generator)
         back = generator.integers(0, self.history.shape[1] + 1, len(rows_B)) * self.transitions.stride
         return np.where(chosen == rows_B, rows_B, chosen - np.minimum(back, self._frames(chosen)))
@@ -180,7 +226,8 @@ class Rollouts(nn.Module):
             self.history[places], next_frames[places] = anew[:, :-1], anew[:, -1:]
             self.num_off[places] = 0
             self.rows.copy_(torch.from_numpy(rows))
-        return WorldBatch(self.history.float() / 255, next_frames.float() / 255, rows=self.rows.clone())
+        seen, follows = self.history.float() / 255, next_frames.float() / 255
+        return WorldBatch(seen, follows, rows=self.rows.clone(), lives=True)
 
     def advance(self, predicted_BCHW: Tensor) -> None:
         """Take up what the worlds predicted, in [0, 1]; one whose recording ends here is lost."""
