@@ -109,7 +109,7 @@ def test_paused_nothing_comes_but_single_steps(player):
 
 def test_the_likeliest_codes_or_drawn_ones(player, world, store):
     state = begun_at(world, store, 0, 12)
-    likeliest = world.predict(state, 0).argmax(1)[0].numpy()
+    likeliest = world.step(state, 0)[1][0].numpy()
     drawn = []
     for temperature in (0, 2, 2, 0):
         player.reset(0, 12)
