@@ -42,6 +42,7 @@ PICTURE = PAGE.parent / "images" / "families.png"
 READING = "\n## What the table shows"
 """From here on the page was written by people, and is kept."""
 WATCHED = "validation_gain_over_copy_db"
+TRANSITIONS = 1000
 NUM_LOOKS = 6
 """Validations on the way."""
 # title, key of metrics.json, digits, whether it is a share
@@ -127,7 +128,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--presets", nargs="+", default=list(FAMILIES), choices=list(PRESETS))
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--max-frames", type=int, default=1000)
-    parser.add_argument("--transitions", type=int, default=1000, help="held-out ones to evaluate on")
+    parser.add_argument("--transitions", type=int, default=TRANSITIONS, help="held-out ones to evaluate on")
     parser.add_argument("--rgb", action="store_true", help="three channels instead of one, for every model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
@@ -207,6 +208,7 @@ def _page(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, nu
     first = runs[names[0]][0]["metrics"]
     many = len(options.seeds) > 1
     more = f" --presets {' '.join(names)}" if tuple(names) != FAMILIES else ""
+    more += f" --transitions {options.transitions}" if options.transitions != TRANSITIONS else ""
     more += " --rgb" if options.rgb else ""
     text = HEAD.format(
         teraflop=f"{options.teraflop:g}",

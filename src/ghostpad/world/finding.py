@@ -37,19 +37,17 @@ class ButtonFinder(nn.Module):
         # How often each control was held with each button, as the surprise says.
         self.register_buffer("votes", torch.zeros(MOST_CONTROLS, num_buttons))
 
-    def shares(self, surprise_BM: Tensor, temperature: float, remembers: bool = True) -> Tensor:
+    def shares(self, surprise_BM: Tensor, temperature: float) -> Tensor:
         """Share (B, M) of each transition that each button explains: the E step of expectation maximization.
 
         Args:
             surprise_BM: nats, see `Dynamics.surprise`.
             temperature: softness of the shares; at 1 they are the buttons' probabilities by Bayes' rule.
-            remembers: whether these are whole transitions, by which to count the buttons that are needed.
         """
         surprise_BM = surprise_BM.detach().float()
-        if remembers:
-            places = (self.num_seen + torch.arange(len(surprise_BM), device=surprise_BM.device)) % REMEMBERED
-            self.recent[places] = surprise_BM
-            self.num_seen += len(surprise_BM)
+        places = (self.num_seen + torch.arange(len(surprise_BM), device=surprise_BM.device)) % REMEMBERED
+        self.recent[places] = surprise_BM
+        self.num_seen += len(surprise_BM)
         return (-surprise_BM / temperature).softmax(1)
 
     def settle(self, dynamics: Dynamics, least: int = 2) -> None:

@@ -22,6 +22,7 @@ DECODER_SHARE = 0.1
 TIE = 2.0
 """Difference of surprises (nats) that tells nothing."""
 LABELLED_WEIGHT = 0.5
+"""Of labelled transitions, which are few, beside all others."""
 EXPLAINED = 10.0
 """Surprise (nats) of a whole grid of codes up to which a button explains a transition."""
 
@@ -69,11 +70,10 @@ class LearningWorld(WorldModel):
     def forward(self, batch: WorldBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss () and its parts, detached.
 
-        At first the codes are learned under one button, or those that labels tell. While buttons are found:
-        the mean surprise under the buttons, each transition's shares as likely as
-        they explain it (expectation maximization). Afterwards: cross-entropy of the codes under the button
-        that explains them best, and for the decoder the reconstruction loss of the frame drawn from those
-        codes. Windows are learned from alike, beside whole frames. In evaluation mode: both over a rollout of
+        While buttons are found: the mean surprise under the buttons, each transition's shares as likely as
+        they explain it (expectation maximization). Otherwise: cross-entropy of the codes under the button
+        that is told, or else explains them best, in whole frames and in windows, and for the decoder the
+        reconstruction loss of the frame drawn from those codes. In evaluation mode: both over a rollout of
         all the frames that follow, drawn as predicted.
         """
         if not self.training:
@@ -95,7 +95,7 @@ class LearningWorld(WorldModel):
             terms["windows"] = self._learn(batch.windows, batch.temperature, resting)[-1]
             share = len(batch.windows.history) / (len(batch.windows.history) + len(frames))
             loss = share * terms["windows"] + (1 - share) * loss
-        if batch.labelled is not None and not finds:
+        if batch.labelled is not None:
             terms["labelled"] = self._labelled_loss(batch.labelled, resting)
             loss = loss + LABELLED_WEIGHT * terms["labelled"]
         if self.reconstruction_weight and not finds:
@@ -114,7 +114,7 @@ class LearningWorld(WorldModel):
         held = self._held(surprise.detach(), resting) if seen.held is None else seen.held
         if temperature is None:
             return features, codes, held, self._code_loss(features, held, codes, seen.counted)
-        shares = self.finder.shares(surprise, temperature, remembers=seen.counted is None)
+        shares = self.finder.shares(surprise, temperature)
         return features, codes, held, (shares * surprise).sum(1).mean() / codes[0].numel()
 
     def _code_loss(self, features: Tensor, held: Tensor, codes: Tensor, counted: Tensor | None) -> Tensor:
