@@ -250,32 +250,15 @@ def test_labels_come_from_training_episodes_and_every_step_sees_some(
     assert "labelled" in loop.model(batch)[1]
 
 
-def test_where_resting_explains_a_transition_it_wins_ties_and_labels_teach_nothing(
-    config: WorldConfig, store: FrameStore, monkeypatch: pytest.MonkeyPatch
+def test_resting_wins_ties_and_a_button_that_mostly_does_nothing_must_explain_much_better(
+    config: WorldConfig, store: FrameStore
 ) -> None:
     world, resting = learning_world(config, store), torch.tensor(1)
-    surprise = torch.tensor([[4.0, 5.0, 9.0], [4.0, 9.0, 9.0]])
-    assert world._held(surprise, None).tolist() == [0, 0]
-    assert world._held(surprise, resting).tolist() == [1, 0]
-    history, next_frames = (part[:2] for part in dataclasses.astuple(batch_of(store, None))[:2])
-    explain = world._explain
-
-    def explained(*given: object) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        features, codes, _ = explain(*given)  # type: ignore[arg-type]
-        return features, codes, surprise + torch.tensor([[0.0], [50.0]])
-
-    monkeypatch.setattr(world, "_explain", explained)
-    world.finder.votes[2, 0] = world.finder.votes[0, 1] = 200
-    for controls, teaches in (([2, 2], [0, 1]), ([0, 0], [1, 1]), ([2, 0], [0, 1])):
-        labelled = Labelled(history, next_frames[:, 0], torch.tensor(controls), rest=0)
-        features, codes, _ = explained(Seen(history, next_frames[:, 0]), False)
-        held = torch.tensor([0 if control else 1 for control in controls])
-        losses = torch.nn.functional.cross_entropy(
-            world.dynamics.logits(features, held), codes, reduction="none"
-        ).mean((1, 2))
-        assert torch.allclose(
-            world._labelled_loss(labelled, resting), (losses * torch.tensor(teaches)).mean()
-        )
+    surprise = torch.tensor([[4.0, 5.0, 9.0], [4.0, 9.0, 9.0], [30.0, 50.0, 25.0], [30.0, 50.0, 15.0]])
+    assert world._held(surprise, None).tolist() == [0, 0, 2, 2]
+    assert world._held(surprise, resting).tolist() == [1, 0, 2, 2]
+    world.finder.watch_idle(torch.tensor([2] * 100 + [0] * 100), torch.tensor([True] * 100 + [False] * 100))
+    assert world._held(surprise, resting).tolist() == [1, 0, 0, 2]
 
 
 def test_only_controls_that_were_held_vote(config: WorldConfig, store: FrameStore) -> None:

@@ -55,7 +55,7 @@ def test_a_step_draws_what_the_latent_action_model_decodes(world: WorldModel, fr
     drawn = world.latent_action_model.decode(before.history[:, -1], codes)
     assert torch.equal(after.history[:, -1], drawn)
     assert torch.equal(after.history[:, 0], before.history[:, 1])
-    features, held = world.dynamics.features(before.history), torch.full((len(before),), 1)
+    features, held = world.look(before.history), torch.full((len(before),), 1)
     assert torch.equal(codes, decide(world.dynamics, features, held))
 
 

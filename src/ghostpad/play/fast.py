@@ -53,8 +53,10 @@ def in_onnx_runtime(world: WorldModel, state: WorldState) -> WorldModel:
     model._modules = dict(world.latent_action_model._modules)
     codes = torch.zeros(1, *world.grid, dtype=torch.int64)
     history = world.shrunk(state.history)
+    seen = (history, world.guess(state.history)) if world.config.dynamics.goes_on else (history,)
+    model._modules["encoder"] = _OnnxEncoder(model.encoder, torch.cat([history[:, -1]] * 2, 1))
     model._modules["decoder"] = _OnnxDecoder(model.decoder, history[:, -1], model.quantizer.embed(codes))
-    twin._modules |= {"latent_action_model": model, "dynamics": _OnnxDynamics(world.dynamics, history)}
+    twin._modules |= {"latent_action_model": model, "dynamics": _OnnxDynamics(world.dynamics, *seen)}
     return twin.eval()
 
 
@@ -65,8 +67,8 @@ class _Features(nn.Module):
         super().__init__()
         self.dynamics = dynamics
 
-    def forward(self, history_BkCHW: Tensor) -> Tensor:
-        return self.dynamics.features(history_BkCHW)
+    def forward(self, history_BkCHW: Tensor, *guess: Tensor) -> Tensor:
+        return self.dynamics.features(history_BkCHW, None, *guess)
 
 
 class _Logits(nn.Module):
@@ -83,25 +85,38 @@ class _Logits(nn.Module):
 class _OnnxDynamics(nn.Module):
     """Stands in for `Dynamics`."""
 
-    def __init__(self, dynamics: Dynamics, history_BkCHW: Tensor) -> None:
+    def __init__(self, dynamics: Dynamics, *seen: Tensor) -> None:
         super().__init__()
         self.active, self.untold = dynamics.active, dynamics.untold
         with torch.no_grad():
-            features = dynamics.features(history_BkCHW)
+            features = _Features(dynamics)(*seen)
         self._untold_Bhw = torch.full((1, *features.shape[2:]), self.untold)
-        self._features = _session(
-            to_onnx(_Features(dynamics).eval(), (history_BkCHW,), ["history"], "features")
-        )
+        names = ["history", "guess"][: len(seen)]
+        self._features = _session(to_onnx(_Features(dynamics).eval(), seen, names, "features"))
         example = (features, torch.zeros(1, dtype=torch.int64), self._untold_Bhw)
         names = ["features", "buttons", "told"]
         self._logits = _session(to_onnx(_Logits(dynamics).eval(), example, names, "logits"))
 
-    def features(self, history_BkCHW: Tensor) -> Tensor:
-        return _run(self._features, {"history": history_BkCHW})
+    def features(
+        self, history_BkCHW: Tensor, corners_B2: Tensor | None = None, guess_Bhw: Tensor | None = None
+    ) -> Tensor:
+        guessed = {} if guess_Bhw is None else {"guess": guess_Bhw}
+        return _run(self._features, {"history": history_BkCHW, **guessed})
 
     def logits(self, features_BFhw: Tensor, buttons_B: Tensor, told_Bhw: Tensor | None = None) -> Tensor:
         told_Bhw = self._untold_Bhw if told_Bhw is None else told_Bhw
         return _run(self._logits, {"features": features_BFhw, "buttons": buttons_B, "told": told_Bhw})
+
+
+class _OnnxEncoder(nn.Module):
+    """Stands in for `Encoder`."""
+
+    def __init__(self, encoder: nn.Module, pairs_BCHW: Tensor) -> None:
+        super().__init__()
+        self._session = _session(to_onnx(encoder, (pairs_BCHW,), ["pairs"], "latents"))
+
+    def forward(self, pairs_BCHW: Tensor) -> Tensor:
+        return _run(self._session, {"pairs": pairs_BCHW})
 
 
 class _OnnxDecoder(nn.Module):

@@ -16,6 +16,8 @@ PATCH = 4
 """Pixels of a patch's side."""
 NEVER = 1e6
 """Surprise (nats) under a button that is not in use."""
+TRUST = 6.0
+"""What the guessed code has ahead of the others at the start of a training, in nats."""
 FLAT = 1e-3
 """Power of features below which a norm lets them fade instead of making noise of them."""
 
@@ -34,6 +36,8 @@ class DynamicsConfig:
     """residual blocks on the grid before the button is known"""
     button_blocks: int = 1
     """residual blocks on the grid after it is"""
+    goes_on: bool = True
+    """whether they are told what follows if all that moves goes on as it did, see `going_on`"""
 
     @property
     def stride(self) -> int:
@@ -127,17 +131,26 @@ class Dynamics(nn.Module):
         # Codes must differ from the start, or what is told is heard late.
         nn.init.normal_(self.told.weight, std=0.3)
         nn.init.zeros_(self.told.weight[self.untold])
+        # The code of each cell if all goes on as it did, and how far that is to be trusted.
+        self.guessed = nn.Embedding(num_codes, width)
+        nn.init.normal_(self.guessed.weight, std=0.3)
+        self.trust = nn.Conv2d(width, 1, 1)
+        nn.init.zeros_(self.trust.weight)
+        nn.init.constant_(self.trust.bias, TRUST)
         # Which buttons are in use; those that turn out not to be needed are dropped.
         self.register_buffer("active", torch.ones(config.num_buttons, dtype=torch.bool))
 
     active: Tensor
 
-    def features(self, history_BkCHW: Tensor, corners_B2: Tensor | None = None) -> Tensor:
-        """What the history says: (B, F, h, w).
+    def features(
+        self, history_BkCHW: Tensor, corners_B2: Tensor | None = None, guess_Bhw: Tensor | None = None
+    ) -> Tensor:
+        """What the history says: (B, F + 1, h, w), of which the last channel holds the guess, −1 for none.
 
         Args:
             history_BkCHW: whole frames, or windows that start and end on cells.
             corners_B2: row and column of the first cell of each window; None for whole frames.
+            guess_Bhw: codes that follow if all that moves goes on as it did; None where nobody guesses.
         """
         features = self.stem(_seen(history_BkCHW))
         if corners_B2 is not None:
@@ -146,9 +159,14 @@ class Dynamics(nn.Module):
             if tuple(features.shape[2:]) != self.grid:
                 features = F.adaptive_avg_pool2d(features, self.grid)
             features = features + self.position
+        if guess_Bhw is None:
+            guess_Bhw = torch.full_like(features[:, 0], -1)
+        else:
+            features = features + self.guessed(guess_Bhw).permute(0, 3, 1, 2)
         for block in self.blocks:
             features = block(features, corners_B2 is None)
-        return features
+        # In full precision, in which numbers of codes are exact.
+        return torch.cat([features.float(), guess_Bhw[:, None].float()], 1)
 
     def _positions(self, corners_B2: Tensor, size: torch.Size) -> Tensor:
         """What is learned of each place of the windows: (B, F, *size)."""
@@ -173,6 +191,7 @@ class Dynamics(nn.Module):
             told_Bhw: codes that are decided, `untold` elsewhere; nothing is when not given.
             whole: whether these are whole frames; windows otherwise.
         """
+        features_BFhw, guess_B1hw = features_BFhw[:, :-1], features_BFhw[:, -1:]
         scale_BF, shift_BF = self.buttons(buttons_B).chunk(2, 1)
         conditioned = features_BFhw * (1 + scale_BF[:, :, None, None]) + shift_BF[:, :, None, None]
         if told_Bhw is None:
@@ -182,7 +201,8 @@ class Dynamics(nn.Module):
         conditioned = F.relu(conditioned)
         for block in self.button_blocks:
             conditioned = block(conditioned, whole)
-        return self.codes(conditioned)
+        numbers = torch.arange(self.codes.out_channels, device=conditioned.device)[:, None, None]
+        return self.codes(conditioned) + self.trust(conditioned) * (guess_B1hw == numbers)
 
     def surprise(self, features_BFhw: Tensor, codes_Bhw: Tensor, counted_Bhw: Tensor | None = None) -> Tensor:
         """Negative log-likelihood (B, num_buttons), nats, of the whole grid of codes under each button.
@@ -195,13 +215,21 @@ class Dynamics(nn.Module):
             counted_Bhw: for windows, the cells that count; None for whole frames.
         """
         batch, in_use = len(features_BFhw), self.active.nonzero()[:, 0]
-        features = features_BFhw.repeat_interleave(len(in_use), 0)
-        logits = self.logits(features, in_use.repeat(batch), whole=counted_Bhw is None).float()
-        losses = F.cross_entropy(logits, codes_Bhw.repeat_interleave(len(in_use), 0), reduction="none")
-        if counted_Bhw is not None:
-            losses = losses * counted_Bhw.repeat_interleave(len(in_use), 0)
-        each = losses.sum((1, 2)).view(batch, len(in_use))
+        given = (features_BFhw, codes_Bhw, counted_Bhw)
+        features, codes, counted = (
+            None if part is None else part.repeat_interleave(len(in_use), 0) for part in given
+        )
+        assert features is not None and codes is not None
+        each = self.surprise_under(in_use.repeat(batch), features, codes, counted).view(batch, len(in_use))
         return each.new_full((batch, self.num_buttons), NEVER).index_copy(1, in_use, each)
+
+    def surprise_under(
+        self, buttons_B: Tensor, features_BFhw: Tensor, codes_Bhw: Tensor, counted_Bhw: Tensor | None = None
+    ) -> Tensor:
+        """The same (B,) under one button each, whether it is in use or not."""
+        logits = self.logits(features_BFhw, buttons_B, whole=counted_Bhw is None).float()
+        losses = F.cross_entropy(logits, codes_Bhw, reduction="none")
+        return (losses if counted_Bhw is None else losses * counted_Bhw).sum((1, 2))
 
 
 def _seen(history_BkCHW: Tensor) -> Tensor:

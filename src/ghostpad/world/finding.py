@@ -12,6 +12,8 @@ from ghostpad.world.dynamics import NEVER, Dynamics
 
 REMEMBERED = 2048
 MOST_CONTROLS = 32
+IDLE_RATE = 0.02
+"""Weight of one labelled transition in the running share of those in which its button does nothing."""
 ENOUGH_VOTES = 256
 """Votes of labelled transitions, after which each control has its button."""
 
@@ -27,6 +29,7 @@ class ButtonFinder(nn.Module):
     num_seen: Tensor
     votes: Tensor
     begun: Tensor
+    idle: Tensor
 
     def __init__(self, num_buttons: int) -> None:
         super().__init__()
@@ -36,6 +39,8 @@ class ButtonFinder(nn.Module):
         self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
         # How often each control was held with each button, as the surprise says.
         self.register_buffer("votes", torch.zeros(MOST_CONTROLS, num_buttons))
+        # Share of the labelled transitions of each button, of late, that resting explains as well.
+        self.register_buffer("idle", torch.zeros(num_buttons))
 
     def shares(self, surprise_BM: Tensor, temperature: float) -> Tensor:
         """Share (B, M) of each transition that each button explains: the E step of expectation maximization.
@@ -99,6 +104,16 @@ class ButtonFinder(nn.Module):
         likeliest, one = surprise_BM.argmin(1), torch.ones((), device=self.votes.device)
         self.votes.index_put_((controls_B, likeliest), one, accumulate=True)
         return likeliest
+
+    def watch_idle(self, held_B: Tensor, rests_B: Tensor) -> None:
+        """Keep count of how often a button does nothing.
+
+        Args:
+            held_B: buttons that labelled controls stand for.
+            rests_B: whether what happened is what happens under the resting button.
+        """
+        for button, rests in zip(held_B.tolist(), rests_B.tolist(), strict=True):
+            self.idle[button].lerp_(self.idle.new_tensor(float(rests)), IDLE_RATE)
 
     def stands(self, active_M: Tensor) -> Tensor | None:
         """The button that stands for each control (`MOST_CONTROLS`,); None until there are enough votes.

@@ -24,7 +24,9 @@ TIE = 2.0
 LABELLED_WEIGHT = 0.5
 """Of labelled transitions, which are few, beside all others."""
 EXPLAINED = 10.0
-"""Surprise (nats) of a whole grid of codes up to which a button explains a transition."""
+"""Nats by which a button that mostly does nothing must explain a transition better than others."""
+MOSTLY = 0.5
+"""Share of labelled transitions from which a button mostly does nothing."""
 
 
 class LearningWorld(WorldModel):
@@ -132,37 +134,40 @@ class LearningWorld(WorldModel):
         return stands[labelled.rest] if labelled is not None and stands is not None else None
 
     def _held(self, surprise: Tensor, resting: Tensor | None) -> Tensor:
-        """The button (B,) that explains each transition best; the resting one, where known, wins ties."""
-        held = surprise.argmin(1)
+        """The button (B,) that explains each transition best; the resting one, where known, wins ties.
+
+        One that mostly does nothing, as FIRE while the ball is in play, must explain it much better, or it
+        comes to stand for whatever no other button explains.
+        """
         if resting is None:
-            return held
-        return torch.where(surprise[:, resting] < surprise.amin(1) + TIE, resting, held)
+            return surprise.argmin(1)
+        reluctant = self.finder.idle > MOSTLY
+        reluctant[resting] = False
+        surprise = surprise + EXPLAINED * reluctant
+        return torch.where(surprise[:, resting] < surprise.amin(1) + TIE, resting, surprise.argmin(1))
 
     def _labelled_loss(self, labelled: Labelled, resting: Tensor | None) -> Tensor:
-        """Cross-entropy of the codes under the button that stands for the control that was held.
-
-        A control may do nothing, as FIRE while the ball is in play: where resting explains what happened, a
-        label teaches nothing.
-        """
+        """Cross-entropy of the codes under the button that stands for the control that was held."""
         features, codes, surprise = self._explain(Seen(labelled.history, labelled.next_frames), False)
         if labelled.rows is not None:
             self.rollouts.practice.record(labelled.rows, surprise.amin(1))
         held = self.finder.button_for(labelled.controls, surprise)
-        losses = F.cross_entropy(self.dynamics.logits(features, held).float(), codes, reduction="none")
-        losses = losses.mean((1, 2))
         if resting is not None:
-            losses = losses * ((labelled.controls == labelled.rest) | (surprise[:, resting] >= EXPLAINED))
-        return losses.mean()
+            rests = surprise[:, resting] < surprise.gather(1, held[:, None])[:, 0] + TIE
+            self.finder.watch_idle(held, rests)
+        return F.cross_entropy(self.dynamics.logits(features, held).float(), codes)
 
     def _explain(self, seen: Seen, learns: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Features of the history, codes of the transition, and its surprise under each button."""
-        model, history = self.latent_action_model, seen.history
-        # In full precision, as `encode` does it: where two codes fit alike, rounding would pick another.
-        with torch.no_grad(), torch.autocast(history.device.type, enabled=False):
-            pair = torch.cat([history[:, -1], seen.next_frames], 1)
-            codes = model.quantizer.nearest(model.encoder(model.scale.shrink(pair)))
-        features = self.dynamics.features(self.shrunk(history), seen.corners)
+        """Features of the history, codes of the transition, and its surprise under each button.
+
+        Where the buttons are told: (B, 1), under those.
+        """
+        codes = self.transition_codes(seen.history[:, -1], seen.next_frames)
+        features = self.look(seen.history, seen.corners)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            if seen.held is not None:
+                told = self.dynamics.surprise_under(seen.held, features, codes, seen.counted)
+                return features, codes, told[:, None]
             return features, codes, self.dynamics.surprise(features, codes, seen.counted)
 
     def _drawing_loss(self, frames: Tensor, codes: Tensor, next_frames: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ghostpad.model.encoder import grid_sizes
 from ghostpad.model.latent_action_model import LatentActionModelConfig
 from ghostpad.world.control_map import rest_of
 from ghostpad.world.finding import MOST_CONTROLS
+from ghostpad.world.lapses import with_lapses
 from ghostpad.world.learner import LearningWorld
 from ghostpad.world.sequences import Labelled, Seen, WorldBatch, read_sequences
 from ghostpad.world.settings import WorldConfig
@@ -122,9 +123,10 @@ class Lessons:
         if self.labels is not None and self.labels.can_name(self.world.num_buttons):
             known = self.labels.rows
             return self._told(known[rows % len(known)], rng, self.labels.controls, known)
-        if step < config.past_until * config.steps:
+        end = config.buttons_until * config.steps
+        begin = 0.0 if config.start_from else config.past_share * end
+        if step < begin:
             return self._told(rows, rng, np.zeros(len(self.transitions), np.int64))
-        begin, end = (share * config.steps for share in (config.past_until, config.buttons_until))
         whole = rows[: -(-len(rows) // FINDING_SHARE)] if self.cell else rows
         cooled = max(0.0, 1 - 2 * (step - begin) / (end - begin))
         return dataclasses.replace(
@@ -150,9 +152,10 @@ class Lessons:
         if step >= self.config.rollouts_from * self.config.steps:
             batch = rollouts.next_batch(rollouts.before_hard_ones(whole_rows, rng), rng)
         else:
-            batch = self._whole(self._chosen(whole_rows, rng))
+            batch = self._with_lapses(self._chosen(whole_rows, rng), rng)
         if self.cell:
-            batch = dataclasses.replace(batch, windows=self._windows(self._chosen(rows, rng), rng))
+            windows = self._windows(self._chosen(rows, rng), rng, self.config.lapses)
+            batch = dataclasses.replace(batch, windows=windows)
         if labels is None:
             return batch
         some = rng.choice(labels.rows, max(2, len(whole_rows) // (2 if self.cell else WHOLE_SHARE)))
@@ -170,10 +173,18 @@ class Lessons:
     def _whole(self, rows: np.ndarray) -> WorldBatch:
         return WorldBatch(*read_whole(self.world, self.transitions, rows), rows=self._on_device(rows))
 
-    def _windows(self, rows: np.ndarray, rng: np.random.Generator) -> Seen:
+    def _with_lapses(self, rows: np.ndarray, rng: np.random.Generator) -> WorldBatch:
+        world = self.world
+        frames = read_sequences(self.transitions, rows, world.history, 1, world.grayscale)
+        lapsed = with_lapses(frames.numpy(), self.config.lapses, rng)
+        shown = frames.to(world.device).float() / 255
+        met = self._on_device(np.where(lapsed, -1, rows))
+        return WorldBatch(shown[:, : world.history], shown[:, world.history :], rows=met)
+
+    def _windows(self, rows: np.ndarray, rng: np.random.Generator, lapses: float = 0.0) -> Seen:
         world = self.world
         side, cell = self.config.window, self.cell
-        seen = read_windows(self.transitions, rows, world.history, world.grayscale, side, cell, rng)
+        seen = read_windows(self.transitions, rows, world.history, world.grayscale, side, cell, rng, lapses)
         return seen.to(world.device)
 
     def _on_device(self, part: np.ndarray) -> Tensor:

@@ -136,8 +136,11 @@ class Practice(nn.Module):
     def record(self, rows_B: Tensor, surprise_B: Tensor) -> None:
         """Keep the surprise (B,), nats, of the codes of transitions `rows_B`.
 
-        What was hard stays half as hard at least: a window may have shown another part of it.
+        What was hard stays half as hard at least: a window may have shown another part of it. Rows below 0
+        are left out.
         """
+        known = rows_B >= 0
+        rows_B, surprise_B = rows_B[known], surprise_B[known]
         self.hardness[rows_B] = surprise_B.float().clamp_max(self.MOST).maximum(self.hardness[rows_B] / 2)
 
     def choose(

@@ -35,12 +35,16 @@ class WorldConfig(LoopConfig):
     """rollouts of the small rotating validation at each step; 0 for none"""
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     """the dynamics"""
-    past_until: float = 0.1
-    """share of the training in which one button stands for all: what the past tells is learned first"""
     buttons_until: float = 0.3
     """share of the training in which buttons are found, or learned from the labels where there are any"""
+    past_share: float = 0.33
+    """share of that in which one button stands for all: what the past tells is learned first; with --start-from
+    it is known"""
     rollouts_from: float = 0.75
     """share of the training after which rollouts take the place of recorded whole frames"""
+    lapses: float = 0.3
+    """share of the recorded transitions, once buttons are found, from whose newest frames something that moves
+    is missing: a world learns to put it back"""
     first_temperature: float = 10.0
     """how softly transitions are assigned to buttons at the start (falls to 1)"""
     reconstruction_weight: float = 0.0
@@ -69,11 +73,13 @@ class WorldConfig(LoopConfig):
         Raises:
             UserError: stages that fall back, or numbers out of their range.
         """
-        stages = (0, self.past_until, self.buttons_until, self.rollouts_from, 1)
-        if list(stages) != sorted(stages) or self.first_temperature < 1:
+        stages = (0, self.buttons_until, self.rollouts_from, 1)
+        if list(stages) != sorted(stages) or not 0 <= self.past_share < 1 or self.first_temperature < 1:
             raise UserError(
-                "--past-until, --buttons-until and --rollouts-from must lie in 0…1 and not fall, and "
+                "--buttons-until and --rollouts-from must lie in 0…1 and not fall, --past-share in 0…1, and "
                 "--first-temperature be at least 1"
             )
+        if not 0 <= self.lapses <= 1:
+            raise UserError(f"--lapses {self.lapses}: must lie in 0…1")
         if self.window < 0 or 0 < self.window < LEAST_WINDOW:
             raise UserError(f"--window {self.window}: must be at least {LEAST_WINDOW} cells, or 0")

@@ -97,6 +97,7 @@ def _start_from(world: LearningWorld, path_or_name: str) -> None:
     if other.config != world.config:
         raise UserError(f"--start-from {path_or_name}: is built otherwise; give the same model and dynamics")
     world.load_state_dict(other.state_dict(), strict=False)
+    world.finder.begun.fill_(True)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.frames.windows import ANYWHERE
+from ghostpad.world.lapses import with_lapses
 from ghostpad.world.sequences import Seen, read_sequence
 
 
@@ -21,6 +22,7 @@ def read_windows(
     side: int,
     cell: int,
     generator: np.random.Generator,
+    lapses: float = 0.0,
 ) -> Seen:
     """Read a window of each transition, around a cell that changes (one in ten: anywhere).
 
@@ -35,6 +37,7 @@ def read_windows(
         side: n, at least 3 and at most the grid's.
         cell: pixels that a cell covers; windows start and end on cells.
         generator: of the draws.
+        lapses: share of the windows with lapses, whose rows are −1: how hard they are is not the recording's.
     """
     store = transitions.store
     frame_size = (store.height, store.width)
@@ -54,8 +57,11 @@ def read_windows(
         corners.append(corner)
         lines, columns = (_counted(int(first), side, last) for first, last in zip(corner, end, strict=True))
         counted.append(lines[:, None] & columns)
-    frames = torch.from_numpy(np.stack(windows)).float() / 255
+    shown = np.stack(windows)
+    lapsed = with_lapses(shown, lapses, generator)
+    frames = torch.from_numpy(shown).float() / 255
     placed = (torch.from_numpy(np.stack(each)) for each in (corners, counted))
+    rows = np.where(lapsed, -1, rows)
     return Seen(frames[:, :-1], frames[:, -1], torch.from_numpy(rows), *placed)
 
 

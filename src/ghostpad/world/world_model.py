@@ -21,6 +21,7 @@ from ghostpad.model.latent_action_model import LatentActionModel, LatentActionMo
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
 from ghostpad.world.decide import decide
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
+from ghostpad.world.going_on import go_on
 
 KIND = "world"
 
@@ -164,7 +165,7 @@ class WorldModel(nn.Module):
         if len(state) and not 0 <= int(held.min()) <= int(held.max()) < self.num_buttons:
             raise UserError(f"buttons must lie in 0…{self.num_buttons - 1}")
         self._require_inference()
-        return self.dynamics.features(self.shrunk(state.history)), held
+        return self.look(state.history), held
 
     @torch.no_grad()
     def step(
@@ -219,7 +220,28 @@ class WorldModel(nn.Module):
         state, model = self.start(frames), self.latent_action_model
         codes_Nhw = model.encode(state.history[:, -1], next_frames)
         codes_Nhw = codes_Nhw[None] if codes_Nhw.ndim == 2 else codes_Nhw
-        return self.dynamics.surprise(self.dynamics.features(self.shrunk(state.history)), codes_Nhw)
+        return self.dynamics.surprise(self.look(state.history), codes_Nhw)
+
+    def look(self, history_NkCHW: Tensor, corners_N2: Tensor | None = None) -> Tensor:
+        """Features of histories of whole frames, or of windows that begin at cells `corners_N2`."""
+        guess_Nhw = self.guess(history_NkCHW) if self.config.dynamics.goes_on else None
+        return self.dynamics.features(self.shrunk(history_NkCHW), corners_N2, guess_Nhw)
+
+    @torch.no_grad()
+    def guess(self, history_NkCHW: Tensor) -> Tensor:
+        """Codes (N, h, w) of what follows if all that moves goes on as it did."""
+        shown = (history_NkCHW * 255).round().to(torch.uint8).cpu().numpy()
+        going_on = torch.from_numpy(np.stack([go_on(history) for history in shown]))
+        next_frames = going_on.to(history_NkCHW.device).float() / 255
+        return self.transition_codes(history_NkCHW[:, -1], next_frames)
+
+    def transition_codes(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:
+        """Codes (N, h, w) of transitions between whole frames, or windows of them."""
+        model = self.latent_action_model
+        # In full precision, as `encode` does it: where two codes fit alike, rounding would pick another.
+        with torch.no_grad(), torch.autocast(frames_NCHW.device.type, enabled=False):
+            pair = torch.cat([frames_NCHW, next_frames_NCHW], 1)
+            return model.quantizer.nearest(model.encoder(model.scale.shrink(pair)))
 
     def shrunk(self, history_NkCHW: Tensor) -> Tensor:
         """The history at the size that the model works at."""
