@@ -7,11 +7,16 @@ import torch
 from ghostpad.evaluation.breakout import detect
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.world.going_on import go_on
+from ghostpad.world.going_on import faults, follow
+from ghostpad.world.going_on import go_on as draw
 from ghostpad.world.sequences import read_sequences
 from small_world import small_world
 
 COLOUR = np.array([200, 72, 72], np.uint8)[:, None, None]
+
+
+def go_on(history: np.ndarray) -> np.ndarray:
+    return draw(follow(history))
 
 
 def flight(num: int, places: dict[int, tuple[int, int]] | None = None, step: tuple[int, int] = (3, -2)) -> np.ndarray:
@@ -85,7 +90,7 @@ def test_a_new_world_believes_it(store: FrameStore) -> None:
     frames = store.read(0, np.arange(30, 39), False)
     world, without = small_world(store), small_world(store, goes_on=False)
     state = world.start(frames[:8])
-    guess = world.guess(state.history)
+    guess = world.guess(state.history, world.follow(state.history))
     following = torch.from_numpy(go_on(state.history[0].mul(255).round().byte().numpy()))[None]
     assert torch.equal(guess, world.latent_action_model.encode(state.history[:, -1], following))
     for _ in range(2):

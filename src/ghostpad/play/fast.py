@@ -53,7 +53,8 @@ def in_onnx_runtime(world: WorldModel, state: WorldState) -> WorldModel:
     model._modules = dict(world.latent_action_model._modules)
     codes = torch.zeros(1, *world.grid, dtype=torch.int64)
     history = world.shrunk(state.history)
-    seen = (history, world.guess(state.history)) if world.config.dynamics.goes_on else (history,)
+    followed = world.follow(state.history)
+    seen = (history,) if followed is None else (history, world.guess(state.history, followed))
     model._modules["encoder"] = _OnnxEncoder(model.encoder, torch.cat([history[:, -1]] * 2, 1))
     model._modules["decoder"] = _OnnxDecoder(model.decoder, history[:, -1], model.quantizer.embed(codes))
     twin._modules |= {"latent_action_model": model, "dynamics": _OnnxDynamics(world.dynamics, *seen)}

@@ -20,6 +20,11 @@ LIKE = 16
 """Largest difference of brightness, of 255, between two looks at the same thing."""
 REMINDED = 3
 """Newest frames from which a thing may be missing and go on nevertheless, at most."""
+SURE_TIMES = 2
+"""Looks at a thing after which it is missed when it is gone."""
+MISSED = 24
+"""Pixels of a thing that is missed, at most: a larger one may stand half where it mostly does, and then shows a part
+only of what it is."""
 EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
@@ -33,6 +38,8 @@ class Thing:
         colors: (C, n) int16, of the pixels of the mask.
         step: (2,) pixels that it goes in a frame; None while it was seen only once.
         age: frames since it was seen, 1 for one in the newest frame.
+        times: that it was seen with these looks.
+        is_bent: whether it has other looks in the newest frame; those that it had are kept.
     """
 
     place: np.ndarray
@@ -40,11 +47,24 @@ class Thing:
     colors: np.ndarray
     step: np.ndarray | None = None
     age: int = 1
+    times: int = 1
+    is_bent: bool = False
 
     @property
     def next_place(self) -> np.ndarray:
         """Where it would be in the next frame."""
         return self.place if self.step is None else self.place + self.step * self.age
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it would be missed: it is small, moves, and has kept its looks."""
+        moves = self.step is not None and bool(self.step.any())
+        return moves and self.times >= SURE_TIMES and self.colors.shape[1] <= MISSED
+
+    def seen_at(self, place: np.ndarray) -> "Thing":
+        """The same, seen again."""
+        step = np.round((place - self.place) / self.age).astype(int)
+        return replace(self, place=place, step=step, age=1, times=self.times + 1, is_bent=False)
 
     def looks_like(self, other: "Thing") -> bool:
         """Whether the two may be one thing."""
@@ -57,8 +77,23 @@ class Thing:
         return max(sizes) <= 2 * min(sizes)
 
 
-def go_on(history_kCHW: np.ndarray) -> np.ndarray:
-    """Guess the frame (C, H, W) uint8 that follows.
+@dataclass(frozen=True)
+class Followed:
+    """What moves in a history.
+
+    Attributes:
+        newest: (C, H, W) uint8 frame.
+        still: (C, H, W) uint8, what stands where something moves most of the time, and `newest` elsewhere.
+        things: that differ from it; None where nothing moves, or too much.
+    """
+
+    newest: np.ndarray
+    still: np.ndarray
+    things: list[Thing] | None
+
+
+def follow(history_kCHW: np.ndarray) -> Followed:
+    """Follow what moves.
 
     Args:
         history_kCHW: uint8, the newest last, k at least 2.
@@ -67,19 +102,39 @@ def go_on(history_kCHW: np.ndarray) -> np.ndarray:
     moved = (history_kCHW[1:] != history_kCHW[:-1]).any((0, 1))
     lines, columns = moved.nonzero()
     if not len(lines):
-        return newest
+        return Followed(newest, newest, None)
     still = newest.copy()
     still[:, lines, columns] = np.sort(history_kCHW[:, :, lines, columns], 0)[len(history_kCHW) // 2]
     known: list[Thing] = []
-    for frame in history_kCHW[-REMINDED - 2 :]:
+    for frame in history_kCHW:
         things = _things(frame, still)
         if things is None:
-            return newest
+            return Followed(newest, still, None)
         known = _followed(known, things)
+    return Followed(newest, still, known)
+
+
+def go_on(followed: Followed) -> np.ndarray:
+    """Guess the frame (C, H, W) uint8 that follows."""
+    if followed.things is None:
+        return followed.newest
+    guess = followed.still.copy()
     # What was seen last covers what is only remembered.
-    for thing in sorted(known, key=lambda thing: -thing.age):
-        _draw(still, thing)
-    return still
+    for thing in sorted(followed.things, key=lambda thing: -thing.age):
+        _draw(guess, thing)
+    return guess
+
+
+def faults(followed: Followed, next_frame_CHW: np.ndarray) -> int:
+    """How many small things that moved and kept their looks are missing, bent or there twice in (C, H, W) uint8."""
+    sure = [thing for thing in followed.things or [] if thing.is_sure]
+    things = _things(next_frame_CHW, followed.still) if sure else None
+    if followed.things is None or things is None:
+        return 0
+    found = _followed(followed.things, things)
+    new = [thing for thing in found if thing.times == 1]
+    missing = sum((thing.age > 1 and thing.is_sure) or thing.is_bent for thing in found)
+    return missing + sum(any(thing.looks_like(other) for other in sure) for thing in new)
 
 
 def _things(frame_CHW: np.ndarray, still_CHW: np.ndarray) -> list[Thing] | None:
@@ -102,15 +157,23 @@ def _followed(known: list[Thing], things: list[Thing]) -> list[Thing]:
         before = _nearest(thing, [other for other in left if thing.looks_like(other)])
         if before is not None:
             left = [other for other in left if other is not before]
-            thing = replace(thing, step=np.round((thing.place - before.place) / before.age).astype(int))
+            thing = before.seen_at(thing.place)
         found.append(thing)
-    # One that has another shape now is not missing: in front of something else, or half where it mostly is.
-    for thing in found:
+    # One that has another shape now is not missing: in front of something else, half where it mostly is, or bent.
+    for index, thing in enumerate(found):
         if thing.step is None:
             before = _nearest(thing, [other for other in left if other.is_as_large_as(thing)])
             left = [other for other in left if other is not before]
+            if before is not None and before.is_sure:
+                found[index] = _bent(before, thing)
     missing = [other for other in left if other.step is not None and other.step.any() and other.age <= REMINDED]
     return found + [replace(other, age=other.age + 1) for other in missing]
+
+
+def _bent(before: Thing, thing: Thing) -> Thing:
+    """The thing of before, in the place of one that it has become."""
+    off = np.array(thing.mask.shape) - before.mask.shape
+    return replace(before.seen_at(thing.place + off // 2), is_bent=True)
 
 
 def _nearest(thing: Thing, others: list[Thing]) -> Thing | None:

@@ -21,9 +21,11 @@ from ghostpad.model.latent_action_model import LatentActionModel, LatentActionMo
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
 from ghostpad.world.decide import decide
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
-from ghostpad.world.going_on import go_on
+from ghostpad.world.going_on import Followed, faults, follow, go_on
 
 KIND = "world"
+TRIES = 8
+"""Samples in which something that is missing may be found, at most."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +161,18 @@ class WorldModel(nn.Module):
         features, held = self._looked_at(state, buttons)
         return self.dynamics.logits(features, held).float()
 
-    def _looked_at(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> tuple[Tensor, Tensor]:
+    def _looked_at(
+        self,
+        state: WorldState,
+        buttons: Tensor | np.ndarray | int,
+        followed: list[Followed] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Features of the worlds, and the button (N,) of each."""
         held = torch.as_tensor(buttons, device=self.device).to(torch.int64).expand(len(state))
         if len(state) and not 0 <= int(held.min()) <= int(held.max()) < self.num_buttons:
             raise UserError(f"buttons must lie in 0…{self.num_buttons - 1}")
         self._require_inference()
-        return self.look(state.history), held
+        return self.look(state.history, followed=followed), held
 
     @torch.no_grad()
     def step(
@@ -192,11 +199,47 @@ class WorldModel(nn.Module):
         """
         if not temperature >= 0:
             raise UserError(f"temperature {temperature}: must be at least 0")
-        features, held = self._looked_at(state, buttons)
+        followed = self.follow(state.history)
+        features, held = self._looked_at(state, buttons, followed)
         codes_Nhw = decide(self.dynamics, features, held, temperature, generator)
-        model = self.latent_action_model
-        next_frames = model.draw(state.history[:, -1], model.quantizer.embed(codes_Nhw))
+        next_frames = self._drawn(state, codes_Nhw)
+        if followed is not None:
+            self._mend(state, followed, features, held, generator, codes_Nhw, next_frames)
         return WorldState(torch.cat([state.history[:, 1:], next_frames[:, None]], 1)), codes_Nhw
+
+    def _drawn(self, state: WorldState, codes_Nhw: Tensor) -> Tensor:
+        model = self.latent_action_model
+        return model.draw(state.history[:, -1], model.quantizer.embed(codes_Nhw))
+
+    def _mend(
+        self,
+        state: WorldState,
+        followed: list[Followed],
+        features: Tensor,
+        held: Tensor,
+        generator: torch.Generator | None,
+        codes_Nhw: Tensor,
+        next_frames: Tensor,
+    ) -> None:
+        """Where something that moved is missing, bent or there twice, draw other codes, in place.
+
+        Samples of the same distribution; the one with the fewest faults is taken, the first among equals. So
+        what is really lost, as all samples say, stays lost.
+        """
+        drawn = _bytes(next_frames)
+        for world, before in enumerate(followed):
+            fewest, draws = faults(before, drawn[world]), generator
+            one = slice(world, world + 1)
+            for _ in range(TRIES):
+                if not fewest:
+                    break
+                if draws is None:
+                    draws = torch.Generator(self.device).manual_seed(0)
+                codes = decide(self.dynamics, features[one], held[one], 1.0, draws)
+                frames = self._drawn(WorldState(state.history[one]), codes)
+                num = faults(before, _bytes(frames)[0])
+                if num < fewest:
+                    fewest, codes_Nhw[one], next_frames[one] = num, codes, frames
 
     def button_probabilities(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """How likely each button is, given what happened: (N, num_buttons), rows sum to 1.
@@ -222,16 +265,30 @@ class WorldModel(nn.Module):
         codes_Nhw = codes_Nhw[None] if codes_Nhw.ndim == 2 else codes_Nhw
         return self.dynamics.surprise(self.look(state.history), codes_Nhw)
 
-    def look(self, history_NkCHW: Tensor, corners_N2: Tensor | None = None) -> Tensor:
-        """Features of histories of whole frames, or of windows that begin at cells `corners_N2`."""
-        guess_Nhw = self.guess(history_NkCHW) if self.config.dynamics.goes_on else None
+    def look(
+        self,
+        history_NkCHW: Tensor,
+        corners_N2: Tensor | None = None,
+        followed: list[Followed] | None = None,
+    ) -> Tensor:
+        """Features of histories of whole frames, or of windows that begin at cells `corners_N2`.
+
+        What moves in them is followed, if the dynamics ask for it and it is not given.
+        """
+        followed = followed or self.follow(history_NkCHW)
+        guess_Nhw = None if followed is None else self.guess(history_NkCHW, followed)
         return self.dynamics.features(self.shrunk(history_NkCHW), corners_N2, guess_Nhw)
 
+    def follow(self, history_NkCHW: Tensor) -> list[Followed] | None:
+        """What moves in each of N histories; None where the dynamics do not ask for it."""
+        if not self.config.dynamics.goes_on:
+            return None
+        return [follow(history) for history in _bytes(history_NkCHW)]
+
     @torch.no_grad()
-    def guess(self, history_NkCHW: Tensor) -> Tensor:
+    def guess(self, history_NkCHW: Tensor, followed: list[Followed]) -> Tensor:
         """Codes (N, h, w) of what follows if all that moves goes on as it did."""
-        shown = (history_NkCHW * 255).round().to(torch.uint8).cpu().numpy()
-        going_on = torch.from_numpy(np.stack([go_on(history) for history in shown]))
+        going_on = torch.from_numpy(np.stack([go_on(each) for each in followed]))
         next_frames = going_on.to(history_NkCHW.device).float() / 255
         return self.transition_codes(history_NkCHW[:, -1], next_frames)
 
@@ -286,3 +343,8 @@ class WorldModel(nn.Module):
             write_safetensors(temporary, self.state_dict())
         plain = {"kind": KIND, "version": __version__, "model_config": to_plain(self.config)}
         write_json(folder / "config.json", {**plain, "model_hash": self.model_hash})
+
+
+def _bytes(unit: Tensor) -> np.ndarray:
+    """Frames in [0, 1] as uint8."""
+    return (unit * 255).round().to(torch.uint8).cpu().numpy()
