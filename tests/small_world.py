@@ -19,6 +19,8 @@ def small_world(store: FrameStore, seed: int = 0, grayscale: bool = False, **dyn
     config = WorldModelConfig(model.config, DynamicsConfig(**{**sizes, **dynamics}))
     world = WorldModel(config)
     world.latent_action_model = model
+    # One that believes that all goes on as it did would listen to no button.
+    torch.nn.init.zeros_(world.dynamics.trust.bias)  # pyright: ignore[reportArgumentType]
     return world.eval()
 
 

@@ -10,12 +10,12 @@ def dynamics_of_rows() -> Dynamics:
     """Dynamics that learned grids with one row of 1s, of which nothing tells the place."""
     torch.manual_seed(0)
     dynamics = Dynamics(DynamicsConfig(2, 2, (16,), 1, 1), 1, 2, (3, 3))
-    optimizer = torch.optim.Adam(dynamics.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(dynamics.parameters(), lr=3e-3)
     features, held = (
         dynamics.features(torch.zeros(32, 2, 1, 12, 12)).detach(),
         torch.zeros(32, dtype=torch.int64),
     )
-    for _ in range(250):
+    for _ in range(400):
         codes = torch.nn.functional.one_hot(torch.randint(3, (32,)), 3)[:, :, None].expand(-1, -1, 3)
         told = partly_told(codes, dynamics.untold)
         losses = torch.nn.functional.cross_entropy(

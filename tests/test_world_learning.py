@@ -14,7 +14,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.learner import LearningWorld
-from ghostpad.world.sequences import Labelled, Practice, Rollouts, Seen, WorldBatch, read_sequences
+from ghostpad.world.sequences import Labelled, Practice, Rollouts, WorldBatch, read_sequences
 from ghostpad.world.settings import WorldConfig
 from ghostpad.world.train import make_world_loop, train_world
 from ghostpad.world.world_model import WorldModel

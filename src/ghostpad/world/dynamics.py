@@ -136,6 +136,7 @@ class Dynamics(nn.Module):
         nn.init.normal_(self.guessed.weight, std=0.3)
         self.trust = nn.Conv2d(width, 1, 1)
         nn.init.zeros_(self.trust.weight)
+        assert self.trust.bias is not None
         nn.init.constant_(self.trust.bias, TRUST)
         # Which buttons are in use; those that turn out not to be needed are dropped.
         self.register_buffer("active", torch.ones(config.num_buttons, dtype=torch.bool))

@@ -1,8 +1,8 @@
 """What the next frame would be if all that moves went on as it did.
 
-The oldest guess of video coding, motion compensation: what is found again at another place goes on by the same step.
-Of a ball in free flight it is exactly right, and a world needs to learn only where it is not. What moved and is gone
-from the newest frames goes on too, so that a world that forgot it is reminded.
+The oldest guess of video coding, motion compensation: what is found again at another place goes on by the
+same step. Of a ball in free flight it is exactly right, and a world needs to learn only where it is not. What
+moved and is gone from the newest frames goes on too, so that a world that forgot it is reminded.
 
 Dimensions: k frames of history, C colour channels, H W frame or window.
 """
@@ -23,8 +23,8 @@ REMINDED = 3
 SURE_TIMES = 2
 """Looks at a thing after which it is missed when it is gone."""
 MISSED = 24
-"""Pixels of a thing that is missed, at most: a larger one may stand half where it mostly does, and then shows a part
-only of what it is."""
+"""Pixels of a thing that is missed, at most: a larger one may stand half where it mostly does, and then only
+a part of it differs."""
 EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
@@ -126,7 +126,12 @@ def go_on(followed: Followed) -> np.ndarray:
 
 
 def faults(followed: Followed, next_frame_CHW: np.ndarray) -> int:
-    """How many small things that moved and kept their looks are missing, bent or there twice in (C, H, W) uint8."""
+    """How many small things that moved and kept their looks are missing, bent or there twice.
+
+    Args:
+        followed: up to the current frame.
+        next_frame_CHW: (C, H, W) uint8.
+    """
     sure = [thing for thing in followed.things or [] if thing.is_sure]
     things = _things(next_frame_CHW, followed.still) if sure else None
     if followed.things is None or things is None:
@@ -139,7 +144,7 @@ def faults(followed: Followed, next_frame_CHW: np.ndarray) -> int:
 
 def _things(frame_CHW: np.ndarray, still_CHW: np.ndarray) -> list[Thing] | None:
     """What differs; None if that is too much."""
-    labels, num_things = ndimage.label((frame_CHW != still_CHW).any(0), EIGHT_NEIGHBOURS)
+    labels, num_things = connected((frame_CHW != still_CHW).any(0))
     if num_things > MOST_THINGS:
         return None
     things = []
@@ -148,6 +153,12 @@ def _things(frame_CHW: np.ndarray, still_CHW: np.ndarray) -> list[Thing] | None:
         colors = frame_CHW[:, *box][:, mask].astype(np.int16)
         things.append(Thing(np.array([part.start for part in box]), mask, colors))
     return things
+
+
+def connected(mask_HW: np.ndarray) -> tuple[np.ndarray, int]:
+    """Numbers from 1 of the connected parts of a mask (H, W), 0 elsewhere; and how many parts there are."""
+    labels = np.zeros(mask_HW.shape, np.int32)
+    return labels, int(ndimage.label(mask_HW, EIGHT_NEIGHBOURS, output=labels))  # pyright: ignore[reportArgumentType]
 
 
 def _followed(known: list[Thing], things: list[Thing]) -> list[Thing]:
@@ -159,14 +170,17 @@ def _followed(known: list[Thing], things: list[Thing]) -> list[Thing]:
             left = [other for other in left if other is not before]
             thing = before.seen_at(thing.place)
         found.append(thing)
-    # One that has another shape now is not missing: in front of something else, half where it mostly is, or bent.
+    # One that has another shape now is not missing: it is in front of something, half where it mostly is, or
+    # bent.
     for index, thing in enumerate(found):
         if thing.step is None:
             before = _nearest(thing, [other for other in left if other.is_as_large_as(thing)])
             left = [other for other in left if other is not before]
             if before is not None and before.is_sure:
                 found[index] = _bent(before, thing)
-    missing = [other for other in left if other.step is not None and other.step.any() and other.age <= REMINDED]
+    missing = [
+        other for other in left if other.step is not None and other.step.any() and other.age <= REMINDED
+    ]
     return found + [replace(other, age=other.age + 1) for other in missing]
 
 

@@ -38,13 +38,11 @@ class WorldConfig(LoopConfig):
     buttons_until: float = 0.3
     """share of the training in which buttons are found, or learned from the labels where there are any"""
     past_share: float = 0.33
-    """share of that in which one button stands for all: what the past tells is learned first; with --start-from
-    it is known"""
+    """share of that in which one button stands for all, so that the past is first; none with --start-from"""
     rollouts_from: float = 0.75
     """share of the training after which rollouts take the place of recorded whole frames"""
     lapses: float = 0.3
-    """share of the recorded transitions, once buttons are found, from whose newest frames something that moves
-    is missing: a world learns to put it back"""
+    """share of recorded transitions from whose newest frames something is missing, or in them twice"""
     first_temperature: float = 10.0
     """how softly transitions are assigned to buttons at the start (falls to 1)"""
     reconstruction_weight: float = 0.0
