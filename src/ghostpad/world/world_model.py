@@ -204,7 +204,8 @@ class WorldModel(nn.Module):
         codes_Nhw = decide(self.dynamics, features, held, temperature, generator)
         next_frames = self._drawn(state, codes_Nhw)
         if followed is not None:
-            self._mend(state, followed, features, held, generator, codes_Nhw, next_frames)
+            draws = generator if temperature else None
+            self._mend(state, followed, features, held, draws, codes_Nhw, next_frames)
         return WorldState(torch.cat([state.history[:, 1:], next_frames[:, None]], 1)), codes_Nhw
 
     def _drawn(self, state: WorldState, codes_Nhw: Tensor) -> Tensor:
@@ -224,7 +225,8 @@ class WorldModel(nn.Module):
         """Where something that moved is missing, bent or there twice, draw other codes, in place.
 
         Samples of the same distribution; the one with the fewest faults is taken, the first among equals. So
-        what is really lost, as all samples say, stays lost.
+        what is really lost, as all samples say, stays lost. Without a generator each world has equal draws,
+        so that it lives as it would alone.
         """
         drawn = _bytes(next_frames)
         for world, before in enumerate(followed):
