@@ -76,7 +76,7 @@ function begin(message) {
   element("num-codes").textContent = message.grid.join(" × ");
   const tied = message.labels ? ", tied to the game's controls by " + message.labels + " labelled steps" : "";
   element("about").textContent = "World " + message.world + " (" + message.hash + "): " + message.buttons.length +
-    " buttons found without labels" + tied + ". Computed with " + message.engine + ".";
+    " buttons" + tied + ". Computed with " + message.engine + ".";
   fillSettings();
   buildButtons();
   buildPad();
