@@ -89,11 +89,12 @@ class _OnnxDynamics(nn.Module):
     def __init__(self, dynamics: Dynamics, *seen: Tensor) -> None:
         super().__init__()
         self.active, self.untold = dynamics.active, dynamics.untold
+        look = _Features(dynamics).eval()
         with torch.no_grad():
-            features = _Features(dynamics)(*seen)
+            features = look(*seen)
         self._untold_Bhw = torch.full((1, *features.shape[2:]), self.untold)
         names = ["history", "guess"][: len(seen)]
-        self._features = _session(to_onnx(_Features(dynamics).eval(), seen, names, "features"))
+        self._features = _session(to_onnx(look, seen, names, "features"))
         example = (features, torch.zeros(1, dtype=torch.int64), self._untold_Bhw)
         names = ["features", "buttons", "told"]
         self._logits = _session(to_onnx(_Logits(dynamics).eval(), example, names, "logits"))

@@ -104,7 +104,7 @@ def follow(history_kCHW: np.ndarray) -> Followed:
     if not len(lines):
         return Followed(newest, newest, None)
     still = newest.copy()
-    still[:, lines, columns] = np.sort(history_kCHW[:, :, lines, columns], 0)[len(history_kCHW) // 2]
+    still[:, lines, columns] = mostly(history_kCHW[:, :, lines, columns])
     known: list[Thing] = []
     for frame in history_kCHW:
         things = _things(frame, still)
@@ -112,6 +112,11 @@ def follow(history_kCHW: np.ndarray) -> Followed:
             return Followed(newest, still, None)
         known = _followed(known, things)
     return Followed(newest, still, known)
+
+
+def mostly(looks_k: np.ndarray) -> np.ndarray:
+    """What is seen most of the time: the median over the first axis, of an even number the upper one."""
+    return np.sort(looks_k, 0)[len(looks_k) // 2]
 
 
 def go_on(followed: Followed) -> np.ndarray:

@@ -10,7 +10,7 @@ Dimensions: k frames of history, C colour channels, H W frame or window.
 import numpy as np
 from scipy import ndimage
 
-from ghostpad.world.going_on import connected
+from ghostpad.world.going_on import connected, mostly
 
 SMALLEST, LARGEST = 8, 24
 """Pixels from the middle of a hole to its edge."""
@@ -47,8 +47,7 @@ def _lapse(history_kCHW: np.ndarray, generator: np.random.Generator) -> None:
     middles = [(part.start + part.stop) // 2 for part in where]
     lines, columns = (slice(max(0, middle - reach), middle + reach) for middle in middles)
     num_frames = min(int(generator.geometric(0.5)), len(history_kCHW) // 2)
-    around = history_kCHW[:, :, lines, columns]
-    still = np.sort(around, 0)[len(around) // 2]
+    still = mostly(history_kCHW[:, :, lines, columns])
     if generator.random() >= TWICE:
         history_kCHW[-num_frames:, :, lines, columns] = still
         return

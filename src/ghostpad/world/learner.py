@@ -23,7 +23,7 @@ TIE = 2.0
 """Difference of surprises (nats) that tells nothing."""
 LABELLED_WEIGHT = 0.5
 """Of labelled transitions, which are few, beside all others."""
-EXPLAINED = 10.0
+RELUCTANCE = 10.0
 """Nats by which a button that mostly does nothing must explain a transition better than others."""
 MOSTLY = 0.5
 """Share of labelled transitions from which a button mostly does nothing."""
@@ -143,7 +143,7 @@ class LearningWorld(WorldModel):
             return surprise.argmin(1)
         reluctant = self.finder.idle > MOSTLY
         reluctant[resting] = False
-        surprise = surprise + EXPLAINED * reluctant
+        surprise = surprise + RELUCTANCE * reluctant
         return torch.where(surprise[:, resting] < surprise.amin(1) + TIE, resting, surprise.argmin(1))
 
     def _labelled_loss(self, labelled: Labelled, resting: Tensor | None) -> Tensor:

@@ -90,9 +90,13 @@ def read_whole(
     world: LearningWorld, transitions: Transitions, rows: np.ndarray, future: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Histories (B, k, C, H, W) and the frames that follow (B, future, C, H, W), in [0, 1]."""
-    frames = read_sequences(transitions, rows, world.history, future, world.grayscale)
-    frames = frames.to(world.device).float() / 255
-    return frames[:, : world.history], frames[:, world.history :]
+    return _parted(world, read_sequences(transitions, rows, world.history, future, world.grayscale))
+
+
+def _parted(world: LearningWorld, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Frames (uint8) as histories and what follows them, in [0, 1]."""
+    unit = frames_BTCHW.to(world.device).float() / 255
+    return unit[:, : world.history], unit[:, world.history :]
 
 
 class Lessons:
@@ -152,7 +156,7 @@ class Lessons:
         if step >= self.config.rollouts_from * self.config.steps:
             batch = rollouts.next_batch(rollouts.before_hard_ones(whole_rows, rng), rng)
         else:
-            batch = self._with_lapses(self._chosen(whole_rows, rng), rng)
+            batch = self._whole(self._chosen(whole_rows, rng), rng)
         if self.cell:
             windows = self._windows(self._chosen(rows, rng), rng, self.config.lapses)
             batch = dataclasses.replace(batch, windows=windows)
@@ -170,16 +174,13 @@ class Lessons:
     ) -> np.ndarray:
         return self.world.rollouts.practice.choose(rows, rng, among)
 
-    def _whole(self, rows: np.ndarray) -> WorldBatch:
-        return WorldBatch(*read_whole(self.world, self.transitions, rows), rows=self._on_device(rows))
-
-    def _with_lapses(self, rows: np.ndarray, rng: np.random.Generator) -> WorldBatch:
+    def _whole(self, rows: np.ndarray, lapses_of: np.random.Generator | None = None) -> WorldBatch:
+        """Whole recorded frames; with lapses if it is given what draws them."""
         world = self.world
         frames = read_sequences(self.transitions, rows, world.history, 1, world.grayscale)
-        lapsed = with_lapses(frames.numpy(), self.config.lapses, rng)
-        shown = frames.to(world.device).float() / 255
-        met = self._on_device(np.where(lapsed, -1, rows))
-        return WorldBatch(shown[:, : world.history], shown[:, world.history :], rows=met)
+        if lapses_of is not None:
+            rows = np.where(with_lapses(frames.numpy(), self.config.lapses, lapses_of), -1, rows)
+        return WorldBatch(*_parted(world, frames), rows=self._on_device(rows))
 
     def _windows(self, rows: np.ndarray, rng: np.random.Generator, lapses: float = 0.0) -> Seen:
         world = self.world

@@ -52,8 +52,7 @@ class WorldState:
     @property
     def pictures(self) -> np.ndarray:
         """The newest frames: (N, H, W, 3) uint8."""
-        newest = (self.history[:, -1] * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-        return newest.expand(-1, -1, -1, 3).cpu().numpy()
+        return _bytes(self.history[:, -1].permute(0, 2, 3, 1).expand(-1, -1, -1, 3))
 
 
 class WorldModel(nn.Module):
@@ -187,7 +186,8 @@ class WorldModel(nn.Module):
         Args:
             state: N worlds.
             buttons: as in `predict`.
-            temperature: 0 takes the likeliest codes, 1 samples them as often as they are expected, more
+            temperature: 0 takes the likeliest codes (and samples only where these let something small that
+                moved be missing, bent or there twice), 1 samples them as often as they are expected, more
                 flattens the distribution; see `decide`.
             generator: source of the draws.
 
