@@ -42,6 +42,7 @@ def small_world_config(store: FrameStore, folder: Path) -> WorldConfig:
         tracker="none",
         device="cpu",
         buttons_until=0.3,
+        movement_steps=2,
         divergence_db=10.0,
         reconstruction_weight=100.0,
         dynamics=DynamicsConfig(history=2, num_buttons=3, widths=(4, 8, 8), blocks=1, button_blocks=1),

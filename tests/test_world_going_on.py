@@ -1,4 +1,6 @@
-"""The guess that all goes on as it did: exact in free flight, a reminder of what is missing, else nothing."""
+"""The guess that all goes on as it did: exact in free flight, a reminder of what is missing; and mending."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.world import going_on, world_model
 from ghostpad.world.dynamics import TRUST
-from ghostpad.world.going_on import faults, follow
+from ghostpad.world.following import Followed, follow
+from ghostpad.world.going_on import mended
 from ghostpad.world.sequences import read_sequences
 from small_world import small_world
 
@@ -73,35 +76,83 @@ def test_what_is_bent_goes_on_as_it_was() -> None:
     assert (go_on(seen) == frames[-1]).all()
 
 
-def test_what_is_missing_bent_or_there_twice_is_a_fault() -> None:
-    frames = flight(9)
-    followed, ground = follow(frames[:-1]), np.zeros_like(frames[0])
+def foreseen(history: np.ndarray, place: tuple[int, int], hides: bool = False) -> Followed:
+    """What moves in it, of whose small things somebody knows where they go."""
+    followed = follow(history)
+    told = [
+        replace(thing, foreseen=np.array(place), hides=hides) if thing.is_sure else thing
+        for thing in followed.things or []
+    ]
+    assert any(thing.foreseen is not None for thing in told)
+    return replace(followed, things=told)
+
+
+def test_what_is_missing_bent_elsewhere_or_there_twice_is_put_where_it_is_foreseen() -> None:
+    frames, ground = flight(9), np.zeros((3, 60, 80), np.uint8)
     ground[..., ::8] = 90
     line, column = 10 + 3 * 8, 50 - 2 * 8
-    assert faults(followed, frames[-1]) == 0
-    assert faults(followed, ground) == 1
-    bent, twice = frames[-1].copy(), frames[-1].copy()
+    followed = foreseen(frames[:-1], (line, column))
+    bent, twice, fragments = frames[-1].copy(), frames[-1].copy(), ground.copy()
     bent[:, line, column] = ground[:, line, column]
-    twice[:, 5:9, 10:12] = COLOUR
-    assert faults(followed, bent) == 1
-    assert faults(followed, twice) == 1
-    assert faults(follow(frames[:2]), ground) == 0, "what was seen once is not missed"
-    assert faults(follow(np.repeat(frames[:1], 4, 0)), ground) == 0, "nor what did not move"
+    twice[:, line - 8 : line - 4, column : column + 2] = COLOUR
+    fragments[:, line + 2, column + 3] = fragments[:, line + 4, column + 5] = COLOUR[:, 0, 0]
+    for drawn in (ground, bent, twice, fragments, frames[-2]):
+        kept = drawn.copy()
+        assert (mended(followed, drawn) == frames[-1]).all()
+        assert (drawn == kept).all()
+    right = frames[-1]
+    assert mended(followed, right) is right
 
 
-def test_of_several_draws_a_world_takes_one_without_faults(store: FrameStore, monkeypatch) -> None:
+def test_what_nobody_foresees_or_what_hides_is_left_as_it_is_drawn() -> None:
+    frames, ground = flight(9), np.zeros((3, 60, 80), np.uint8)
+    ground[..., ::8] = 90
+    assert mended(follow(frames[:-1]), ground) is ground
+    hidden = foreseen(frames[:-1], (34, 34), hides=True)
+    assert mended(hidden, ground) is ground
+    assert (going_on.go_on(hidden) == ground).all()
+    elsewhere = foreseen(frames[:-1], (20, 60))
+    assert (going_on.go_on(elsewhere)[:, 20:24, 60:62] == COLOUR).all()
+    assert mended(follow(np.repeat(frames[:1], 4, 0)), ground) is ground, "what did not move is not missed"
+
+
+def bar(num: int, step: int, first: int = 10) -> np.ndarray:
+    """Frames of a bar of 4×16 pixels that goes to the right, between a wall at column 70 and nothing."""
+    frames = np.zeros((num, 3, 60, 80), np.uint8)
+    frames[..., 70:] = 142
+    for time in range(num):
+        frames[time, :, 50:54, first + step * time : first + step * time + 16] = COLOUR
+    return frames
+
+
+def test_a_large_thing_goes_on_as_a_whole_and_stops_at_what_is_in_its_way() -> None:
+    frames = bar(9, 2)
+    assert (go_on(frames[:8]) == frames[8]).all()
+    slow = bar(9, 0, first=30)
+    slow[7:] = bar(2, 3, first=33)
+    assert (go_on(slow) == bar(1, 0, first=39)[0]).all(), "though it stood elsewhere most of the time"
+    before_wall = bar(8, 6)
+    assert (go_on(before_wall) == bar(1, 0, first=54)[0]).all()
+
+
+def test_a_large_thing_that_gained_or_lost_some_pixels_gets_its_shape_back() -> None:
+    frames = bar(9, 2)
+    followed, drawn = follow(frames[:8]), frames[8].copy()
+    drawn[:, 50:54, 42:45] = COLOUR  # 19 wide
+    assert (mended(followed, drawn) == frames[8]).all()
+    drawn = frames[8].copy()
+    drawn[:, 50:54, 26:34] = 0  # half of it: another thing, or it has become so
+    assert mended(followed, drawn) is drawn
+
+
+def test_a_world_mends_what_it_draws_and_says_by_which_codes(store: FrameStore, monkeypatch) -> None:
     world = small_world(store)
     state = world.start(store.read(0, np.arange(30, 38), False))
-    likeliest = [world.step(state, 0)[1] for _ in range(2)]
-    assert torch.equal(*likeliest)
-    told = iter([2, 3, 1, 1, 0, 5])
-    monkeypatch.setattr(world_model, "faults", lambda *_: next(told))
+    picture = store.read(0, np.array([39]), False)[0]
+    monkeypatch.setattr(world_model, "mended", lambda followed, drawn: picture)
     after, codes = world.step(state, 0)
-    drawn = world.latent_action_model.decode(state.history[:, -1], codes)
-    assert not torch.equal(codes, likeliest[0]) and torch.equal(after.history[:, -1], drawn)
-    assert next(told) == 5, "it stops at the first without"
-    told = iter([1] * (world_model.TRIES + 1))
-    assert torch.equal(world.step(state, 0)[1], likeliest[0]), "among equals the likeliest stays"
+    assert (after.history[0, -1] * 255).round().byte().numpy().tolist() == picture.tolist()
+    assert torch.equal(codes[0], world.latent_action_model.encode(state.history[0, -1], after.history[0, -1]))
 
 
 def test_noise_is_left_as_it_is() -> None:

@@ -1,210 +1,148 @@
-"""What the next frame would be if all that moves went on as it did.
+"""What the next frame would be if all that moves went on as it did, or as it is foreseen to.
 
-The oldest guess of video coding, motion compensation: what is found again at another place goes on by the
-same step. Of a ball in free flight it is exactly right, and a world needs to learn only where it is not. What
-moved and is gone from the newest frames goes on too, so that a world that forgot it is reminded.
+The oldest guess of video coding, motion compensation. Of a ball in free flight it is exactly right, and a
+world needs to learn only where it is not. And the other way round: a drawn frame in which something that was
+followed is bent, missing or there twice is mended.
 
-Dimensions: k frames of history, C colour channels, H W frame or window.
+Dimensions: C colour channels, H W frame or window.
 """
 
-from dataclasses import dataclass, replace
-
 import numpy as np
-from scipy import ndimage
 
-MOST_THINGS = 32
-"""Things in one frame, above which all is noise and nothing is guessed."""
-FARTHEST = 24
-"""Pixels that a thing goes between two frames, at most, along each axis."""
-LIKE = 16
-"""Largest difference of brightness, of 255, between two looks at the same thing."""
-REMINDED = 3
-"""Newest frames from which a thing may be missing and go on nevertheless, at most."""
-SURE_TIMES = 2
-"""Looks at a thing after which it is missed when it is gone."""
-MISSED = 24
-"""Pixels of a thing that is missed, at most: a larger one may stand half where it mostly does, and then only
-a part of it differs."""
-EIGHT_NEIGHBOURS = np.ones((3, 3))
-
-
-@dataclass(frozen=True)
-class Thing:
-    """Connected pixels that differ from what stands there most of the time.
-
-    Attributes:
-        place: (2,) line and column of the upper left of its bounding box.
-        mask: (h, w) bool.
-        colors: (C, n) int16, of the pixels of the mask.
-        step: (2,) pixels that it goes in a frame; None while it was seen only once.
-        age: frames since it was seen, 1 for one in the newest frame.
-        times: that it was seen with these looks.
-        is_bent: whether it has other looks in the newest frame; those that it had are kept.
-    """
-
-    place: np.ndarray
-    mask: np.ndarray
-    colors: np.ndarray
-    step: np.ndarray | None = None
-    age: int = 1
-    times: int = 1
-    is_bent: bool = False
-
-    @property
-    def next_place(self) -> np.ndarray:
-        """Where it would be in the next frame."""
-        return self.place if self.step is None else self.place + self.step * self.age
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether it would be missed: it is small, moves, and has kept its looks."""
-        moves = self.step is not None and bool(self.step.any())
-        return moves and self.times >= SURE_TIMES and self.colors.shape[1] <= MISSED
-
-    def seen_at(self, place: np.ndarray) -> "Thing":
-        """The same, seen again."""
-        step = np.round((place - self.place) / self.age).astype(int)
-        return replace(self, place=place, step=step, age=1, times=self.times + 1, is_bent=False)
-
-    def looks_like(self, other: "Thing") -> bool:
-        """Whether the two may be one thing."""
-        same = self.mask.shape == other.mask.shape and bool((self.mask == other.mask).all())
-        return same and int(np.abs(self.colors - other.colors).max()) <= LIKE
-
-    def is_as_large_as(self, other: "Thing") -> bool:
-        """Whether the two differ in size at most twofold."""
-        sizes = self.colors.shape[1], other.colors.shape[1]
-        return max(sizes) <= 2 * min(sizes)
-
-
-@dataclass(frozen=True)
-class Followed:
-    """What moves in a history.
-
-    Attributes:
-        newest: (C, H, W) uint8 frame.
-        still: (C, H, W) uint8, what stands where something moves most of the time, and `newest` elsewhere.
-        things: that differ from it; None where nothing moves, or too much.
-    """
-
-    newest: np.ndarray
-    still: np.ndarray
-    things: list[Thing] | None
-
-
-def follow(history_kCHW: np.ndarray) -> Followed:
-    """Follow what moves.
-
-    Args:
-        history_kCHW: uint8, the newest last, k at least 2.
-    """
-    newest = history_kCHW[-1]
-    moved = (history_kCHW[1:] != history_kCHW[:-1]).any((0, 1))
-    lines, columns = moved.nonzero()
-    if not len(lines):
-        return Followed(newest, newest, None)
-    still = newest.copy()
-    still[:, lines, columns] = mostly(history_kCHW[:, :, lines, columns])
-    known: list[Thing] = []
-    for frame in history_kCHW:
-        things = _things(frame, still)
-        if things is None:
-            return Followed(newest, still, None)
-        known = _followed(known, things)
-    return Followed(newest, still, known)
-
-
-def mostly(looks_k: np.ndarray) -> np.ndarray:
-    """What is seen most of the time: the median over the first axis, of an even number the upper one."""
-    return np.sort(looks_k, 0)[len(looks_k) // 2]
+from ghostpad.world.following import FARTHEST, LIKE, SURE_TIMES, Followed, Thing, nearest, packed, things_in
 
 
 def go_on(followed: Followed) -> np.ndarray:
     """Guess the frame (C, H, W) uint8 that follows."""
     if followed.things is None:
         return followed.newest
-    guess = followed.still.copy()
+    guess = followed.newest.copy()
+    for thing in followed.things:
+        if thing.is_bent:
+            (top, left), (height, width) = thing.place, thing.mask.shape
+            box = slice(max(0, top - 2), top + height + 2), slice(max(0, left - 2), left + width + 2)
+            guess[:, *box] = followed.still[:, *box]
+        elif thing.age == 1 and thing.moves:
+            erase(guess, followed.still, thing)
     # What was seen last covers what is only remembered.
     for thing in sorted(followed.things, key=lambda thing: -thing.age):
-        _draw(guess, thing)
+        if not thing.hides:
+            draw(guess, thing, _free_place(guess, thing) if thing.foreseen is None else thing.foreseen)
     return guess
 
 
-def faults(followed: Followed, next_frame_CHW: np.ndarray) -> int:
-    """How many small things that moved and kept their looks are missing, bent or there twice.
-
-    Args:
-        followed: up to the current frame.
-        next_frame_CHW: (C, H, W) uint8.
-    """
-    sure = [thing for thing in followed.things or [] if thing.is_sure]
-    things = _things(next_frame_CHW, followed.still) if sure else None
-    if followed.things is None or things is None:
-        return 0
-    found = _followed(followed.things, things)
-    new = [thing for thing in found if thing.times == 1]
-    missing = sum((thing.age > 1 and thing.is_sure) or thing.is_bent for thing in found)
-    return missing + sum(any(thing.looks_like(other) for other in sure) for thing in new)
-
-
-def _things(frame_CHW: np.ndarray, still_CHW: np.ndarray) -> list[Thing] | None:
-    """What differs; None if that is too much."""
-    labels, num_things = connected((frame_CHW != still_CHW).any(0))
-    if num_things > MOST_THINGS:
-        return None
-    things = []
-    for number, box in enumerate(ndimage.find_objects(labels), 1):
-        mask = labels[box] == number
-        colors = frame_CHW[:, *box][:, mask].astype(np.int16)
-        things.append(Thing(np.array([part.start for part in box]), mask, colors))
-    return things
-
-
-def connected(mask_HW: np.ndarray) -> tuple[np.ndarray, int]:
-    """Numbers from 1 of the connected parts of a mask (H, W), 0 elsewhere; and how many parts there are."""
-    labels = np.zeros(mask_HW.shape, np.int32)
-    return labels, int(ndimage.label(mask_HW, EIGHT_NEIGHBOURS, output=labels))  # pyright: ignore[reportArgumentType]
-
-
-def _followed(known: list[Thing], things: list[Thing]) -> list[Thing]:
-    """The things of the next frame with their steps, and those that moved and are missing from it."""
-    left, found = list(known), []
-    for thing in things:
-        before = _nearest(thing, [other for other in left if thing.looks_like(other)])
-        if before is not None:
-            left = [other for other in left if other is not before]
-            thing = before.seen_at(thing.place)
-        found.append(thing)
-    # One that has another shape now is not missing: it is in front of something, half where it mostly is, or
-    # bent.
-    for index, thing in enumerate(found):
-        if thing.step is None:
-            before = _nearest(thing, [other for other in left if other.is_as_large_as(thing)])
-            left = [other for other in left if other is not before]
-            if before is not None and before.is_sure:
-                found[index] = _bent(before, thing)
-    missing = [
-        other for other in left if other.step is not None and other.step.any() and other.age <= REMINDED
-    ]
-    return found + [replace(other, age=other.age + 1) for other in missing]
-
-
-def _bent(before: Thing, thing: Thing) -> Thing:
-    """The thing of before, in the place of one that it has become."""
-    off = np.array(thing.mask.shape) - before.mask.shape
-    return replace(before.seen_at(thing.place + off // 2), is_bent=True)
-
-
-def _nearest(thing: Thing, others: list[Thing]) -> Thing | None:
-    """The one nearest to where it was to be; None if there is none in reach."""
-    near = [o for o in others if np.abs(thing.place - o.place).max() <= FARTHEST * o.age]
-    return min(near, key=lambda o: int(np.abs(thing.place - o.next_place).max()), default=None)
-
-
-def _draw(frame_CHW: np.ndarray, thing: Thing) -> None:
-    """Draw a thing where it goes next, as far as that is in the frame."""
+def _free_place(frame_CHW: np.ndarray, thing: Thing) -> np.ndarray:
+    """Where a thing comes to, going on as it did, before anything is in its way."""
+    if not thing.moves or thing.is_small:
+        return thing.next_place
+    assert thing.step is not None
     lines, columns = thing.mask.nonzero()
-    lines, columns = lines + thing.next_place[0], columns + thing.next_place[1]
+    lines, columns = lines + thing.place[0], columns + thing.place[1]
+    ground = packed(frame_CHW, 0)
+    under = np.bincount(np.unique(ground[lines, columns], return_inverse=True)[1]).argmax()
+    free = np.unique(ground[lines, columns])[under]
+    far = thing.age * int(np.abs(thing.step).max())
+    for gone in range(far, 0, -1):
+        down, right = np.round(thing.step * thing.age * gone / far).astype(int)
+        ahead, aside = lines + down, columns + right
+        if min(ahead.min(), aside.min()) < 0 or ahead.max() >= len(ground) or aside.max() >= ground.shape[1]:
+            continue
+        if (ground[ahead, aside] == free).all():
+            return thing.place + np.array([down, right])
+    return thing.place
+
+
+def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
+    """The drawn next frame, with what was followed as it was.
+
+    A small thing of which it is foreseen is there, once; what looks like it or like a part of it, and may
+    come from it, is taken away. A larger one that lost or gained a few pixels gets its shape back.
+
+    Returns:
+        (C, H, W) uint8; `drawn_CHW` itself where nothing is to be mended.
+    """
+    known = [thing for thing in followed.things or [] if thing.has_moved and thing.times >= SURE_TIMES]
+    things = things_in(drawn_CHW, followed.still) if known else None
+    if things is None:
+        return drawn_CHW
+    picture = drawn_CHW.copy()
+    hidden = [thing for thing in known if thing.hides]
+    for thing in known:
+        if not thing.is_small and not any(other.looks_like(thing) for other in things):
+            near = [other for other in things if other.is_nearly(thing) and _in_reach(other, thing)]
+            bent = nearest(thing, near)
+            # What hides may be one with it now.
+            if bent is not None and not any(_in_reach(bent, other) for other in hidden):
+                erase(picture, followed.still, bent)
+                draw(picture, thing, _fitted(thing, bent))
+    sure = [thing for thing in known if thing.foreseen is not None and not thing.hides]
+    due = {tuple(thing.foreseen) for thing in sure if thing.foreseen is not None}
+    for thing in sure:
+        for other in things:
+            wrong = _is_part(other, thing, followed)
+            wrong |= other.looks_like(thing) and tuple(other.place) not in due
+            if wrong and _in_reach(other, thing):
+                erase(picture, followed.still, other)
+    for thing in sure:
+        assert thing.foreseen is not None
+        draw(picture, thing, thing.foreseen)
+    return picture if (picture != drawn_CHW).any() else drawn_CHW
+
+
+def _in_reach(other: Thing, thing: Thing) -> bool:
+    return int(np.abs(other.place - thing.place).max()) <= FARTHEST * thing.age
+
+
+def _fitted(thing: Thing, bent: Thing) -> np.ndarray:
+    """Where a thing covers most of what it has become; among equals nearest to where it was to be."""
+    slack = np.array(bent.mask.shape) - thing.mask.shape
+    best, best_place = (-1, 0), bent.place
+    reach = np.abs(slack) + 1
+    for down in range(-reach[0], reach[0] + 1):
+        for right in range(-reach[1], reach[1] + 1):
+            lines, columns = thing.mask.nonzero()
+            lines, columns = lines + down, columns + right
+            height, width = bent.mask.shape
+            inside = (lines >= 0) & (lines < height) & (columns >= 0) & (columns < width)
+            covered = int(bent.mask[lines[inside], columns[inside]].sum())
+            place = bent.place + np.array([down, right])
+            fit = (covered, -int(np.abs(place - thing.next_place).max()))
+            if fit > best:
+                best, best_place = fit, place
+    return best_place
+
+
+def _is_part(other: Thing, thing: Thing, followed: Followed) -> bool:
+    """Whether another may be what is left of a thing, or what it has become."""
+    if other.looks_like(thing) or other.colors.shape[1] > 2 * thing.colors.shape[1]:
+        return False
+    if np.abs(other.colors.mean(1) - thing.colors.mean(1)).max() > LIKE:
+        return False
+    return not any(
+        known.looks_like(other) and np.abs(known.place - other.place).max() < 2
+        for known in followed.things or []
+    )
+
+
+def erase(frame_CHW: np.ndarray, still_CHW: np.ndarray, thing: Thing) -> None:
+    """Show what stands there most of the time, and if that is the thing itself, what is around it."""
+    (top, left), (height, width) = thing.place, thing.mask.shape
+    box = slice(top, top + height), slice(left, left + width)
+    under_Cn = still_CHW[:, *box][:, thing.mask]
+    own = (under_Cn == thing.colors).all(0)
+    if own.any():
+        sides = slice(max(0, top - 1), top + height + 1), slice(max(0, left - 1), left + width + 1)
+        ring = np.ones(frame_CHW[0, *sides].shape, bool)
+        ring[min(top, 1) : min(top, 1) + height, min(left, 1) : min(left, 1) + width] = ~thing.mask
+        found, counts = np.unique(frame_CHW[:, *sides][:, ring], axis=1, return_counts=True)
+        under_Cn = np.where(own, found[:, [counts.argmax()]], under_Cn)
+    frame_CHW[:, *box][:, thing.mask] = under_Cn
+
+
+def draw(frame_CHW: np.ndarray, thing: Thing, place: np.ndarray) -> None:
+    """Draw a thing at a place, as far as that is in the frame."""
+    lines, columns = thing.mask.nonzero()
+    lines, columns = lines + place[0], columns + place[1]
     height, width = frame_CHW.shape[1:]
     inside = (lines >= 0) & (lines < height) & (columns >= 0) & (columns < width)
     frame_CHW[:, lines[inside], columns[inside]] = thing.colors[:, inside]

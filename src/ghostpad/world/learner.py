@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
-from ghostpad.world.decide import decide, partly_told
+from ghostpad.world.decide import partly_told
 from ghostpad.world.finding import ButtonFinder
+from ghostpad.world.following import Followed
 from ghostpad.world.sequences import Labelled, Rollouts, Seen, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 
@@ -55,7 +56,8 @@ class LearningWorld(WorldModel):
         self.least_buttons = least_buttons
         self.reconstruction_weight = reconstruction_weight
         self.predicted: Tensor | None = None
-        for part in (self.latent_action_model.encoder, self.latent_action_model.quantizer):
+        model = self.latent_action_model
+        for part in (model.encoder, model.quantizer, self.movement):
             part.requires_grad_(False)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -88,10 +90,10 @@ class LearningWorld(WorldModel):
         resting = self._resting(batch.labelled)
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
         seen = Seen(batch.history, next_frames, batch.rows, held=batch.held)
-        features, codes, held, loss = self._learn(seen, batch.temperature, resting)
+        followed = self.follow(batch.history)
+        features, codes, held, loss = self._learn(seen, batch.temperature, resting, followed)
         if batch.lives:
-            decided = decide(self.dynamics, features, held)
-            self.predicted = self.latent_action_model.draw(frames, self._vectors(decided))
+            self.predicted = self.live_on(frames, followed, features.detach(), held)[0]
         terms = {"code_loss": loss}
         if batch.windows is not None:
             terms["windows"] = self._learn(batch.windows, batch.temperature, resting)[-1]
@@ -107,10 +109,14 @@ class LearningWorld(WorldModel):
         return loss, {name: value.detach() for name, value in terms.items()}
 
     def _learn(
-        self, seen: Seen, temperature: float | None, resting: Tensor | None
+        self,
+        seen: Seen,
+        temperature: float | None,
+        resting: Tensor | None,
+        followed: list[Followed] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features, codes, the button of each transition (the best if none is told), and nats per cell."""
-        features, codes, surprise = self._explain(seen, temperature is not None)
+        features, codes, surprise = self._explain(seen, temperature is not None, followed)
         if seen.rows is not None:
             self.rollouts.practice.record(seen.rows, surprise.detach().amin(1))
         held = self._held(surprise.detach(), resting) if seen.held is None else seen.held
@@ -157,13 +163,15 @@ class LearningWorld(WorldModel):
             self.finder.watch_idle(held, rests)
         return F.cross_entropy(self.dynamics.logits(features, held).float(), codes)
 
-    def _explain(self, seen: Seen, learns: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _explain(
+        self, seen: Seen, learns: bool, followed: list[Followed] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the history, codes of the transition, and its surprise under each button.
 
         Where the buttons are told: (B, 1), under those.
         """
         codes = self.transition_codes(seen.history[:, -1], seen.next_frames)
-        features = self.look(seen.history, seen.corners)
+        features = self.look(seen.history, seen.corners, followed)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             if seen.held is not None:
                 told = self.dynamics.surprise_under(seen.held, features, codes, seen.counted)
@@ -196,12 +204,12 @@ class LearningWorld(WorldModel):
     def _rolled_out(self, batch: WorldBatch) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         history = batch.history
         for next_frames in batch.next_frames.unbind(1):
-            features, codes, surprise = self._explain(Seen(history, next_frames), False)
+            followed = self.follow(history)
+            features, codes, surprise = self._explain(Seen(history, next_frames), False, followed)
             held = surprise.argmin(1)
             logits = self.dynamics.logits(features, held)
-            predicted = decide(self.dynamics, features, held)
+            drawn, predicted = self.live_on(history[:, -1], followed, features, held)
             loss = self._drawing_loss(history[:, -1], predicted, next_frames)
-            drawn = self.latent_action_model.draw(history[:, -1], self._vectors(predicted))
             yield drawn, {"reconstruction": loss, "code_loss": F.cross_entropy(logits.float(), codes)}
             history = torch.cat([history[:, 1:], drawn[:, None]], 1)
 

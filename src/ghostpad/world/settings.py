@@ -41,6 +41,8 @@ class WorldConfig(LoopConfig):
     """share of that in which one button stands for all, so that the past is first; none with --start-from"""
     rollouts_from: float = 0.75
     """share of the training after which rollouts take the place of recorded whole frames"""
+    movement_steps: int = 3_000
+    """optimizer steps before all others, in which it is learned where what moves goes; 0 for straight on"""
     lapses: float = 0.3
     """share of recorded transitions from whose newest frames something is missing, or in them twice"""
     first_temperature: float = 10.0
@@ -77,6 +79,8 @@ class WorldConfig(LoopConfig):
                 "--buttons-until and --rollouts-from must lie in 0…1 and not fall, --past-share in 0…1, and "
                 "--first-temperature be at least 1"
             )
+        if self.movement_steps < 0:
+            raise UserError(f"--movement-steps {self.movement_steps}: must be at least 0")
         if not 0 <= self.lapses <= 1:
             raise UserError(f"--lapses {self.lapses}: must lie in 0…1")
         if self.window < 0 or 0 < self.window < LEAST_WINDOW:

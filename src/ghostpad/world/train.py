@@ -10,13 +10,14 @@ from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore, open_data
-from ghostpad.machine import resolve_device
+from ghostpad.machine import num_cores, resolve_device
 from ghostpad.model.pretrained import read_model
 from ghostpad.training.distributed import Ranks, joined
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import Task
 from ghostpad.world.learner import LearningWorld
 from ghostpad.world.lessons import Lessons, cell_for_windows, draw_labels, num_rollouts, read_whole
+from ghostpad.world.movement_lessons import teach
 from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.settings import WorldConfig
 from ghostpad.world.world_model import KIND, WorldModel, WorldModelConfig
@@ -38,7 +39,21 @@ def train_world(config: WorldConfig) -> dict[str, float]:
         store = FrameStore.open(open_data(config.data, config.workers, MIN_EPISODES).path)
         loop = make_world_loop(config, store, ranks)
         loop.prepare_folder()
+        if loop.step == 0:
+            assert isinstance(loop.model, LearningWorld)
+            _teach_movement(config, loop.model)
         return loop.run()
+
+
+def _teach_movement(config: WorldConfig, world: LearningWorld) -> None:
+    if not config.movement_steps or not config.dynamics.goes_on or bool(world.movement.is_taught):
+        return
+    transitions, workers = world.rollouts.transitions, config.workers or num_cores()
+    learned = teach(world.movement, transitions, world.history, config.movement_steps, config.seed, workers)
+    if bool(world.movement.is_taught):
+        print(f"Where things go: learned from {learned['things']:,.0f} looks at things that moved.")
+    else:
+        print("Nothing small moves in these recordings: the codes alone say what happens.")
 
 
 def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loop:

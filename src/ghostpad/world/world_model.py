@@ -21,11 +21,11 @@ from ghostpad.model.latent_action_model import LatentActionModel, LatentActionMo
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
 from ghostpad.world.decide import decide
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
-from ghostpad.world.going_on import Followed, faults, follow, go_on
+from ghostpad.world.following import Followed, follow
+from ghostpad.world.going_on import go_on, mended
+from ghostpad.world.movement import Movement
 
 KIND = "world"
-TRIES = 8
-"""Samples in which something that is missing may be found, at most."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class WorldModel(nn.Module):
         self.folder: Path | None = None
         self.latent_action_model = model = LatentActionModel(config.latent_action_model)
         self.dynamics = Dynamics(dynamics, model.num_channels, model.codebook_size, model.grid)
+        self.movement = Movement(model.num_channels)
 
     @property
     def history(self) -> int:
@@ -186,9 +187,8 @@ class WorldModel(nn.Module):
         Args:
             state: N worlds.
             buttons: as in `predict`.
-            temperature: 0 takes the likeliest codes (and samples only where these let something small that
-                moved be missing, bent or there twice), 1 samples them as often as they are expected, more
-                flattens the distribution; see `decide`.
+            temperature: 0 takes the likeliest codes and the likeliest way of what moves, 1 samples them as
+                often as they are expected, more flattens the distribution; see `decide`.
             generator: source of the draws.
 
         Returns:
@@ -199,49 +199,37 @@ class WorldModel(nn.Module):
         """
         if not temperature >= 0:
             raise UserError(f"temperature {temperature}: must be at least 0")
-        followed = self.follow(state.history)
+        followed = self.follow(state.history, temperature, generator)
         features, held = self._looked_at(state, buttons, followed)
-        codes_Nhw = decide(self.dynamics, features, held, temperature, generator)
-        next_frames = self._drawn(state, codes_Nhw)
-        if followed is not None:
-            draws = generator if temperature else None
-            self._mend(state, followed, features, held, draws, codes_Nhw, next_frames)
+        newest = state.history[:, -1]
+        next_frames, codes_Nhw = self.live_on(newest, followed, features, held, temperature, generator)
         return WorldState(torch.cat([state.history[:, 1:], next_frames[:, None]], 1)), codes_Nhw
 
-    def _drawn(self, state: WorldState, codes_Nhw: Tensor) -> Tensor:
-        model = self.latent_action_model
-        return model.draw(state.history[:, -1], model.quantizer.embed(codes_Nhw))
-
-    def _mend(
+    def live_on(
         self,
-        state: WorldState,
-        followed: list[Followed],
+        newest_NCHW: Tensor,
+        followed: list[Followed] | None,
         features: Tensor,
-        held: Tensor,
-        generator: torch.Generator | None,
-        codes_Nhw: Tensor,
-        next_frames: Tensor,
-    ) -> None:
-        """Where something that moved is missing, bent or there twice, draw other codes, in place.
+        held_N: Tensor,
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The next frames (N, C, H, W) of worlds that were looked at, and the codes (N, h, w) that led there.
 
-        Samples of the same distribution; the one with the fewest faults is taken, the first among equals. So
-        what is really lost, as all samples say, stays lost. Without a generator each world has equal draws,
-        so that it lives as it would alone.
+        What moves is put where it is foreseen; the codes are then those of the mended frames.
         """
-        drawn = _bytes(next_frames)
-        for world, before in enumerate(followed):
-            fewest, draws = faults(before, drawn[world]), generator
-            one = slice(world, world + 1)
-            for _ in range(TRIES):
-                if not fewest:
-                    break
-                if draws is None:
-                    draws = torch.Generator(self.device).manual_seed(0)
-                codes = decide(self.dynamics, features[one], held[one], 1.0, draws)
-                frames = self._drawn(WorldState(state.history[one]), codes)
-                num = faults(before, _bytes(frames)[0])
-                if num < fewest:
-                    fewest, codes_Nhw[one], next_frames[one] = num, codes, frames
+        model = self.latent_action_model
+        codes_Nhw = decide(self.dynamics, features, held_N, temperature, generator)
+        next_frames = model.draw(newest_NCHW, model.quantizer.embed(codes_Nhw))
+        if followed is None:
+            return next_frames, codes_Nhw
+        for world, (before, drawn) in enumerate(zip(followed, _bytes(next_frames), strict=True)):
+            picture = mended(before, drawn)
+            if picture is not drawn:
+                one = slice(world, world + 1)
+                next_frames[one] = torch.from_numpy(picture).to(next_frames) / 255
+                codes_Nhw[one] = self.transition_codes(newest_NCHW[one], next_frames[one])
+        return next_frames, codes_Nhw
 
     def button_probabilities(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """How likely each button is, given what happened: (N, num_buttons), rows sum to 1.
@@ -281,11 +269,17 @@ class WorldModel(nn.Module):
         guess_Nhw = None if followed is None else self.guess(history_NkCHW, followed)
         return self.dynamics.features(self.shrunk(history_NkCHW), corners_N2, guess_Nhw)
 
-    def follow(self, history_NkCHW: Tensor) -> list[Followed] | None:
-        """What moves in each of N histories; None where the dynamics do not ask for it."""
+    def follow(
+        self,
+        history_NkCHW: Tensor,
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> list[Followed] | None:
+        """What moves in each of N histories, and where to; None where the dynamics do not ask for it."""
         if not self.config.dynamics.goes_on:
             return None
-        return [follow(history) for history in _bytes(history_NkCHW)]
+        followed = [follow(history) for history in _bytes(history_NkCHW)]
+        return self.movement.foresee(followed, temperature, generator)
 
     @torch.no_grad()
     def guess(self, history_NkCHW: Tensor, followed: list[Followed]) -> Tensor:
@@ -331,6 +325,8 @@ class WorldModel(nn.Module):
         world = cls(config)
         # What a training needs to go on is no part of the world.
         weights = {n: part for n, part in weights.items() if not n.startswith(("rollouts.", "finder."))}
+        if not any(name.startswith("movement.") for name in weights):
+            weights |= {f"movement.{name}": part for name, part in world.movement.state_dict().items()}
         load_weights(world, weights, path_or_name)
         world.folder = find_model(path_or_name, KIND).parent
         return world.to(device).eval()

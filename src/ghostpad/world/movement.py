@@ -1,0 +1,174 @@
+"""Where what moves goes next: on, back from what it meets, or out of sight.
+
+Each small thing that is followed is looked at by itself: what is around it now, what was there a frame ago,
+and how it went. So a bounce is learned from every bounce, wherever it was, and what goes somewhere goes there
+as a whole; predicted cell by cell, half of it would go one way and half the other. After object-centric
+dynamics as the interaction networks of Battaglia et al. 2016 (https://arxiv.org/abs/1612.00222).
+
+Dimensions: n things, C colour channels, V pixels of a sight's side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ghostpad.world.following import REMINDED, Followed, Thing
+
+AROUND = 28
+"""Pixels that are seen from the middle of a thing to each side."""
+FAR = 16
+"""Pixels that a thing goes at most, along each axis, since it was last seen."""
+SIDE = 2 * FAR + 1
+HIDES = SIDE * SIDE
+"""Stands for: it is not seen as it is."""
+SURELY = 0.9
+"""Probability above which a thing is left out of the likeliest picture: one that comes to light again a frame
+later does less harm than one that is lost."""
+TRUST = 5.0
+"""What going on as it did has ahead of all else before training, in nats."""
+FACTS = 2 + REMINDED + 1
+STRIDES = 3
+
+
+class Movement(nn.Module):
+    """Predicts where followed things go.
+
+    Args:
+        num_channels: C.
+        widths: channels after each convolution of stride 2.
+        width: of the layer before the last.
+    """
+
+    is_taught: Tensor
+
+    def __init__(
+        self, num_channels: int, widths: tuple[int, int, int] = (24, 48, 32), width: int = 160
+    ) -> None:
+        super().__init__()
+        self.num_channels = num_channels
+        layers: list[nn.Module] = []
+        for index, (before, after) in enumerate(zip((2 * num_channels + 1, *widths), widths, strict=False)):
+            kernel = 4 if index == 0 else 3
+            layers += [nn.Conv2d(before, after, kernel, stride=2, padding=1), nn.ReLU(inplace=True)]
+        self.around = nn.Sequential(*layers, nn.Flatten())
+        self.seen = nn.Linear(widths[-1] * (2 * AROUND // 2**STRIDES) ** 2, width)
+        self.facts = nn.Linear(FACTS, width)
+        self.straight = nn.Embedding(HIDES + 1, width)
+        nn.init.normal_(self.straight.weight, std=0.1)
+        self.out = nn.Linear(width, HIDES + 1)
+        self.trust = nn.Linear(width, 1)
+        nn.init.constant_(self.trust.bias, TRUST)
+        self.register_buffer("is_taught", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, sights_nCVV: Tensor, facts_n: Tensor, straight_n: Tensor) -> Tensor:
+        """Logits (n, SIDE² + 1) of where things go since they were last seen, line by line, and of `HIDES`.
+
+        Args:
+            sights_nCVV: (n, 2C + 1, V, V) in [0, 1], see `sight`.
+            facts_n: (n, FACTS), see `facts`.
+            straight_n: (n,) where each would be if it went on as it did, as a number of a logit.
+        """
+        known = self.seen(self.around(sights_nCVV)) + self.facts(facts_n) + self.straight(straight_n)
+        hidden = F.relu(known)
+        return self.out(hidden) + self.trust(hidden) * F.one_hot(straight_n, HIDES + 1)
+
+    @torch.no_grad()
+    def foresee(
+        self,
+        followed: Sequence[Followed],
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> list[Followed]:
+        """Say of all small things that were followed where they will be.
+
+        Args:
+            followed: of some worlds.
+            temperature: 0 for the likeliest, else draws.
+            generator: of the draws.
+
+        Returns:
+            The same, with `foreseen` and `hides`; unchanged before training.
+        """
+        things = [(each, thing) for each in followed for thing in each.things or [] if thing.is_sure]
+        if not things or not bool(self.is_taught):
+            return list(followed)
+        device = self.out.weight.device
+        logits = self(*(part.to(device) for part in looked_at(things)))
+        hides, places = _fates(logits, temperature, generator)
+        fates = {
+            id(thing): (bool(hide), thing.place + place)
+            for (_, thing), hide, place in zip(things, hides, places, strict=True)
+        }
+        return [replace(each, things=_told(each.things, fates)) for each in followed]
+
+
+def _fates(
+    logits: Tensor, temperature: float, generator: torch.Generator | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each thing hides, and how far (n, 2) it goes otherwise."""
+    chances = (logits.float() / (temperature or 1.0)).softmax(1)
+    if temperature:
+        hides = torch.rand(len(chances), generator=generator, device=chances.device) < chances[:, HIDES]
+        where = torch.multinomial(chances[:, :HIDES] + 1e-12, 1, generator=generator)[:, 0]
+    else:
+        hides, where = chances[:, HIDES] > SURELY, chances[:, :HIDES].argmax(1)
+    return hides.cpu().numpy(), offsets(where.cpu().numpy())
+
+
+def _told(things: list[Thing] | None, fates: dict[int, tuple[bool, np.ndarray]]) -> list[Thing] | None:
+    if things is None:
+        return None
+    return [
+        replace(thing, hides=fates[id(thing)][0], foreseen=fates[id(thing)][1])
+        if id(thing) in fates
+        else thing
+        for thing in things
+    ]
+
+
+def looked_at(things: Sequence[tuple[Followed, Thing]]) -> tuple[Tensor, Tensor, Tensor]:
+    """What `Movement` is to know of things."""
+    sights = np.stack([sight(each.newest, each.before, thing) for each, thing in things])
+    told = np.stack([facts(thing) for _, thing in things])
+    straight = np.array([number(thing.next_place - thing.place) for _, thing in things])
+    return torch.from_numpy(sights).float() / 255, torch.from_numpy(told).float(), torch.from_numpy(straight)
+
+
+def sight(newest_CHW: np.ndarray, before_CHW: np.ndarray, thing: Thing) -> np.ndarray:
+    """What is around a thing: (2C + 1, V, V) uint8, now, a frame ago, and its mask; black outside."""
+    top, left = thing.place + np.array(thing.mask.shape) // 2 - AROUND
+    lines, columns = slice(max(0, top), top + 2 * AROUND), slice(max(0, left), left + 2 * AROUND)
+    channels = len(newest_CHW)
+    seen = np.zeros((2 * channels + 1, 2 * AROUND, 2 * AROUND), np.uint8)
+    part = newest_CHW[:, lines, columns]
+    inside = (
+        slice(max(0, -top), max(0, -top) + part.shape[1]),
+        slice(max(0, -left), max(0, -left) + part.shape[2]),
+    )
+    seen[:channels, *inside] = part
+    seen[channels:-1, *inside] = before_CHW[:, lines, columns]
+    (down, right), (tall, wide) = thing.place - (top, left), thing.mask.shape
+    seen[-1, down : down + tall, right : right + wide] = 255 * thing.mask
+    return seen
+
+
+def facts(thing: Thing) -> np.ndarray:
+    """How a thing went, and how long ago it was seen: (FACTS,) float32."""
+    assert thing.step is not None
+    age = np.eye(REMINDED + 1)[min(thing.age, REMINDED + 1) - 1]
+    return np.concatenate([thing.step / 8, age]).astype(np.float32)
+
+
+def number(offset_2: np.ndarray) -> int:
+    """Which logit stands for going so far; the nearest for what is farther."""
+    down, right = np.clip(offset_2, -FAR, FAR) + FAR
+    return int(down * SIDE + right)
+
+
+def offsets(numbers_n: np.ndarray) -> np.ndarray:
+    """How far (n, 2) these logits stand for."""
+    return np.stack(np.divmod(numbers_n, SIDE), 1) - FAR

@@ -1,0 +1,163 @@
+"""Teaching `Movement` from recordings: things are followed, and where they are a frame later is the answer.
+
+Dimensions: k frames of history, n things.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.workers import map_in_order
+from ghostpad.progress import progress
+from ghostpad.world.following import Followed, Thing, follow, things_in
+from ghostpad.world.movement import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number
+from ghostpad.world.sequences import read_sequence
+
+BATCH, HARD = 64, 24
+"""Things of a step, and how many of them went another way than on."""
+TRANSITIONS = 24
+"""Transitions in which things are followed, for each step, at most."""
+CHUNK = 256
+CUT = 0.5
+"""Share of sights of which a side is cut off, as at the edge of a frame or window."""
+MIRRORED = 0.5
+"""Share of sights that are shown with left and right exchanged."""
+LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-2
+FEWEST = 16
+"""Things below which there is nothing to learn from."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A thing, the training transition before which it was followed, and what became of it."""
+
+    row: int
+    thing: Thing
+    fate: int
+
+
+def teach(
+    movement: Movement, transitions: Transitions, history: int, num_steps: int, seed: int, num_workers: int
+) -> dict[str, float]:
+    """Train on things of the recordings; nothing is changed where nothing small moves.
+
+    Args:
+        movement: trained in place.
+        transitions: of the training episodes.
+        history: k.
+        num_steps: optimizer steps.
+        seed: of the draws.
+        num_workers: processes that follow things.
+
+    Returns:
+        `things`, how many were learned from, and `loss`, nats over the last tenth.
+    """
+    rng = np.random.default_rng((seed, num_steps))
+    rows = np.sort(rng.permutation(len(transitions))[: TRANSITIONS * num_steps])
+    gray = movement.num_channels == 1
+    examples = followed_in(transitions, rows, history, gray, num_workers)
+    if len(examples) < FEWEST:
+        return {"things": len(examples), "loss": float("nan")}
+    straight = np.array([number(example.thing.next_place - example.thing.place) for example in examples])
+    hard = np.flatnonzero(straight != [example.fate for example in examples])
+    parameters = list(movement.requires_grad_(True).parameters())
+    optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=num_steps + 1)
+    losses = []
+    for _ in progress(range(num_steps), what="how things move", unit="steps"):
+        drawn = rng.integers(len(examples), size=BATCH)
+        if len(hard):
+            drawn[:HARD] = rng.choice(hard, HARD)
+        loss = _loss(movement, transitions, [examples[index] for index in drawn], gray, rng)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+    movement.requires_grad_(False).is_taught.fill_(True)
+    return {"things": len(examples), "loss": float(torch.stack(losses[-max(1, num_steps // 10) :]).mean())}
+
+
+def _loss(
+    movement: Movement,
+    transitions: Transitions,
+    examples: list[Example],
+    gray: bool,
+    rng: np.random.Generator,
+) -> torch.Tensor:
+    device = movement.out.weight.device
+    shown = [read_sequence(transitions, example.row, 2, 0, gray) for example in examples]
+    things = [
+        (Followed(now, before, now, None), example.thing)
+        for (before, now), example in zip(shown, examples, strict=True)
+    ]
+    sights, facts, straight = looked_at(things)
+    for index in (rng.random(len(sights)) < CUT).nonzero()[0]:
+        # Some pixels beyond what the thing covers at most.
+        left = int(rng.integers(AROUND + FAR // 2, 2 * AROUND))
+        sights[index] = _blackened(sights[index], left, int(rng.integers(4)))
+    fates = torch.tensor([example.fate for example in examples])
+    for index in (rng.random(len(sights)) < MIRRORED).nonzero()[0]:
+        sights[index] = sights[index].flip(2)
+        facts[index, 1] *= -1
+        straight[index], fates[index] = _mirrored(straight[index]), _mirrored(fates[index])
+    logits = movement(*(part.to(device) for part in (sights, facts, straight)))
+    return F.cross_entropy(logits.float(), fates.to(device))
+
+
+def _mirrored(number_of_fate: torch.Tensor) -> torch.Tensor:
+    """What stands for the same, left and right exchanged."""
+    line, column = number_of_fate // SIDE, number_of_fate % SIDE
+    return torch.where(number_of_fate == HIDES, number_of_fate, line * SIDE + SIDE - 1 - column)
+
+
+def _blackened(sight_CVV: torch.Tensor, kept: int, side: int) -> torch.Tensor:
+    """A sight of which only so many lines or columns are kept, from one of four sides."""
+    turned = sight_CVV.rot90(side, (1, 2)).clone()
+    turned[:, kept:] = 0
+    return turned.rot90(-side, (1, 2))
+
+
+def followed_in(
+    transitions: Transitions, rows: np.ndarray, history: int, gray: bool, num_workers: int = 1
+) -> list[Example]:
+    """Follow what moves before the transitions `rows`, and see what became of it.
+
+    Args:
+        transitions: to read from.
+        rows: which of them.
+        history: k.
+        gray: whether in gray.
+        num_workers: processes.
+    """
+    work = partial(_examples, transitions, history, gray)
+    chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
+    done = map_in_order(work, chunks, num_workers)
+    bar = progress(done, what="following things", unit="parts", total=len(chunks))
+    return [example for part in bar for example in part]
+
+
+def _examples(transitions: Transitions, history: int, gray: bool, rows: np.ndarray) -> list[Example]:
+    return [
+        Example(int(row), thing, fate)
+        for row in rows
+        for thing, fate in fates_in(read_sequence(transitions, int(row), history, 1, gray))
+    ]
+
+
+def fates_in(frames_TCHW: np.ndarray) -> Iterator[tuple[Thing, int]]:
+    """Each small thing that moves in all frames but the last, and the number of where it is in the last."""
+    followed = follow(frames_TCHW[:-1])
+    sure = [thing for thing in followed.things or [] if thing.is_sure]
+    things = things_in(frames_TCHW[-1], followed.still) if sure else None
+    if things is None:
+        return
+    for thing in sure:
+        alike = [o for o in things if o.looks_like(thing) and np.abs(o.place - thing.place).max() <= FAR]
+        nearest = min(alike, key=lambda o: int(np.abs(o.place - thing.next_place).max()), default=None)
+        yield thing, HIDES if nearest is None else number(nearest.place - thing.place)
