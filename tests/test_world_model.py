@@ -118,6 +118,17 @@ def test_a_world_is_read_back_from_a_file_and_from_nothing_else(
         WorldModel.from_pretrained(tmp_path / "nothing")
 
 
+def test_a_world_from_before_things_were_foreseen_is_the_same_at_each_reading(
+    world: WorldModel, tmp_path: Path
+) -> None:
+    older = {name: part for name, part in world.state_dict().items() if not name.startswith("movement.")}
+    write_checkpoint(
+        tmp_path / "best.pt", {"kind": KIND, "model_config": to_plain(world.config), "model": older}
+    )
+    first, second = (WorldModel.from_pretrained(tmp_path) for _ in range(2))
+    assert first.model_hash == second.model_hash and not bool(first.movement.is_taught)
+
+
 def test_an_exported_world_is_the_same_world(world: WorldModel, tmp_path: Path) -> None:
     world.save_pretrained(tmp_path / "exported")
     again = WorldModel.from_pretrained(tmp_path / "exported")

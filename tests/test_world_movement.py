@@ -60,9 +60,9 @@ def test_it_learns_from_recordings_what_holds_in_others(store: FrameStore) -> No
     last = known.episode_index == known.episode_index.max()
     for part, wanted in ((known, ~last), (others, last)):
         part.episode_index, part.frame_index = part.episode_index[wanted], part.frame_index[wanted]
-    learned = teach(movement, known, 8, 60, 0, 1)
+    looks = teach(movement, known, 8, 60, 0, 1)
     examples = followed_in(others, np.arange(len(others)), 8, False)
-    assert learned["things"] >= 30 and len(examples) >= 10 and bool(movement.is_taught)
+    assert looks >= 30 and len(examples) >= 10 and bool(movement.is_taught)
     things = [
         (Followed(*[others.read(np.array([each.row]), False)[0][0]] * 3, None), each.thing)
         for each in examples
@@ -79,7 +79,7 @@ def test_it_learns_from_recordings_what_holds_in_others(store: FrameStore) -> No
 def test_where_nothing_small_moves_nothing_is_learned(store: FrameStore) -> None:
     movement, few = Movement(3), Transitions(store, "train")
     few.episode_index, few.frame_index = few.episode_index[:5], few.frame_index[:5]
-    assert teach(movement, few, 8, 5, 0, 1)["things"] < 16 and not bool(movement.is_taught)
+    assert teach(movement, few, 8, 5, 0, 1) < 16 and not bool(movement.is_taught)
 
 
 @pytest.mark.parametrize("steps", [3, 5])

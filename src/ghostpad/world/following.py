@@ -28,14 +28,13 @@ REMINDED = 3
 SURE_TIMES = 2
 """Looks at a thing after which it is missed when it is gone."""
 MISSED = 24
-"""Pixels of a thing that is missed, at most: a larger one may stand half where it mostly does, and then only
-a part of it differs."""
+"""Pixels of a thing that is missed, at most: of larger ones the codes say where they are."""
 EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
 @dataclass(frozen=True)
 class Thing:
-    """Connected pixels that differ from what stands there most of the time.
+    """Connected pixels of one colour, some of which differ from what stands there most of the time.
 
     Attributes:
         place: (2,) line and column of the upper left of its bounding box.
@@ -68,13 +67,18 @@ class Thing:
 
     @property
     def moves(self) -> bool:
-        """Whether it does."""
+        """Whether its last step led elsewhere."""
         return self.step is not None and bool(self.step.any())
 
     @property
     def is_sure(self) -> bool:
         """Whether it would be missed: it is small, has moved, and has kept its looks."""
-        return self.has_moved and self.times >= SURE_TIMES and self.is_small
+        return self.is_known and self.is_small
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has moved and kept its looks."""
+        return self.has_moved and self.times >= SURE_TIMES
 
     @property
     def is_small(self) -> bool:
@@ -199,8 +203,7 @@ def _followed(known: list[Thing], things: list[Thing]) -> list[Thing]:
             left = [other for other in left if other is not before]
             thing = before.seen_at(thing.place)
         found.append(thing)
-    # One that has another shape now is not missing: it is in front of something, half where it mostly is, or
-    # bent.
+    # One that has another shape now is not missing: something covers a part of it, or it is bent.
     for index, thing in enumerate(found):
         if thing.step is None:
             before = nearest(thing, [other for other in left if other.is_as_large_as(thing)])

@@ -9,7 +9,7 @@ Dimensions: C colour channels, H W frame or window.
 
 import numpy as np
 
-from ghostpad.world.following import FARTHEST, LIKE, SURE_TIMES, Followed, Thing, nearest, packed, things_in
+from ghostpad.world.following import FARTHEST, LIKE, Followed, Thing, nearest, packed, things_in
 
 
 def go_on(followed: Followed) -> np.ndarray:
@@ -61,7 +61,7 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
     Returns:
         (C, H, W) uint8; `drawn_CHW` itself where nothing is to be mended.
     """
-    known = [thing for thing in followed.things or [] if thing.has_moved and thing.times >= SURE_TIMES]
+    known = [thing for thing in followed.things or [] if thing.is_known]
     things = things_in(drawn_CHW, followed.still) if known else None
     if things is None:
         return drawn_CHW

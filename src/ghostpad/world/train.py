@@ -49,9 +49,9 @@ def _teach_movement(config: WorldConfig, world: LearningWorld) -> None:
     if not config.movement_steps or not config.dynamics.goes_on or bool(world.movement.is_taught):
         return
     transitions, workers = world.rollouts.transitions, config.workers or num_cores()
-    learned = teach(world.movement, transitions, world.history, config.movement_steps, config.seed, workers)
+    looks = teach(world.movement, transitions, world.history, config.movement_steps, config.seed, workers)
     if bool(world.movement.is_taught):
-        print(f"Where things go: learned from {learned['things']:,.0f} looks at things that moved.")
+        print(f"Where things go: learned from {looks:,} looks at things that moved.")
     else:
         print("Nothing small moves in these recordings: the codes alone say what happens.")
 

@@ -326,7 +326,11 @@ class WorldModel(nn.Module):
         # What a training needs to go on is no part of the world.
         weights = {n: part for n, part in weights.items() if not n.startswith(("rollouts.", "finder."))}
         if not any(name.startswith("movement.") for name in weights):
-            weights |= {f"movement.{name}": part for name, part in world.movement.state_dict().items()}
+            # Of a world from before things were foreseen; the same at each reading, or its hash would differ.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                movement = Movement(world.num_channels)
+            weights |= {f"movement.{name}": part for name, part in movement.state_dict().items()}
         load_weights(world, weights, path_or_name)
         world.folder = find_model(path_or_name, KIND).parent
         return world.to(device).eval()
