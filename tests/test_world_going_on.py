@@ -1,4 +1,4 @@
-"""The guess that all goes on as it did: exact in free flight, a reminder of what is missing; and mending."""
+"""Pictures without what is followed, and with all else going on; and mending."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.world import going_on, world_model
 from ghostpad.world.dynamics import TRUST
 from ghostpad.world.following import Followed, follow
-from ghostpad.world.going_on import mended
+from ghostpad.world.going_on import bare, bare_next, due, mended, with_due
 from ghostpad.world.sequences import read_sequences
 from small_world import small_world
 
@@ -87,33 +87,72 @@ def foreseen(history: np.ndarray, place: tuple[int, int], hides: bool = False) -
     return replace(followed, things=told)
 
 
-def test_what_is_missing_bent_elsewhere_or_there_twice_is_put_where_it_is_foreseen() -> None:
-    frames, ground = flight(9), np.zeros((3, 60, 80), np.uint8)
-    ground[..., ::8] = 90
-    line, column = 10 + 3 * 8, 50 - 2 * 8
-    followed = foreseen(frames[:-1], (line, column))
-    bent, twice, fragments = frames[-1].copy(), frames[-1].copy(), ground.copy()
-    bent[:, line, column] = ground[:, line, column]
-    twice[:, line - 8 : line - 4, column : column + 2] = COLOUR
-    fragments[:, line + 2, column + 3] = fragments[:, line + 4, column + 5] = COLOUR[:, 0, 0]
-    for drawn in (ground, bent, twice, fragments, frames[-2]):
-        kept = drawn.copy()
-        assert (mended(followed, drawn) == frames[-1]).all()
-        assert (drawn == kept).all()
-    right = frames[-1]
-    assert mended(followed, right) is right
+GROUND = np.zeros((3, 60, 80), np.uint8)
+GROUND[..., ::8] = 90
+NEXT = 10 + 3 * 8, 50 - 2 * 8
+"""Where the ball of `flight(9)` is at last."""
 
 
-def test_what_nobody_foresees_or_what_hides_is_left_as_it_is_drawn() -> None:
-    frames, ground = flight(9), np.zeros((3, 60, 80), np.uint8)
-    ground[..., ::8] = 90
-    assert mended(follow(frames[:-1]), ground) is ground
-    hidden = foreseen(frames[:-1], (34, 34), hides=True)
-    assert mended(hidden, ground) is ground
-    assert (going_on.go_on(hidden) == ground).all()
+def test_what_is_foreseen_is_taken_out_of_both_pictures_and_put_in_again() -> None:
+    frames = flight(9)
+    before = frames.copy()
+    followed = foreseen(frames[:-1], NEXT)
+    assert (bare(followed) == GROUND).all() and (bare_next(followed, frames[-1]) == GROUND).all()
+    assert (going_on.go_on(followed) == GROUND).all(), "the guess is of all else"
+    assert (due(followed) == (frames[-1] == COLOUR).all(0)).all()
+    ground = GROUND.copy()
+    assert (with_due(followed, ground) == frames[-1]).all()
+    assert (ground == GROUND).all() and (frames == before).all()
     elsewhere = foreseen(frames[:-1], (20, 60))
-    assert (going_on.go_on(elsewhere)[:, 20:24, 60:62] == COLOUR).all()
-    assert mended(follow(np.repeat(frames[:1], 4, 0)), ground) is ground, "what did not move is not missed"
+    assert (with_due(elsewhere, GROUND)[:, 20:24, 60:62] == COLOUR).all()
+    assert (bare_next(elsewhere, frames[-1]) == GROUND).all(), "wherever it is, it is not spoken of"
+
+
+def test_what_hides_is_put_nowhere() -> None:
+    hidden = foreseen(flight(8), (34, 34), hides=True)
+    assert (bare(hidden) == GROUND).all() and not due(hidden).any()
+    assert with_due(hidden, GROUND) is GROUND
+
+
+def test_what_nobody_foresees_stays_in_both_pictures() -> None:
+    frames = flight(9)
+    followed = follow(frames[:-1])
+    following = frames[-1]
+    assert bare(followed) is followed.newest and bare_next(followed, following) is following
+    assert not due(followed).any() and with_due(followed, following) is following
+
+
+def test_under_a_thing_is_what_stands_there_or_if_that_has_changed_what_is_beside_it() -> None:
+    frames = flight(8)
+    frames[:, :, 28:36, 30:46] = 60  # a brick in the ball's way, that is gone when the ball is there
+    frames[7, :, 28:36, 30:46] = GROUND[:, 28:36, 30:46]
+    frames[7, :, 31:35, 36:38] = COLOUR
+    bricks = bare(foreseen(frames, (34, 34)))
+    assert not (bricks == 60).all(0).any() and not (bricks == COLOUR).all(0).any()
+    striped = flight(8, step=(0, 2))
+    striped[..., ::2, :] //= 2
+    for time in range(8):
+        striped[time, :, 10:14, 50 + 2 * time : 52 + 2 * time] = COLOUR
+    ground = GROUND.copy()
+    ground[..., ::2, :] //= 2
+    assert (bare(foreseen(striped, (10, 66))) == ground).all()
+
+
+def test_what_looks_like_a_thing_that_was_taken_out_goes() -> None:
+    followed = foreseen(flight(8), NEXT)
+    line, column = NEXT
+    again, bent, fragments = (GROUND.copy() for _ in range(3))
+    again[:, line - 8 : line - 4, column : column + 2] = COLOUR
+    bent[:, line : line + 4, column : column + 2] = COLOUR
+    bent[:, line, column] = GROUND[:, line, column]
+    fragments[:, line + 2, column + 3] = fragments[:, line + 4, column + 5] = COLOUR[:, 0, 0]
+    for drawn in (again, bent, fragments):
+        kept = drawn.copy()
+        assert (mended(followed, drawn) == GROUND).all()
+        assert (drawn == kept).all()
+    assert mended(followed, GROUND) is GROUND
+    assert (mended(follow(flight(8)), again) == again).all(), "nobody foresees it"
+    assert (mended(foreseen(flight(8), NEXT, hides=True), bent) == bent).all(), "it may be that"
 
 
 def bar(num: int, step: int, first: int = 10) -> np.ndarray:
@@ -145,14 +184,46 @@ def test_a_large_thing_that_gained_or_lost_some_pixels_gets_its_shape_back() -> 
     assert mended(followed, drawn) is drawn
 
 
-def test_a_world_mends_what_it_draws_and_says_by_which_codes(store: FrameStore, monkeypatch) -> None:
-    world = small_world(store)
-    state = world.start(store.read(0, np.arange(30, 38), False))
-    picture = store.read(0, np.array([39]), False)[0]
-    monkeypatch.setattr(world_model, "mended", lambda followed, drawn: picture)
+def test_a_world_draws_what_its_codes_say_and_puts_in_what_it_foresees(
+    store: FrameStore, monkeypatch
+) -> None:
+    world = small_world(store, history=8)
+    world.movement.is_taught.fill_(True)
+    state = world.start(flight_in(store))
+    (followed,) = world.follow(state.history) or []
+    assert due(followed).sum() == 8
     after, codes = world.step(state, 0)
-    assert (after.history[0, -1] * 255).round().byte().numpy().tolist() == picture.tolist()
-    assert torch.equal(codes[0], world.latent_action_model.encode(state.history[0, -1], after.history[0, -1]))
+    ground = torch.from_numpy(bare(followed))[None]
+    drawn = world.latent_action_model.decode(ground, codes)[0].mul(255).round().byte().numpy()
+    shown = (after.history[0, -1] * 255).round().byte().numpy()
+    assert (shown == with_due(followed, mended(followed, drawn))).all()
+    picture = np.full_like(drawn, 7)
+    monkeypatch.setattr(world_model, "mended", lambda followed, drawn: picture)
+    mended_too = world.step(state, 0)[0].history[0, -1]
+    assert ((mended_too * 255).round().numpy() == with_due(followed, picture)).all()
+
+
+def test_codes_do_not_speak_of_what_is_foreseen(store: FrameStore) -> None:
+    world = small_world(store, history=8)
+    frames, without = flight_in(store, 9), np.repeat(flight_in(store, 1), 9, 0)
+    without[..., 129:133, 40:42] = 0
+    encode = world.latent_action_model.encode
+    still = encode(without[-2], without[-1])
+    for taught in (False, True):
+        world.movement.is_taught.fill_(taught)
+        history, following = world.start(frames[:8]).history, torch.from_numpy(frames[8:]).float() / 255
+        pair = world.bare_pair(history[:, -1], following, world.follow(history))
+        assert torch.equal(world.transition_codes(*pair)[0], still) is taught
+    assert torch.equal(world.foreseen(world.follow(history) or [])[0][0], still)
+
+
+def flight_in(store: FrameStore, num: int = 8) -> np.ndarray:
+    """Frames (num, 3, 210, 160) of a ball that falls in a recorded picture in which there is none."""
+    frames = np.repeat(store.read(0, np.array([0]), False), num, 0)
+    frames[..., 100:180, 30:60] = 0
+    for time in range(num):
+        frames[time, :, 150 - 3 * (7 - time) : 154 - 3 * (7 - time), 40:42] = COLOUR
+    return frames
 
 
 def test_noise_is_left_as_it_is() -> None:
@@ -186,7 +257,7 @@ def test_a_new_world_believes_it(store: FrameStore) -> None:
     world, without = small_world(store), small_world(store, goes_on=False)
     torch.nn.init.constant_(world.dynamics.trust.bias, TRUST)
     state = world.start(frames[:8])
-    guess = world.guess(state.history, world.follow(state.history))
+    guess, _ = world.foreseen(world.follow(state.history) or [])
     following = torch.from_numpy(go_on(state.history[0].mul(255).round().byte().numpy()))[None]
     assert torch.equal(guess, world.latent_action_model.encode(state.history[:, -1], following))
     for _ in range(2):

@@ -10,7 +10,7 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.world.following import Followed, follow
 from ghostpad.world.movement import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number, offsets, sight
-from ghostpad.world.movement_lessons import followed_in, teach
+from ghostpad.world.movement_lessons import Example, followed_in, some_rows, teach
 from test_world_going_on import flight
 
 
@@ -20,6 +20,10 @@ def fates(followed: Followed) -> list[tuple[bool, list[int]]]:
         for thing in followed.things or []
         if thing.foreseen is not None
     ]
+
+
+def things_followed(transitions: Transitions, num_steps: int) -> list[Example]:
+    return followed_in(transitions, some_rows(transitions, num_steps, 0), 8, False)
 
 
 def test_numbers_stand_for_offsets() -> None:
@@ -60,8 +64,8 @@ def test_it_learns_from_recordings_what_holds_in_others(store: FrameStore) -> No
     last = known.episode_index == known.episode_index.max()
     for part, wanted in ((known, ~last), (others, last)):
         part.episode_index, part.frame_index = part.episode_index[wanted], part.frame_index[wanted]
-    looks = teach(movement, known, 8, 60, 0, 1)
-    examples = followed_in(others, np.arange(len(others)), 8, False)
+    looks = teach(movement, known, things_followed(known, 60), 60, 0)
+    examples = [e for e in followed_in(others, np.arange(len(others)), 8, False) if e.thing.is_sure]
     assert looks >= 30 and len(examples) >= 10 and bool(movement.is_taught)
     things = [
         (Followed(*[others.read(np.array([each.row]), False)[0][0]] * 3, None), each.thing)
@@ -79,7 +83,7 @@ def test_it_learns_from_recordings_what_holds_in_others(store: FrameStore) -> No
 def test_where_nothing_small_moves_nothing_is_learned(store: FrameStore) -> None:
     movement, few = Movement(3), Transitions(store, "train")
     few.episode_index, few.frame_index = few.episode_index[:5], few.frame_index[:5]
-    assert teach(movement, few, 8, 5, 0, 1) < 16 and not bool(movement.is_taught)
+    assert teach(movement, few, things_followed(few, 5), 5, 0) < 16 and not bool(movement.is_taught)
 
 
 @pytest.mark.parametrize("steps", [3, 5])
@@ -88,7 +92,8 @@ def test_the_same_seed_teaches_the_same(store: FrameStore, steps: int) -> None:
     for _ in range(2):
         torch.manual_seed(1)
         movement = Movement(3)
-        teach(movement, Transitions(store, "train"), 8, steps, 7, 1)
+        known = Transitions(store, "train")
+        teach(movement, known, things_followed(known, steps), steps, 7)
         taught.append(movement.state_dict())
     assert all(torch.equal(taught[0][name], taught[1][name]) for name in taught[0])
 

@@ -54,7 +54,7 @@ def in_onnx_runtime(world: WorldModel, state: WorldState) -> WorldModel:
     codes = torch.zeros(1, *world.grid, dtype=torch.int64)
     history = world.shrunk(state.history)
     followed = world.follow(state.history)
-    seen = (history,) if followed is None else (history, world.guess(state.history, followed))
+    seen = (history,) if followed is None else (history, *world.foreseen(followed))
     model._modules["encoder"] = _OnnxEncoder(model.encoder, torch.cat([history[:, -1]] * 2, 1))
     model._modules["decoder"] = _OnnxDecoder(model.decoder, history[:, -1], model.quantizer.embed(codes))
     twin._modules |= {"latent_action_model": model, "dynamics": _OnnxDynamics(world.dynamics, *seen)}
@@ -68,8 +68,8 @@ class _Features(nn.Module):
         super().__init__()
         self.dynamics = dynamics
 
-    def forward(self, history_BkCHW: Tensor, *guess: Tensor) -> Tensor:
-        return self.dynamics.features(history_BkCHW, None, *guess)
+    def forward(self, history_BkCHW: Tensor, *foreseen: Tensor) -> Tensor:
+        return self.dynamics.features(history_BkCHW, None, *foreseen)
 
 
 class _Logits(nn.Module):
@@ -93,17 +93,21 @@ class _OnnxDynamics(nn.Module):
         with torch.no_grad():
             features = look(*seen)
         self._untold_Bhw = torch.full((1, *features.shape[2:]), self.untold)
-        names = ["history", "guess"][: len(seen)]
+        names = ["history", "guess", "due"][: len(seen)]
         self._features = _session(to_onnx(look, seen, names, "features"))
         example = (features, torch.zeros(1, dtype=torch.int64), self._untold_Bhw)
         names = ["features", "buttons", "told"]
         self._logits = _session(to_onnx(_Logits(dynamics).eval(), example, names, "logits"))
 
     def features(
-        self, history_BkCHW: Tensor, corners_B2: Tensor | None = None, guess_Bhw: Tensor | None = None
+        self,
+        history_BkCHW: Tensor,
+        corners_B2: Tensor | None = None,
+        guess_Bhw: Tensor | None = None,
+        due_B1HW: Tensor | None = None,
     ) -> Tensor:
-        guessed = {} if guess_Bhw is None else {"guess": guess_Bhw}
-        return _run(self._features, {"history": history_BkCHW, **guessed})
+        given = {"history": history_BkCHW, "guess": guess_Bhw, "due": due_B1HW}
+        return _run(self._features, {name: part for name, part in given.items() if part is not None})
 
     def logits(self, features_BFhw: Tensor, buttons_B: Tensor, told_Bhw: Tensor | None = None) -> Tensor:
         told_Bhw = self._untold_Bhw if told_Bhw is None else told_Bhw

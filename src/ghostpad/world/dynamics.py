@@ -68,7 +68,7 @@ def _normed(convolution: nn.Conv2d) -> nn.Sequential:
 
 
 class Stem(nn.Sequential):
-    """Frames of history to features on the grid: (B, C + k − 1, H, W) → (B, F, h, w).
+    """Frames of history to features on the grid: (B, C + k, H, W) → (B, F, h, w).
 
     The first convolution looks at patches of 4×4 pixels once: overlapping ones at a higher resolution took
     three quarters of a step's time, and drew the ball no better.
@@ -118,7 +118,7 @@ class Dynamics(nn.Module):
         super().__init__()
         self.grid, self.num_buttons = grid, config.num_buttons
         width = config.widths[-1]
-        self.stem = Stem(num_channels + config.history - 1, config.widths)
+        self.stem = Stem(num_channels + config.history, config.widths)
         self.position = nn.Parameter(torch.randn(width, *grid) * 0.02)
         self.blocks = nn.ModuleList(GridBlock(width) for _ in range(config.blocks))
         self.buttons = nn.Embedding(config.num_buttons, 2 * width)
@@ -144,7 +144,11 @@ class Dynamics(nn.Module):
     active: Tensor
 
     def features(
-        self, history_BkCHW: Tensor, corners_B2: Tensor | None = None, guess_Bhw: Tensor | None = None
+        self,
+        history_BkCHW: Tensor,
+        corners_B2: Tensor | None = None,
+        guess_Bhw: Tensor | None = None,
+        due_B1HW: Tensor | None = None,
     ) -> Tensor:
         """What the history says: (B, F + 1, h, w), of which the last channel holds the guess, −1 for none.
 
@@ -152,8 +156,11 @@ class Dynamics(nn.Module):
             history_BkCHW: whole frames, or windows that start and end on cells.
             corners_B2: row and column of the first cell of each window; None for whole frames.
             guess_Bhw: codes that follow if all that moves goes on as it did; None where nobody guesses.
+            due_B1HW: 1 where a thing of which the codes do not speak will be, else 0; None without such.
         """
-        features = self.stem(_seen(history_BkCHW))
+        if due_B1HW is None:
+            due_B1HW = torch.zeros_like(history_BkCHW[:, -1, :1])
+        features = self.stem(torch.cat([_seen(history_BkCHW), due_B1HW], 1))
         if corners_B2 is not None:
             features = features + self._positions(corners_B2, features.shape[2:])
         else:

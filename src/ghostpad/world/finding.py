@@ -3,12 +3,14 @@
 Dimensions: B batch, M buttons.
 """
 
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from ghostpad.world.buttons import buttons_needed
 from ghostpad.world.dynamics import NEVER, Dynamics
+from ghostpad.world.steering import Steered
 
 REMEMBERED = 2048
 MOST_CONTROLS = 32
@@ -23,16 +25,22 @@ class ButtonFinder(nn.Module):
 
     Args:
         num_buttons: M.
+        num_rows: training transitions.
     """
 
     recent: Tensor
+    pushed: Tensor
+    rest: Tensor
     num_seen: Tensor
     votes: Tensor
     begun: Tensor
     idle: Tensor
 
-    def __init__(self, num_buttons: int) -> None:
+    def __init__(self, num_buttons: int, num_rows: int = 0) -> None:
         super().__init__()
+        # The button of each training transition from what is steered in it, −1 where that says nothing.
+        self.register_buffer("pushed", torch.full((num_rows,), -1, dtype=torch.int8))
+        self.register_buffer("rest", torch.zeros((), dtype=torch.int64))
         # Surprises of the last transitions that buttons were found from, to count how many are needed.
         self.register_buffer("recent", torch.zeros(REMEMBERED, num_buttons))
         self.register_buffer("num_seen", torch.zeros((), dtype=torch.int64))
@@ -90,6 +98,22 @@ class ButtonFinder(nn.Module):
         dynamics.active.fill_(False)
         dynamics.active[controls] = True
         self.votes[controls, controls] = ENOUGH_VOTES
+
+    def take(self, dynamics: Dynamics, steered: Steered) -> None:
+        """Let the buttons be those that steer a thing, and one more with which something comes.
+
+        The latter does nothing else: it stands for some transitions of the resting button too.
+        """
+        pushed = np.full(len(self.pushed), -1, np.int8)
+        pushed[steered.rows] = steered.buttons
+        num_buttons = steered.num_buttons
+        if len(steered.comes) and num_buttons < len(self.idle):
+            rests = np.setdiff1d(steered.rows[steered.buttons == steered.rest], steered.comes)
+            pushed[steered.comes] = pushed[rests[:: max(1, len(rests) // len(steered.comes))]] = num_buttons
+            num_buttons += 1
+        self.pushed.copy_(torch.from_numpy(pushed))
+        self.rest.fill_(steered.rest)
+        self.teach(dynamics, list(range(num_buttons)))
 
     def button_for(self, controls_B: Tensor, surprise_BM: Tensor) -> Tensor:
         """The button (B,) that stands for each control; until there are enough votes the likeliest one.

@@ -9,105 +9,9 @@ Dimensions: k frames of history, C colour channels, H W frame or window.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
-MOST_THINGS = 32
-"""Things in one frame, above which all is noise and nothing is guessed."""
-FARTHEST = 24
-"""Pixels that a thing goes between two frames, at most, along each axis."""
-MOST_COLORS = 8
-"""Colours of what moves in a frame up to which each is looked at by itself."""
-BACKGROUND = 512
-"""Pixels of one colour above which they are background, which stays where it is."""
-LIKE = 16
-"""Largest difference of brightness, of 255, between two looks at the same thing."""
-NEARLY = 1.3
-"""How many times as large a thing may be that is taken for the same, bent."""
-REMINDED = 3
-"""Newest frames from which a thing may be missing and go on nevertheless, at most."""
-SURE_TIMES = 2
-"""Looks at a thing after which it is missed when it is gone."""
-MISSED = 24
-"""Pixels of a thing that is missed, at most: of larger ones the codes say where they are."""
-EIGHT_NEIGHBOURS = np.ones((3, 3))
-
-
-@dataclass(frozen=True)
-class Thing:
-    """Connected pixels of one colour, some of which differ from what stands there most of the time.
-
-    Attributes:
-        place: (2,) line and column of the upper left of its bounding box.
-        mask: (h, w) bool.
-        colors: (C, n) int16, of the pixels of the mask.
-        step: (2,) pixels that it goes in a frame; None while it was seen only once.
-        age: frames since it was seen, 1 for one in the newest frame.
-        times: that it was seen with these looks.
-        is_bent: whether it has other looks in the newest frame; those that it had are kept.
-        has_moved: whether it was seen at more than one place.
-        foreseen: (2,) place in the next frame, from who knows better than `next_place`; None if nobody does.
-        hides: whether it is foreseen not to be seen in the next frame as it is.
-    """
-
-    place: np.ndarray
-    mask: np.ndarray
-    colors: np.ndarray
-    step: np.ndarray | None = None
-    age: int = 1
-    times: int = 1
-    is_bent: bool = False
-    has_moved: bool = False
-    foreseen: np.ndarray | None = None
-    hides: bool = False
-
-    @property
-    def next_place(self) -> np.ndarray:
-        """Where it would be in the next frame, if it went on as it did."""
-        return self.place if self.step is None else self.place + self.step * self.age
-
-    @property
-    def moves(self) -> bool:
-        """Whether its last step led elsewhere."""
-        return self.step is not None and bool(self.step.any())
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether it would be missed: it is small, has moved, and has kept its looks."""
-        return self.is_known and self.is_small
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it has moved and kept its looks."""
-        return self.has_moved and self.times >= SURE_TIMES
-
-    @property
-    def is_small(self) -> bool:
-        """Whether it may be missed, see `MISSED`."""
-        return self.colors.shape[1] <= MISSED
-
-    def seen_at(self, place: np.ndarray) -> "Thing":
-        """The same, seen again."""
-        step = np.round((place - self.place) / self.age).astype(int)
-        moved = self.has_moved or bool(step.any())
-        return replace(
-            self, place=place, step=step, age=1, times=self.times + 1, is_bent=False, has_moved=moved
-        )
-
-    def looks_like(self, other: "Thing") -> bool:
-        """Whether the two may be one thing."""
-        same = self.mask.shape == other.mask.shape and bool((self.mask == other.mask).all())
-        return same and int(np.abs(self.colors - other.colors).max()) <= LIKE
-
-    def is_nearly(self, other: "Thing") -> bool:
-        """Whether the two differ by a few pixels, and not in colour."""
-        sizes = self.colors.shape[1], other.colors.shape[1]
-        alike = np.abs(self.colors.mean(1) - other.colors.mean(1)).max() <= LIKE
-        return max(sizes) <= NEARLY * min(sizes) and bool(alike)
-
-    def is_as_large_as(self, other: "Thing") -> bool:
-        """Whether the two differ in size at most twofold."""
-        sizes = self.colors.shape[1], other.colors.shape[1]
-        return max(sizes) <= 2 * min(sizes)
+from ghostpad.world.things import REMINDED, Thing, mostly, nearest, things_in
+from ghostpad.world.touching import parted
 
 
 @dataclass(frozen=True)
@@ -145,56 +49,13 @@ def follow(history_kCHW: np.ndarray) -> Followed:
         things = things_in(frame, still)
         if things is None:
             return Followed(newest, history_kCHW[-2], still, None)
-        known = _followed(known, things)
+        known = _followed(known, things, frame, still)
     return Followed(newest, history_kCHW[-2], still, known)
 
 
-def mostly(looks_kC: np.ndarray) -> np.ndarray:
-    """What is seen most of the time (C, …) of looks (k, C, …): the colour in the middle of their order."""
-    middle = np.argsort(packed(looks_kC, 1), 0, kind="stable")[len(looks_kC) // 2]
-    return np.take_along_axis(looks_kC, middle[None, None], 0)[0]
-
-
-def packed(colors: np.ndarray, axis: int) -> np.ndarray:
-    """One integer for each colour, over the channels of an axis."""
-    first, *others = np.moveaxis(colors, axis, 0)
-    keys = first.astype(np.int32)
-    for part in others:
-        keys <<= 8
-        keys |= part
-    return keys
-
-
-def things_in(frame_CHW: np.ndarray, still_CHW: np.ndarray) -> list[Thing] | None:
-    """Whatever has one colour, is no background and differs somewhere; None if that is too much."""
-    changed = (frame_CHW != still_CHW).any(0)
-    if not changed.any():
-        return []
-    keys = packed(frame_CHW, 0)
-    colors = np.unique(keys[changed])
-    masks = [keys == key for key in colors] if len(colors) <= MOST_COLORS else [changed]
-    things: list[Thing] = []
-    for mask in masks:
-        if np.count_nonzero(mask) > mask.size // 4:
-            continue
-        labels, _ = connected(mask)
-        boxes = ndimage.find_objects(labels)
-        for number in np.unique(labels[changed & mask]):
-            part = boxes[number - 1]
-            inside = labels[part] == number
-            if np.count_nonzero(inside) <= BACKGROUND:
-                colors_Cn = frame_CHW[:, *part][:, inside].astype(np.int16)
-                things.append(Thing(np.array([side.start for side in part]), inside, colors_Cn))
-    return things if len(things) <= MOST_THINGS else None
-
-
-def connected(mask_HW: np.ndarray) -> tuple[np.ndarray, int]:
-    """Numbers from 1 of the connected parts of a mask (H, W), 0 elsewhere; and how many parts there are."""
-    labels = np.zeros(mask_HW.shape, np.int32)
-    return labels, int(ndimage.label(mask_HW, EIGHT_NEIGHBOURS, output=labels))  # pyright: ignore[reportArgumentType]
-
-
-def _followed(known: list[Thing], things: list[Thing]) -> list[Thing]:
+def _followed(
+    known: list[Thing], things: list[Thing], frame_CHW: np.ndarray, still_CHW: np.ndarray
+) -> list[Thing]:
     """The things of the next frame with their steps, and those that moved and are missing from it."""
     left, found = list(known), []
     for thing in things:
@@ -203,6 +64,7 @@ def _followed(known: list[Thing], things: list[Thing]) -> list[Thing]:
             left = [other for other in left if other is not before]
             thing = before.seen_at(thing.place)
         found.append(thing)
+    left, found = parted(left, found, frame_CHW, still_CHW)
     # One that has another shape now is not missing: something covers a part of it, or it is bent.
     for index, thing in enumerate(found):
         if thing.step is None:
@@ -218,12 +80,33 @@ def _followed(known: list[Thing], things: list[Thing]) -> list[Thing]:
 
 
 def _bent(before: Thing, thing: Thing) -> Thing:
-    """The thing of before, in the place of one that it has become."""
+    """The thing of before, in the place of one that it has become; what it is twice in a row it remains."""
     off = np.array(thing.mask.shape) - before.mask.shape
-    return replace(before.seen_at(thing.place + off // 2), is_bent=True)
+    moved = before.seen_at(thing.place + off // 2)
+    if before.bent is not None and before.bent.looks_like(thing):
+        return replace(moved, place=thing.place, mask=thing.mask, colors=thing.colors)
+    return replace(moved, bent=thing)
 
 
-def nearest(thing: Thing, others: list[Thing]) -> Thing | None:
-    """The one nearest to where it was to be; None if there is none in reach."""
-    near = [o for o in others if np.abs(thing.place - o.place).max() <= FARTHEST * o.age]
-    return min(near, key=lambda o: int(np.abs(thing.place - o.next_place).max()), default=None)
+def seen_next(followed: Followed, next_CHW: np.ndarray) -> dict[int, Thing]:
+    """Things as they are in the frame (C, H, W) uint8 that follows, by their index in `followed.things`.
+
+    Those that are not seen as they were are left out.
+    """
+    after = _next_things(followed, next_CHW)
+    return {each.number: each for each in after if each.number >= 0 and each.age == 1 and each.bent is None}
+
+
+def new_next(followed: Followed, next_CHW: np.ndarray) -> list[Thing]:
+    """Things in the frame (C, H, W) uint8 that follows that come from nothing that was followed."""
+    return [each for each in _next_things(followed, next_CHW) if each.number < 0 and each.step is None]
+
+
+def _next_things(followed: Followed, next_CHW: np.ndarray) -> list[Thing]:
+    """What moves with the frame that follows, by its index in `followed.things` where it was known."""
+    things = things_in(next_CHW, followed.still)
+    too_much = followed.things is None and followed.still is not followed.newest
+    if things is None or too_much:
+        return []
+    known = [replace(thing, number=number) for number, thing in enumerate(followed.things or [])]
+    return _followed(known, things, next_CHW, followed.still)

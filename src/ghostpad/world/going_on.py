@@ -1,33 +1,81 @@
-"""What the next frame would be if all that moves went on as it did, or as it is foreseen to.
+"""Pictures without the small things that are followed, with them, and with all else that moves going on.
 
-The oldest guess of video coding, motion compensation. Of a ball in free flight it is exactly right, and a
-world needs to learn only where it is not. And the other way round: a drawn frame in which something that was
-followed is bent, missing or there twice is mended.
+What the codes need not speak of is taken out of both pictures of a transition, and put into the drawn one
+where it is foreseen. Of the rest, the paddle say, the guess is that it goes on as it did: the oldest of video
+coding, motion compensation. And the other way round: a drawn frame in which something that was followed is
+bent, or there a second time, is mended.
 
 Dimensions: C colour channels, H W frame or window.
 """
 
 import numpy as np
+from scipy import ndimage
 
-from ghostpad.world.following import FARTHEST, LIKE, Followed, Thing, nearest, packed, things_in
+from ghostpad.world.following import Followed, seen_next
+from ghostpad.world.things import FARTHEST, LIKE, Thing, nearest, packed, pixels, things_in
+from ghostpad.world.touching import fitted
+
+MARGIN = 2
+"""Pixels around a thing's shape in which it may be seen bent."""
+
+
+def bare(followed: Followed) -> np.ndarray:
+    """The newest frame (C, H, W) uint8 without the things of which it is foreseen where they go."""
+    if not any(thing.is_apart for thing in followed.things or []):
+        return followed.newest
+    picture = followed.newest.copy()
+    for thing in followed.things or []:
+        if thing.is_apart:
+            _take_out(picture, followed.still, thing)
+    return picture
+
+
+def bare_next(followed: Followed, next_CHW: np.ndarray) -> np.ndarray:
+    """The frame (C, H, W) uint8 that follows without the same things, as far as they are seen in it."""
+    if not any(thing.is_apart for thing in followed.things or []):
+        return next_CHW
+    picture = next_CHW.copy()
+    for number, seen in seen_next(followed, next_CHW).items():
+        if (followed.things or [])[number].is_apart:
+            erase(picture, followed.still, seen)
+    return picture
+
+
+def due(followed: Followed) -> np.ndarray:
+    """Pixels (H, W) bool that will show things of which that is foreseen."""
+    shown = np.zeros(followed.newest.shape[1:], bool)
+    for thing in followed.things or []:
+        if thing.foreseen is not None and not thing.hides:
+            lines, columns, _ = pixels(thing, thing.foreseen, shown.shape)
+            shown[lines, columns] = True
+    return shown
+
+
+def with_due(followed: Followed, picture_CHW: np.ndarray) -> np.ndarray:
+    """A picture (C, H, W) uint8 with them; itself where there are none."""
+    expected = [thing for thing in followed.things or [] if thing.is_apart and not thing.hides]
+    if not expected:
+        return picture_CHW
+    picture_CHW = picture_CHW.copy()
+    for thing in expected:
+        assert thing.foreseen is not None
+        draw(picture_CHW, thing, thing.foreseen)
+    return picture_CHW
 
 
 def go_on(followed: Followed) -> np.ndarray:
-    """Guess the frame (C, H, W) uint8 that follows."""
-    if followed.things is None:
-        return followed.newest
-    guess = followed.newest.copy()
-    for thing in followed.things:
-        if thing.is_bent:
-            (top, left), (height, width) = thing.place, thing.mask.shape
-            box = slice(max(0, top - 2), top + height + 2), slice(max(0, left - 2), left + width + 2)
-            guess[:, *box] = followed.still[:, *box]
-        elif thing.age == 1 and thing.moves:
-            erase(guess, followed.still, thing)
+    """Guess the frame (C, H, W) uint8 that follows, without the things that are taken out."""
+    guess = bare(followed)
+    others = [thing for thing in followed.things or [] if not thing.is_apart]
+    if not others:
+        return guess
+    guess = guess.copy()
+    for thing in others:
+        if thing.bent is not None or thing.moves:
+            _take_out(guess, followed.still, thing)
     # What was seen last covers what is only remembered.
-    for thing in sorted(followed.things, key=lambda thing: -thing.age):
-        if not thing.hides:
-            draw(guess, thing, _free_place(guess, thing) if thing.foreseen is None else thing.foreseen)
+    for thing in sorted(others, key=lambda thing: -thing.age):
+        draw(guess, thing, _free_place(guess, thing))
     return guess
 
 
@@ -53,10 +101,10 @@ def _free_place(frame_CHW: np.ndarray, thing: Thing) -> np.ndarray:
 
 
 def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
-    """The drawn next frame, with what was followed as it was.
+    """The drawn next frame without the things that are taken out, and with larger ones as they were.
 
-    A small thing of which it is foreseen is there, once; what looks like it or like a part of it, and may
-    come from it, is taken away. A larger one that lost or gained a few pixels gets its shape back.
+    What looks like one that is taken out or like a part of it, and may come from it, goes. A larger one that
+    lost or gained a few pixels gets its shape back.
 
     Returns:
         (C, H, W) uint8; `drawn_CHW` itself where nothing is to be mended.
@@ -74,42 +122,17 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
             # What hides may be one with it now.
             if bent is not None and not any(_in_reach(bent, other) for other in hidden):
                 erase(picture, followed.still, bent)
-                draw(picture, thing, _fitted(thing, bent))
-    sure = [thing for thing in known if thing.foreseen is not None and not thing.hides]
-    due = {tuple(thing.foreseen) for thing in sure if thing.foreseen is not None}
-    for thing in sure:
-        for other in things:
-            wrong = _is_part(other, thing, followed)
-            wrong |= other.looks_like(thing) and tuple(other.place) not in due
-            if wrong and _in_reach(other, thing):
-                erase(picture, followed.still, other)
-    for thing in sure:
-        assert thing.foreseen is not None
-        draw(picture, thing, thing.foreseen)
+                draw(picture, thing, fitted(thing, bent, bent.mask))
+    for thing in known:
+        if thing.foreseen is not None and not thing.hides:
+            for other in things:
+                if _in_reach(other, thing) and (other.looks_like(thing) or _is_part(other, thing, followed)):
+                    erase(picture, followed.still, other)
     return picture if (picture != drawn_CHW).any() else drawn_CHW
 
 
 def _in_reach(other: Thing, thing: Thing) -> bool:
     return int(np.abs(other.place - thing.place).max()) <= FARTHEST * thing.age
-
-
-def _fitted(thing: Thing, bent: Thing) -> np.ndarray:
-    """Where a thing covers most of what it has become; among equals nearest to where it was to be."""
-    slack = np.array(bent.mask.shape) - thing.mask.shape
-    best, best_place = (-1, 0), bent.place
-    reach = np.abs(slack) + 1
-    for down in range(-reach[0], reach[0] + 1):
-        for right in range(-reach[1], reach[1] + 1):
-            lines, columns = thing.mask.nonzero()
-            lines, columns = lines + down, columns + right
-            height, width = bent.mask.shape
-            inside = (lines >= 0) & (lines < height) & (columns >= 0) & (columns < width)
-            covered = int(bent.mask[lines[inside], columns[inside]].sum())
-            place = bent.place + np.array([down, right])
-            fit = (covered, -int(np.abs(place - thing.next_place).max()))
-            if fit > best:
-                best, best_place = fit, place
-    return best_place
 
 
 def _is_part(other: Thing, thing: Thing, followed: Followed) -> bool:
@@ -124,25 +147,54 @@ def _is_part(other: Thing, thing: Thing, followed: Followed) -> bool:
     )
 
 
+def _take_out(picture_CHW: np.ndarray, still_CHW: np.ndarray, thing: Thing) -> None:
+    """Erase a thing where it is in the newest frame, if it is there."""
+    if thing.bent is not None:
+        box = _box(thing, MARGIN + 1)
+        part, still = picture_CHW[:, *box], still_CHW[:, *box]
+        looks, counts = np.unique(part.reshape(len(part), -1), axis=1, return_counts=True)
+        ground = looks[:, counts.argmax(), None, None]
+        under = (part != still).any(0) & (part != ground).any(0)
+        under[[0, -1]] = under[:, [0, -1]] = False
+        _uncover(part, still, under)
+    elif thing.age == 1:
+        erase(picture_CHW, still_CHW, thing)
+
+
 def erase(frame_CHW: np.ndarray, still_CHW: np.ndarray, thing: Thing) -> None:
-    """Show what stands there most of the time, and if that is the thing itself, what is around it."""
-    (top, left), (height, width) = thing.place, thing.mask.shape
-    box = slice(top, top + height), slice(left, left + width)
-    under_Cn = still_CHW[:, *box][:, thing.mask]
-    own = (under_Cn == thing.colors).all(0)
-    if own.any():
-        sides = slice(max(0, top - 1), top + height + 1), slice(max(0, left - 1), left + width + 1)
-        ring = np.ones(frame_CHW[0, *sides].shape, bool)
-        ring[min(top, 1) : min(top, 1) + height, min(left, 1) : min(left, 1) + width] = ~thing.mask
-        found, counts = np.unique(frame_CHW[:, *sides][:, ring], axis=1, return_counts=True)
-        under_Cn = np.where(own, found[:, [counts.argmax()]], under_Cn)
-    frame_CHW[:, *box][:, thing.mask] = under_Cn
+    """Show what is under a thing."""
+    box, (height, width) = _box(thing, 1), thing.mask.shape
+    under = np.zeros(frame_CHW[0, *box].shape, bool)
+    top, left = thing.place[0] - box[0].start, thing.place[1] - box[1].start
+    under[top : top + height, left : left + width] = thing.mask
+    _uncover(frame_CHW[:, *box], still_CHW[:, *box], under)
 
 
-def draw(frame_CHW: np.ndarray, thing: Thing, place: np.ndarray) -> None:
+def _box(thing: Thing, margin: int) -> tuple[slice, slice]:
+    first, last = thing.place - margin, thing.place + thing.mask.shape + margin
+    return slice(max(0, int(first[0])), int(last[0])), slice(max(0, int(first[1])), int(last[1]))
+
+
+def _uncover(frame_Chw: np.ndarray, still_Chw: np.ndarray, under_hw: np.ndarray) -> None:
+    """Show what is under some pixels, in place.
+
+    That is what stands there most of the time, where that is seen beside it too; where what is beside it has
+    changed (a brick is gone), or they themselves stand there, it is the same as beside.
+    """
+    if under_hw.all():
+        return
+    # Lines count as farther apart than columns, since pictures of games change less along lines.
+    beside = ndimage.distance_transform_edt(
+        under_hw, sampling=(1.01, 1), return_distances=False, return_indices=True
+    )
+    assert isinstance(beside, np.ndarray)
+    lines, columns = beside[:, under_hw]
+    seen, stands = frame_Chw[:, lines, columns], still_Chw[:, under_hw]
+    holds = (seen == still_Chw[:, lines, columns]).all(0) & (stands != frame_Chw[:, under_hw]).any(0)
+    frame_Chw[:, under_hw] = np.where(holds, stands, seen)
+
+
+def draw(frame_CHW: np.ndarray, thing: Thing, place_2: np.ndarray) -> None:
     """Draw a thing at a place, as far as that is in the frame."""
-    lines, columns = thing.mask.nonzero()
-    lines, columns = lines + place[0], columns + place[1]
-    height, width = frame_CHW.shape[1:]
-    inside = (lines >= 0) & (lines < height) & (columns >= 0) & (columns < width)
-    frame_CHW[:, lines[inside], columns[inside]] = thing.colors[:, inside]
+    lines, columns, inside = pixels(thing, place_2, frame_CHW.shape[1:])
+    frame_CHW[:, lines, columns] = thing.colors[:, inside]

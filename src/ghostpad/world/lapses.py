@@ -10,7 +10,7 @@ Dimensions: k frames of history, C colour channels, H W frame or window.
 import numpy as np
 from scipy import ndimage
 
-from ghostpad.world.following import connected, mostly
+from ghostpad.world.things import connected, mostly
 
 SMALLEST, LARGEST = 8, 24
 """Pixels from the middle of a hole to its edge."""

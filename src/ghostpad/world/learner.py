@@ -52,7 +52,7 @@ class LearningWorld(WorldModel):
     ) -> None:
         super().__init__(config)
         self.rollouts = rollouts
-        self.finder = ButtonFinder(self.num_buttons)
+        self.finder = ButtonFinder(self.num_buttons, len(rollouts.practice.hardness))
         self.least_buttons = least_buttons
         self.reconstruction_weight = reconstruction_weight
         self.predicted: Tensor | None = None
@@ -103,7 +103,9 @@ class LearningWorld(WorldModel):
             terms["labelled"] = self._labelled_loss(batch.labelled, resting)
             loss = loss + LABELLED_WEIGHT * terms["labelled"]
         if self.reconstruction_weight and not finds:
-            terms["reconstruction"] = self._drawing_loss(frames, codes, next_frames)
+            terms["reconstruction"] = self._drawing_loss(
+                *self.bare_pair(frames, next_frames, followed), codes
+            )
             loss = loss + self.reconstruction_weight * terms["reconstruction"]
         terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
@@ -170,7 +172,8 @@ class LearningWorld(WorldModel):
 
         Where the buttons are told: (B, 1), under those.
         """
-        codes = self.transition_codes(seen.history[:, -1], seen.next_frames)
+        followed = followed or self.follow(seen.history)
+        codes = self.transition_codes(*self.bare_pair(seen.history[:, -1], seen.next_frames, followed))
         features = self.look(seen.history, seen.corners, followed)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             if seen.held is not None:
@@ -178,7 +181,7 @@ class LearningWorld(WorldModel):
                 return features, codes, told[:, None]
             return features, codes, self.dynamics.surprise(features, codes, seen.counted)
 
-    def _drawing_loss(self, frames: Tensor, codes: Tensor, next_frames: Tensor) -> Tensor:
+    def _drawing_loss(self, frames: Tensor, next_frames: Tensor, codes: Tensor) -> Tensor:
         """Reconstruction loss of the frames that the decoder draws from these codes."""
         model = self.latent_action_model
         inner, inner_next = model.scale.shrink(frames), model.scale.shrink(next_frames)
@@ -209,7 +212,8 @@ class LearningWorld(WorldModel):
             held = surprise.argmin(1)
             logits = self.dynamics.logits(features, held)
             drawn, predicted = self.live_on(history[:, -1], followed, features, held)
-            loss = self._drawing_loss(history[:, -1], predicted, next_frames)
+            pair = self.bare_pair(history[:, -1], next_frames, followed)
+            loss = self._drawing_loss(*pair, predicted)
             yield drawn, {"reconstruction": loss, "code_loss": F.cross_entropy(logits.float(), codes)}
             history = torch.cat([history[:, 1:], drawn[:, None]], 1)
 

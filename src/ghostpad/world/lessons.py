@@ -5,6 +5,7 @@ Dimensions: B transitions, k frames of history, C colour channels, H W frame.
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ FINDING_SHARE = 2
 
 @dataclass(frozen=True)
 class Labels:
-    """Training transitions whose control is known.
+    """Training transitions whose control is known, or whose button was found.
 
     Attributes:
         rows: which these are, ascending.
@@ -106,7 +107,7 @@ class Lessons:
     found, on whole frames, since a button must explain all that happens at once; in windows it would mean
     something else in each. Labels, where there are any, take the place of these two. Then all that there is
     to learn from recordings, and at last from the world's own rollouts, with windows of recordings beside
-    them throughout.
+    them throughout. Buttons that were found from what is steered stand for labels.
 
     Args:
         config: of the training.
@@ -116,8 +117,18 @@ class Lessons:
     """
 
     def __init__(self, config: WorldConfig, world: LearningWorld, labels: Labels | None, cell: int) -> None:
-        self.config, self.world, self.labels, self.cell = config, world, labels, cell
+        self.config, self.world, self.cell = config, world, cell
+        self.given = labels
         self.transitions = world.rollouts.transitions
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        """Those that were given, or else the buttons that were found before the first lesson."""
+        finder = self.world.finder
+        rows = np.flatnonzero((finder.pushed >= 0).cpu().numpy())
+        if self.given is not None or not len(rows):
+            return self.given
+        return Labels(rows, finder.pushed.cpu().numpy().astype(np.int64), int(finder.rest))
 
     def batch(self, rows: np.ndarray, step: int) -> WorldBatch:
         """The lesson of a step; of the transitions `rows` (B,) half are replaced by hard ones."""

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ghostpad.world.following import REMINDED, Followed, Thing
+from ghostpad.world.following import Followed
+from ghostpad.world.things import REMINDED, Thing
 
 AROUND = 28
 """Pixels that are seen from the middle of a thing to each side."""

@@ -3,7 +3,7 @@
 Dimensions: k frames of history, n things.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,14 +14,15 @@ import torch.nn.functional as F
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.workers import map_in_order
 from ghostpad.progress import progress
-from ghostpad.world.following import Followed, Thing, follow, things_in
+from ghostpad.world.following import Followed, follow, new_next, seen_next
 from ghostpad.world.movement import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number
 from ghostpad.world.sequences import read_sequence
+from ghostpad.world.things import Thing
 
 BATCH, HARD = 64, 24
 """Things of a step, and how many of them went another way than on."""
 TRANSITIONS = 24
-"""Transitions in which things are followed, for each step, at most."""
+"""Transitions in which things are followed, for each step of the training, at most."""
 CHUNK = 256
 CUT = 0.5
 """Share of sights of which a side is cut off, as at the edge of a frame or window."""
@@ -34,33 +35,47 @@ FEWEST = 16
 
 @dataclass(frozen=True)
 class Example:
-    """A thing, the training transition before which it was followed, and what became of it."""
+    """A thing, the training transition before which it was followed, and what became of it.
+
+    Attributes:
+        row: of the transition.
+        thing: that was followed, and is known; or a small one that is new in the frame after the transition.
+        off: (2,) pixels that it went since it was last seen; None if it is not seen as it was, or is new.
+    """
 
     row: int
     thing: Thing
-    fate: int
+    off: np.ndarray | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the thing comes with the transition."""
+        return self.thing.step is None
+
+    @property
+    def fate(self) -> int:
+        """Which logit of `Movement` stands for it."""
+        return HIDES if self.off is None or np.abs(self.off).max() > FAR else number(self.off)
 
 
 def teach(
-    movement: Movement, transitions: Transitions, history: int, num_steps: int, seed: int, num_workers: int
+    movement: Movement, transitions: Transitions, followed: Sequence[Example], num_steps: int, seed: int
 ) -> int:
-    """Train on things of the recordings; nothing is changed where nothing small moves.
+    """Train on small things of the recordings; nothing is changed where nothing small moves.
 
     Args:
         movement: trained in place.
         transitions: of the training episodes.
-        history: k.
+        followed: things that were followed in them.
         num_steps: optimizer steps.
         seed: of the draws.
-        num_workers: processes that follow things.
 
     Returns:
-        How many looks at things there were.
+        How many looks at small things there were.
     """
     rng = np.random.default_rng((seed, num_steps))
-    rows = np.sort(rng.permutation(len(transitions))[: TRANSITIONS * num_steps])
     gray = movement.num_channels == 1
-    examples = followed_in(transitions, rows, history, gray, num_workers)
+    examples = [example for example in followed if example.thing.is_sure]
     if len(examples) < FEWEST:
         return len(examples)
     straight = np.array([number(example.thing.next_place - example.thing.place) for example in examples])
@@ -121,6 +136,12 @@ def _blackened(sight_CVV: torch.Tensor, kept: int, side: int) -> torch.Tensor:
     return turned.rot90(-side, (1, 2))
 
 
+def some_rows(transitions: Transitions, num_steps: int, seed: int) -> np.ndarray:
+    """Which transitions things are followed in for a training of so many steps."""
+    rng = np.random.default_rng((seed, num_steps))
+    return np.sort(rng.permutation(len(transitions))[: TRANSITIONS * num_steps])
+
+
 def followed_in(
     transitions: Transitions, rows: np.ndarray, history: int, gray: bool, num_workers: int = 1
 ) -> list[Example]:
@@ -142,20 +163,22 @@ def followed_in(
 
 def _examples(transitions: Transitions, history: int, gray: bool, rows: np.ndarray) -> list[Example]:
     return [
-        Example(int(row), thing, fate)
+        Example(int(row), thing, off)
         for row in rows
-        for thing, fate in fates_in(read_sequence(transitions, int(row), history, 1, gray))
+        for thing, off in fates_in(read_sequence(transitions, int(row), history, 1, gray))
     ]
 
 
-def fates_in(frames_TCHW: np.ndarray) -> Iterator[tuple[Thing, int]]:
-    """Each small thing that moves in all frames but the last, and the number of where it is in the last."""
+def fates_in(frames_TCHW: np.ndarray) -> Iterator[tuple[Thing, np.ndarray | None]]:
+    """Each known thing that moves in all frames but the last, and how far (2,) it goes in that.
+
+    None for what is not seen there as it was, and with small things that are new there.
+    """
     followed = follow(frames_TCHW[:-1])
-    sure = [thing for thing in followed.things or [] if thing.is_sure]
-    things = things_in(frames_TCHW[-1], followed.still) if sure else None
-    if things is None:
+    yield from ((thing, None) for thing in new_next(followed, frames_TCHW[-1]) if thing.is_small)
+    if not any(thing.is_known for thing in followed.things or []):
         return
-    for thing in sure:
-        alike = [o for o in things if o.looks_like(thing) and np.abs(o.place - thing.place).max() <= FAR]
-        nearest = min(alike, key=lambda o: int(np.abs(o.place - thing.next_place).max()), default=None)
-        yield thing, HIDES if nearest is None else number(nearest.place - thing.place)
+    seen = seen_next(followed, frames_TCHW[-1])
+    for index, thing in enumerate(followed.things or []):
+        if thing.is_known:
+            yield thing, seen[index].place - thing.place if index in seen else None

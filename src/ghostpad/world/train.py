@@ -17,9 +17,10 @@ from ghostpad.training.loop import Loop
 from ghostpad.training.task import Task
 from ghostpad.world.learner import LearningWorld
 from ghostpad.world.lessons import Lessons, cell_for_windows, draw_labels, num_rollouts, read_whole
-from ghostpad.world.movement_lessons import teach
+from ghostpad.world.movement_lessons import followed_in, some_rows, teach
 from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.settings import WorldConfig
+from ghostpad.world.steering import find_steered
 from ghostpad.world.world_model import KIND, WorldModel, WorldModelConfig
 
 VALIDATION_LENGTH = 8
@@ -41,15 +42,27 @@ def train_world(config: WorldConfig) -> dict[str, float]:
         loop.prepare_folder()
         if loop.step == 0:
             assert isinstance(loop.model, LearningWorld)
-            _teach_movement(config, loop.model)
+            _follow_things(config, loop.model)
         return loop.run()
 
 
-def _teach_movement(config: WorldConfig, world: LearningWorld) -> None:
+def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
+    """Learn from what moves in the recordings where it goes, and by which buttons if nobody said."""
     if not config.movement_steps or not config.dynamics.goes_on or bool(world.movement.is_taught):
         return
     transitions, workers = world.rollouts.transitions, config.workers or num_cores()
-    looks = teach(world.movement, transitions, world.history, config.movement_steps, config.seed, workers)
+    rows = some_rows(transitions, config.movement_steps, config.seed)
+    followed = followed_in(transitions, rows, world.history, world.grayscale, workers)
+    steered = None if config.labels else find_steered(followed, world.num_buttons, config.seed)
+    if steered is not None:
+        world.finder.take(world.dynamics, steered)
+        pushes = ", ".join(f"{right:+.0f} right {down:+.0f} down" for down, right in steered.steps)
+        comes = "; one more makes something come" if len(steered.comes) else ""
+        print(f"Buttons: {steered.num_buttons} steer what moves, by pixels ({pushes}){comes}.")
+        if steered.is_small:
+            print("What is steered is small: the codes speak of all that moves.")
+            return
+    looks = teach(world.movement, transitions, followed, config.movement_steps, config.seed)
     if bool(world.movement.is_taught):
         print(f"Where things go: learned from {looks:,} looks at things that moved.")
     else:

@@ -22,7 +22,7 @@ from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_we
 from ghostpad.world.decide import decide
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.following import Followed, follow
-from ghostpad.world.going_on import go_on, mended
+from ghostpad.world.going_on import bare, bare_next, due, go_on, mended, with_due
 from ghostpad.world.movement import Movement
 
 KIND = "world"
@@ -216,19 +216,17 @@ class WorldModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The next frames (N, C, H, W) of worlds that were looked at, and the codes (N, h, w) that led there.
 
-        What moves is put where it is foreseen; the codes are then those of the mended frames.
+        They are drawn without what is taken out, which is then put where it is foreseen.
         """
         model = self.latent_action_model
         codes_Nhw = decide(self.dynamics, features, held_N, temperature, generator)
-        next_frames = model.draw(newest_NCHW, model.quantizer.embed(codes_Nhw))
-        if followed is None:
-            return next_frames, codes_Nhw
-        for world, (before, drawn) in enumerate(zip(followed, _bytes(next_frames), strict=True)):
-            picture = mended(before, drawn)
+        ground_NCHW = newest_NCHW if followed is None else self._unit([bare(each) for each in followed])
+        next_frames = model.draw(ground_NCHW, model.quantizer.embed(codes_Nhw))
+        for world, each in enumerate(followed or []):
+            drawn = _bytes(next_frames[world])
+            picture = with_due(each, mended(each, drawn))
             if picture is not drawn:
-                one = slice(world, world + 1)
-                next_frames[one] = torch.from_numpy(picture).to(next_frames) / 255
-                codes_Nhw[one] = self.transition_codes(newest_NCHW[one], next_frames[one])
+                next_frames[world] = self._unit([picture])[0]
         return next_frames, codes_Nhw
 
     def button_probabilities(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
@@ -251,9 +249,10 @@ class WorldModel(nn.Module):
         """
         self._require_inference()
         state, model = self.start(frames), self.latent_action_model
-        codes_Nhw = model.encode(state.history[:, -1], next_frames)
-        codes_Nhw = codes_Nhw[None] if codes_Nhw.ndim == 2 else codes_Nhw
-        return self.dynamics.surprise(self.look(state.history), codes_Nhw)
+        shown, _ = to_frames(next_frames, model.config.frames, self.device, "next_frames")
+        followed = self.follow(state.history)
+        codes_Nhw = self.transition_codes(*self.bare_pair(state.history[:, -1], shown, followed))
+        return self.dynamics.surprise(self.look(state.history, followed=followed), codes_Nhw)
 
     def look(
         self,
@@ -266,8 +265,8 @@ class WorldModel(nn.Module):
         What moves in them is followed, if the dynamics ask for it and it is not given.
         """
         followed = followed or self.follow(history_NkCHW)
-        guess_Nhw = None if followed is None else self.guess(history_NkCHW, followed)
-        return self.dynamics.features(self.shrunk(history_NkCHW), corners_N2, guess_Nhw)
+        foreseen = () if followed is None else self.foreseen(followed)
+        return self.dynamics.features(self.shrunk(history_NkCHW), corners_N2, *foreseen)
 
     def follow(
         self,
@@ -282,11 +281,25 @@ class WorldModel(nn.Module):
         return self.movement.foresee(followed, temperature, generator)
 
     @torch.no_grad()
-    def guess(self, history_NkCHW: Tensor, followed: list[Followed]) -> Tensor:
-        """Codes (N, h, w) of what follows if all that moves goes on as it did."""
-        going_on = torch.from_numpy(np.stack([go_on(each) for each in followed]))
-        next_frames = going_on.to(history_NkCHW.device).float() / 255
-        return self.transition_codes(history_NkCHW[:, -1], next_frames)
+    def foreseen(self, followed: list[Followed]) -> tuple[Tensor, Tensor]:
+        """What follows if all that is not taken out goes on as it did, and where the rest will be.
+
+        Returns:
+            Codes (N, h, w); and (N, 1, H, W) in [0, 1], of the size that the model works at.
+        """
+        ground_NCHW, next_NCHW = (self._unit([part(each) for each in followed]) for part in (bare, go_on))
+        due_NHW = torch.from_numpy(np.stack([due(each) for each in followed]))
+        due_N1HW = self.latent_action_model.scale.shrink(due_NHW[:, None].to(ground_NCHW))
+        return self.transition_codes(ground_NCHW, next_NCHW), due_N1HW
+
+    def bare_pair(
+        self, newest_NCHW: Tensor, next_frames_NCHW: Tensor, followed: list[Followed] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Both frames of transitions, of whole frames or windows, without what the codes do not speak of."""
+        if followed is None:
+            return newest_NCHW, next_frames_NCHW
+        pairs = zip(followed, _bytes(next_frames_NCHW), strict=True)
+        return self._unit([bare(each) for each in followed]), self._unit([bare_next(*pair) for pair in pairs])
 
     def transition_codes(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:
         """Codes (N, h, w) of transitions between whole frames, or windows of them."""
@@ -295,6 +308,10 @@ class WorldModel(nn.Module):
         with torch.no_grad(), torch.autocast(frames_NCHW.device.type, enabled=False):
             pair = torch.cat([frames_NCHW, next_frames_NCHW], 1)
             return model.quantizer.nearest(model.encoder(model.scale.shrink(pair)))
+
+    def _unit(self, pictures: list[np.ndarray]) -> Tensor:
+        """Pictures (C, H, W) uint8 as frames (N, C, H, W) in [0, 1]."""
+        return torch.from_numpy(np.stack(pictures)).to(self.device).float() / 255
 
     def shrunk(self, history_NkCHW: Tensor) -> Tensor:
         """The history at the size that the model works at."""
@@ -325,12 +342,6 @@ class WorldModel(nn.Module):
         world = cls(config)
         # What a training needs to go on is no part of the world.
         weights = {n: part for n, part in weights.items() if not n.startswith(("rollouts.", "finder."))}
-        if not any(name.startswith("movement.") for name in weights):
-            # Of a world from before things were foreseen; the same at each reading, or its hash would differ.
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                movement = Movement(world.num_channels)
-            weights |= {f"movement.{name}": part for name, part in movement.state_dict().items()}
         load_weights(world, weights, path_or_name)
         world.folder = find_model(path_or_name, KIND).parent
         return world.to(device).eval()

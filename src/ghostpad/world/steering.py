@@ -1,0 +1,186 @@
+"""Buttons from how things go: what is steered goes on by its past, and by a step that its button alone says.
+
+Which of several buttons explains a transition can be named otherwise in each situation, and all these names
+are as likely: nothing but the network's own bias says that what is "left" when the paddle rests is "left"
+too when it moves. Here it is said: a button adds the same step everywhere, as a push does. So where a thing
+goes is a mixture of as many steps as there are buttons around what its past foretells, fitted as one by
+maximum likelihood, and the number of buttons is the least that explains other recordings as well.
+
+Dimensions: n transitions, M buttons.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ghostpad.progress import progress
+from ghostpad.world.movement_lessons import Example
+
+FEWEST = 512
+"""Looks at a thing below which nothing is said of what steers it."""
+FEWEST_COMES = 32
+"""Times that something comes below which no button is made of it."""
+STEPS, BATCH, TRIES = 1500, 512, 2
+LEARNING_RATE = 2e-2
+WENT = 7
+"""Newest steps that its past is made of."""
+PIXELS, PLACES = 16, 100
+"""What steps and places are divided by."""
+CLOSEST = 1.0
+"""Mean distance from where it was to be, in pixels, below which nearer is no better."""
+HELD_OUT = 0.2
+ENOUGH = 0.1
+"""Nats by which more buttons must explain other looks better."""
+WORTH = 0.5
+"""Nats by which buttons must explain a thing better than its past alone, or nobody steers it."""
+SURELY = 0.9
+
+
+@dataclass(frozen=True)
+class Steered:
+    """What steers a thing.
+
+    Attributes:
+        rows: (n,) training transitions, ascending.
+        buttons: (n,) the button of each.
+        num_buttons: how many there are.
+        rest: the one with which what stands stays.
+        steps: (num_buttons, 2) pixels, lines and columns, that each adds.
+        is_small: whether the thing is one that codes would not speak of.
+        comes: (m,) transitions with which something small comes that is seen often, as a ball that is served.
+    """
+
+    rows: np.ndarray
+    buttons: np.ndarray
+    num_buttons: int
+    rest: int
+    steps: np.ndarray
+    is_small: bool
+    comes: np.ndarray
+
+
+class Push(nn.Module):
+    """Where a thing goes: what its past foretells, and the step of one of M buttons.
+
+    Args:
+        num_buttons: M.
+        spread_2: pixels along the axis on which the steps of the buttons are laid out at first.
+        width: of the layers that look at the past.
+    """
+
+    def __init__(self, num_buttons: int, spread_2: Tensor, width: int = 64) -> None:
+        super().__init__()
+        self.past = nn.Sequential(
+            nn.Linear(2 * WENT + 2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
+        )
+        self.steps = nn.Parameter(torch.linspace(-1, 1, num_buttons)[:, None] * spread_2)
+        if num_buttons == 1:
+            nn.init.zeros_(self.steps)
+        self.chances = nn.Parameter(torch.zeros(num_buttons))
+        self.distance = nn.Parameter((spread_2.norm() / 2).clamp_min(CLOSEST).log())
+
+    def forward(self, pasts_nF: Tensor, offsets_n2: Tensor) -> Tensor:
+        """Log-likelihoods (n, M) of going `offsets_n2`, in pixels, by each button."""
+        off = (offsets_n2 - self.past(pasts_nF))[:, None] - self.steps
+        scale = self.distance.exp().clamp_min(CLOSEST)
+        return -off.abs().sum(2) / scale - 2 * (2 * scale).log() + self.chances.log_softmax(0)
+
+
+def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> Steered | None:
+    """Find the thing that is steered, and by which of how many buttons in each transition.
+
+    Args:
+        examples: things that were followed, and what became of them.
+        most_buttons: that there may be.
+        seed: of the fits.
+
+    Returns:
+        None where nothing is seen often enough, or nothing is explained by buttons.
+    """
+    groups: dict[tuple, list[Example]] = {}
+    for each in examples:
+        if each.off is not None and each.thing.age == 1 and each.thing.bent is None:
+            groups.setdefault(_looks(each), []).append(each)
+    groups = {looks: seen for looks, seen in groups.items() if len(seen) >= FEWEST}
+    best, gained = None, 0.0
+    bar = progress(total=len(groups), what="what steers what moves", unit="things")
+    with torch.random.fork_rng(devices=[]), bar:
+        torch.manual_seed(seed)
+        for seen in groups.values():
+            pasts, offsets = _pasts(seen)
+            alone, most = (_fitted(pasts, offsets, number) for number in (1, most_buttons))
+            if (alone[1] - most[1]) * len(seen) > gained and alone[1] - most[1] >= WORTH:
+                fits = [_fitted(pasts, offsets, number) for number in range(2, most_buttons)] + [most]
+                least = min(surprise for _, surprise in fits)
+                push, surprise = next(fit for fit in fits if fit[1] <= least + ENOUGH)
+                best, gained = _steered(push, seen, pasts, offsets), (alone[1] - surprise) * len(seen)
+            bar.update()
+    return None if best is None else replace(best, comes=_comes(examples, set(groups)))
+
+
+def _looks(example: Example) -> tuple:
+    thing = example.thing
+    return thing.mask.shape, thing.mask.tobytes(), thing.colors[:, 0].tobytes()
+
+
+def _comes(examples: Sequence[Example], often: set[tuple]) -> np.ndarray:
+    """Transitions with which something comes that is seen often, where nothing small was."""
+    there = {each.row for each in examples if not each.is_new and each.thing.is_small}
+    new = {each.row for each in examples if each.is_new and _looks(each) in often}
+    rows = np.array(sorted(new - there), np.int64)
+    return rows if len(rows) >= FEWEST_COMES else rows[:0]
+
+
+def _pasts(examples: list[Example]) -> tuple[Tensor, Tensor]:
+    """What is known of the past of each thing (n, F), and how far it goes (n, 2)."""
+    known = np.zeros((len(examples), 2 * WENT + 2), np.float32)
+    for row, each in zip(known, examples, strict=True):
+        went = np.array(each.thing.went[-WENT:], np.float32).ravel() / PIXELS
+        row[len(row) - 2 - len(went) : -2] = went
+        row[-2:] = each.thing.place / PLACES
+    offsets = np.array([each.off for each in examples], np.float32)
+    return torch.from_numpy(known), torch.from_numpy(offsets)
+
+
+def _fitted(pasts: Tensor, offsets: Tensor, num_buttons: int) -> tuple[Push, float]:
+    """The best of some fits, as each begins with other weights."""
+    return min((_fit(pasts, offsets, num_buttons) for _ in range(TRIES)), key=lambda fit: fit[1])
+
+
+def _fit(pasts: Tensor, offsets: Tensor, num_buttons: int) -> tuple[Push, float]:
+    """Fit by maximum likelihood; with the surprise, nats, at what was held out."""
+    held_out = torch.arange(len(pasts)) % round(1 / HELD_OUT) == 0
+    known = (~held_out).nonzero()[:, 0]
+    away = offsets[known] - offsets[known].mean(0)
+    axis = torch.linalg.svd(away, full_matrices=False).Vh[0]
+    push = Push(num_buttons, axis * (away @ axis).std())
+    optimizer = torch.optim.Adam(push.parameters(), LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
+    for _ in range(STEPS):
+        drawn = known[torch.randint(len(known), (BATCH,))]
+        loss = -push(pasts[drawn], offsets[drawn]).logsumexp(1).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        return push, -float(push(pasts[held_out], offsets[held_out]).logsumexp(1).mean())
+
+
+def _steered(push: Push, examples: list[Example], pasts: Tensor, offsets: Tensor) -> Steered:
+    with torch.no_grad():
+        chances, buttons = push(pasts, offsets).softmax(1).max(1)
+    rows = np.array([each.row for each in examples])
+    sure = (chances >= SURELY).numpy()
+    first = np.unique(rows[sure], return_index=True)
+    found = buttons.numpy()[sure][first[1]]
+    stays = (offsets.numpy()[sure] == 0).all(1)
+    stood = np.array([not any(map(any, each.thing.went[-2:])) for each in examples])[sure]
+    at_rest = buttons.numpy()[sure][stays & stood if (stays & stood).any() else stays]
+    num = len(push.steps)
+    rest = int(np.bincount(at_rest if len(at_rest) else found, minlength=num).argmax())
+    steps = push.steps.detach().numpy()
+    return Steered(first[0], found, num, rest, steps, examples[0].thing.is_small, np.zeros(0, np.int64))

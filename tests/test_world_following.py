@@ -1,0 +1,79 @@
+"""What moves is followed though it touches what has its colour, or has come to look otherwise."""
+
+import numpy as np
+
+from ghostpad.world.following import follow, new_next, seen_next
+from ghostpad.world.things import Thing
+from test_world_going_on import COLOUR, bar, flight
+
+BALL, BAR = (4, 2), (4, 16)
+
+
+def thing_of(things: list[Thing] | None, shape: tuple[int, int]) -> Thing:
+    (found,) = [thing for thing in things or [] if thing.mask.shape == shape and thing.age == 1]
+    return found
+
+
+def on_bar(num: int, step: int = 2) -> np.ndarray:
+    """Frames of a bar that moves, onto which a ball falls three lines a frame: it touches in the last."""
+    frames = bar(num, step)
+    for time in range(num):
+        line = 47 - 3 * (num - 1 - time)
+        frames[time, :, line : line + 4, 38:40] = COLOUR
+    return frames
+
+
+def test_a_ball_that_touches_the_paddle_is_told_from_it() -> None:
+    frames = on_bar(9)
+    followed = follow(frames)
+    ball, paddle = thing_of(followed.things, BALL), thing_of(followed.things, BAR)
+    assert ball.place.tolist() == [47, 38] and ball.is_sure and ball.bent is None
+    assert paddle.place.tolist() == [50, 26] and paddle.step is not None and paddle.step.tolist() == [0, 2]
+    before = follow(frames[:-1])
+    assert before.things is not None
+    seen = {before.things[index].mask.shape: thing for index, thing in seen_next(before, frames[-1]).items()}
+    assert {shape: thing.place.tolist() for shape, thing in seen.items()} == {BALL: [47, 38], BAR: [50, 26]}
+
+
+def test_a_paddle_is_told_from_a_wall_of_its_colour() -> None:
+    frames = bar(9, 6)
+    frames[:, :, 50:56, 70:] = COLOUR
+    assert thing_of(follow(frames[:8]).things, BAR).place.tolist() == [50, 52]
+    frames[8, :, 50:54, 54:70] = COLOUR  # it has come to the wall
+    frames[8, :, 50:54, 52:54] = 0
+    assert thing_of(follow(frames).things, BAR).place.tolist() == [50, 54]
+
+
+def test_what_is_nowhere_seen_is_missing() -> None:
+    frames = on_bar(9)
+    frames[-1] = bar(9, 2)[-1]
+    assert [t.age for t in follow(frames).things or [] if t.mask.shape == BALL] == [2]
+    followed = follow(frames[:-1])
+    assert followed.things is not None
+    shapes = {followed.things[index].mask.shape for index in seen_next(followed, frames[-1])}
+    assert shapes == {BAR}
+
+
+def test_what_comes_is_new_and_what_was_followed_is_not() -> None:
+    frames = bar(9, 2)
+    frames[-1, :, 20:24, 40:42] = COLOUR
+    (ball,) = new_next(follow(frames[:-1]), frames[-1])
+    assert ball.mask.shape == BALL and ball.place.tolist() == [20, 40]
+    assert [
+        new.place.tolist() for new in new_next(follow(np.repeat(frames[:1] * 0, 8, 0)), frames[-1] * 0)
+    ] == []
+    still = np.repeat(bar(1, 0), 9, 0)
+    still[-1, :, 20:24, 40:42] = COLOUR
+    assert [new.place.tolist() for new in new_next(follow(still[:-1]), still[-1])] == [[20, 40]]
+    assert new_next(follow(flight(9)[:-1]), flight(9)[-1]) == []
+
+
+def test_looks_that_it_has_twice_are_its_own() -> None:
+    frames = flight(8)
+    for time in range(3):  # at first its upper line was covered
+        frames[time, :, 10 + 3 * time] = flight(1)[0, :, 0]
+    ball = thing_of(follow(frames).things, BALL)
+    assert ball.bent is None and ball.place.tolist() == [10 + 3 * 7, 50 - 2 * 7] and ball.is_sure
+    once = frames[:4]
+    (bent,) = [thing for thing in follow(once).things or [] if thing.is_sure]
+    assert bent.mask.shape == (3, 2) and bent.bent is not None and bent.bent.mask.shape == BALL

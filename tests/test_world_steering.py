@@ -1,0 +1,135 @@
+"""Buttons from how things go: found where a push is the same in every situation, and nowhere else."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ghostpad.frames.store import FrameStore
+from ghostpad.training.distributed import Ranks
+from ghostpad.world import steering
+from ghostpad.world.dynamics import Dynamics, DynamicsConfig
+from ghostpad.world.finding import ButtonFinder
+from ghostpad.world.learner import LearningWorld
+from ghostpad.world.movement_lessons import Example
+from ghostpad.world.steering import Steered, find_steered
+from ghostpad.world.things import Thing
+from ghostpad.world.train import make_world_loop
+from small_world import small_world_config
+
+NUM = 2400
+
+
+def examples(pushes: list[int], size: int = 16, seed: int = 0) -> tuple[list[Example], np.ndarray]:
+    """A thing that keeps half of its way, is pushed, and stops at walls; and by which push each time."""
+    rng = np.random.default_rng(seed)
+    held = rng.integers(len(pushes), size=NUM)
+    place, went, seen = 60, [(0, 0)] * 7, []
+    for row, button in enumerate(held):
+        following = int(np.clip(place + round(went[-1][1] / 2) + pushes[button], 0, 120))
+        thing = Thing(
+            np.array([50, place]),
+            np.ones((4, size), bool),
+            np.full((3, 4 * size), 99, np.int16),
+            step=np.array(went[-1]),
+            went=tuple(went),
+        )
+        seen.append(Example(row, thing, np.array([0, following - place])))
+        went = [*went[1:], (0, following - place)]
+        place = following
+    return seen, held
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr(steering, "STEPS", 250)
+    monkeypatch.setattr(steering, "TRIES", 1)
+
+
+def test_buttons_are_the_pushes_that_a_thing_gets() -> None:
+    seen, held = examples([-8, 0, 8])
+    found = find_steered(seen, 4, 0)
+    assert found is not None and found.num_buttons == 3 and not found.is_small
+    assert found.rest == 1 and np.abs(found.steps[:, 0]).max() < 1
+    order = np.argsort(found.steps[:, 1])
+    assert np.abs(found.steps[order, 1] - [-8, 0, 8]).max() < 2
+    assert (np.diff(found.rows) > 0).all() and len(found.rows) > 0.6 * NUM
+    named = np.argsort(order)[found.buttons]
+    free = np.array([0 < seen[row].thing.place[1] + seen[row].off[1] < 120 for row in found.rows])
+    assert (named == held[found.rows])[free].mean() > 0.97
+
+
+def test_what_goes_by_itself_is_steered_by_nobody() -> None:
+    assert find_steered(examples([2])[0], 4, 0) is None
+    assert find_steered(examples([-8, 0, 8])[0][:400], 4, 0) is None, "too few"
+    hidden = [dataclasses.replace(each, off=None) for each in examples([-8, 0, 8])[0]]
+    assert find_steered(hidden, 4, 0) is None
+
+
+def test_of_several_things_it_is_the_one_that_buttons_explain() -> None:
+    steered, _ = examples([-8, 0, 8], size=3)
+    alone, _ = examples([2], size=12)
+    found = find_steered(alone + steered, 3, 0)
+    assert found is not None and found.num_buttons == 3 and found.is_small
+
+
+def test_the_same_seed_finds_the_same_and_no_other_draws_change() -> None:
+    seen, _ = examples([-8, 8])
+    torch.manual_seed(3)
+    before = torch.rand(1)
+    torch.manual_seed(3)
+    first = find_steered(seen, 3, 5)
+    assert torch.rand(1) == before
+    second = find_steered(seen, 3, 5)
+    assert first is not None and second is not None
+    assert (first.buttons == second.buttons).all() and (first.steps == second.steps).all()
+
+
+def test_something_small_that_comes_where_none_was_has_a_button_of_its_own() -> None:
+    seen, _ = examples([-8, 8])
+    balls, _ = examples([2], size=2)
+    balls = balls[:800]
+    new = [Example(row, dataclasses.replace(balls[0].thing, step=None), None) for row in range(700, 900)]
+    other = [
+        Example(row, dataclasses.replace(new[0].thing, mask=np.ones((2, 2), bool)), None) for row in (1, 990)
+    ]
+    found = find_steered([*seen, *balls, *new, *other], 4, 0)
+    assert found is not None and found.comes.tolist() == list(range(800, 900)), "a ball was there before"
+    few = find_steered([*seen, *balls, *new[:120]], 4, 0)
+    assert few is not None and not len(few.comes)
+
+
+def test_the_button_with_which_something_comes_rests_otherwise() -> None:
+    dynamics, finder = Dynamics(DynamicsConfig(2, 5, (4, 4), 1, 1), 1, 8, (6, 8)), ButtonFinder(5, 100)
+    rows, comes = np.arange(0, 60, 2), np.array([1, 2, 71])
+    steered = Steered(rows, rows // 2 % 3, 3, 1, np.zeros((3, 2)), False, comes)
+    finder.take(dynamics, steered)
+    assert dynamics.active.tolist() == [True] * 4 + [False] and int(finder.rest) == 1
+    with_it = (finder.pushed == 3).nonzero()[:, 0].tolist()
+    assert set(comes) < set(with_it) and 3 < len(with_it) <= 7
+    assert all(row // 2 % 3 == 1 for row in set(with_it) - set(comes.tolist()))
+    assert finder.pushed[[0, 4, 3, 99]].tolist() == [0, 2, -1, -1]
+    three = ButtonFinder(3, 100)
+    three.take(Dynamics(DynamicsConfig(2, 3, (4, 4), 1, 1), 1, 8, (6, 8)), steered)
+    assert set(three.pushed.tolist()) == {-1, 0, 1, 2}, "there is no button left for it"
+
+
+def test_lessons_take_what_was_found_for_labels(store: FrameStore, tmp_path: Path) -> None:
+    config = small_world_config(store, tmp_path)
+    loop = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu")))
+    world = loop.model.train()
+    assert isinstance(world, LearningWorld)
+    rows = np.arange(0, 40, 2)
+    steered = Steered(rows, rows // 2 % 2, 2, 1, np.array([[0.0, -8.0], [0.0, 8.0]]), False, rows[:0])
+    world.finder.take(world.dynamics, steered)
+    assert world.dynamics.active.tolist() == [True, True, False]
+    first, later = (loop.task.batch(np.arange(4), step) for step in (0, config.steps - 1))
+    assert first.rows is not None and first.held is not None and first.temperature is None
+    assert first.held.tolist() == (first.rows // 2 % 2).tolist() and not (first.rows % 2).any()
+    assert later.held is None and later.labelled is not None and later.labelled.rest == 1
+    assert later.labelled.rows is not None
+    assert later.labelled.controls.tolist() == (later.labelled.rows // 2 % 2).tolist()
+    terms = world(first)[1] | world(later)[1]
+    assert all(torch.isfinite(value) for value in terms.values())
