@@ -282,7 +282,11 @@ def test_where_each_control_can_have_a_button_labels_name_it_from_the_start(
     assert first.rows is not None and first.held is not None
     read = read_controls(Transitions(store, "train"), first.rows.numpy(), directions=False)
     assert read is not None and first.held.tolist() == read[0].tolist()
-    assert later.held is None and later.labelled is not None
+    assert later.held is not None and later.rows is not None and later.labelled is not None
+    read = read_controls(Transitions(store, "train"), later.rows.numpy(), directions=False)
+    known = later.held >= 0
+    assert read is not None and later.held[known].tolist() == read[0][known.numpy()].tolist()
+    assert not known.all(), "the others are inferred"
     stands = world.finder.stands(world.dynamics.active)
     heard = world.dynamics.active.nonzero()[:, 0]
     assert stands is not None and torch.equal(stands[heard], heard)

@@ -128,7 +128,11 @@ def test_lessons_take_what_was_found_for_labels(store: FrameStore, tmp_path: Pat
     first, later = (loop.task.batch(np.arange(4), step) for step in (0, config.steps - 1))
     assert first.rows is not None and first.held is not None and first.temperature is None
     assert first.held.tolist() == (first.rows // 2 % 2).tolist() and not (first.rows % 2).any()
-    assert later.held is None and later.labelled is not None and later.labelled.rest == 1
+    assert later.held is not None and later.rows is not None
+    assert later.held.tolist() == [
+        row // 2 % 2 if row < 40 and row % 2 == 0 else -1 for row in later.rows.tolist()
+    ]
+    assert later.labelled is not None and later.labelled.rest == 1
     assert later.labelled.rows is not None
     assert later.labelled.controls.tolist() == (later.labelled.rows // 2 % 2).tolist()
     terms = world(first)[1] | world(later)[1]

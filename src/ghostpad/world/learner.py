@@ -85,7 +85,7 @@ class LearningWorld(WorldModel):
         finds = batch.temperature is not None
         if finds:
             self.finder.begin(self.dynamics)
-        elif batch.held is None:
+        else:
             self.finder.settle(self.dynamics, self.least_buttons)
         resting = self._resting(batch.labelled)
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
@@ -119,9 +119,16 @@ class LearningWorld(WorldModel):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features, codes, the button of each transition (the best if none is told), and nats per cell."""
         features, codes, surprise = self._explain(seen, temperature is not None, followed)
+        if seen.is_told:
+            assert seen.held is not None
+            held = seen.held
+        else:
+            held = self._held(surprise.detach(), resting)
+            if seen.held is not None:
+                held = torch.where(seen.held < 0, held, seen.held)
+                surprise = surprise.gather(1, held[:, None])
         if seen.rows is not None:
             self.rollouts.practice.record(seen.rows, surprise.detach().amin(1))
-        held = self._held(surprise.detach(), resting) if seen.held is None else seen.held
         if temperature is None:
             return features, codes, held, self._code_loss(features, held, codes, seen.counted)
         shares = self.finder.shares(surprise, temperature)
@@ -170,13 +177,14 @@ class LearningWorld(WorldModel):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the history, codes of the transition, and its surprise under each button.
 
-        Where the buttons are told: (B, 1), under those.
+        Where all buttons are told: (B, 1), under those.
         """
         followed = followed or self.follow(seen.history)
         codes = self.transition_codes(*self.bare_pair(seen.history[:, -1], seen.next_frames, followed))
         features = self.look(seen.history, seen.corners, followed)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            if seen.held is not None:
+            if seen.is_told:
+                assert seen.held is not None
                 told = self.dynamics.surprise_under(seen.held, features, codes, seen.counted)
                 return features, codes, told[:, None]
             return features, codes, self.dynamics.surprise(features, codes, seen.counted)

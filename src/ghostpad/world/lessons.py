@@ -161,15 +161,20 @@ class Lessons:
         return dataclasses.replace(batch, windows=windows)
 
     def _settled(self, rows: np.ndarray, step: int, rng: np.random.Generator) -> WorldBatch:
-        """Transitions whose buttons are inferred: recorded ones, or rollouts when it is time."""
+        """Transitions whose buttons are inferred, but where they are known: recorded, or rollouts in time."""
         rollouts, labels = self.world.rollouts, self.labels
         whole_rows = rows[: len(rollouts.rows)]
         if step >= self.config.rollouts_from * self.config.steps:
             batch = rollouts.next_batch(rollouts.before_hard_ones(whole_rows, rng), rng)
+            whole_rows = rollouts.rows.cpu().numpy()
         else:
-            batch = self._whole(self._chosen(whole_rows, rng), rng)
+            whole_rows = self._chosen(whole_rows, rng)
+            batch = self._whole(whole_rows, rng)
+        batch = dataclasses.replace(batch, held=self._known(whole_rows))
         if self.cell:
-            windows = self._windows(self._chosen(rows, rng), rng, self.config.lapses)
+            seen_rows = self._chosen(rows, rng)
+            windows = self._windows(seen_rows, rng, self.config.lapses)
+            windows = dataclasses.replace(windows, held=self._known(seen_rows))
             batch = dataclasses.replace(batch, windows=windows)
         if labels is None:
             return batch
@@ -179,6 +184,12 @@ class Lessons:
         held, met = self._on_device(labels.controls[drawn]), self._on_device(drawn)
         labelled = Labelled(history, next_frames[:, 0], held, labels.rest, met)
         return dataclasses.replace(batch, labelled=labelled)
+
+    def _known(self, rows: np.ndarray) -> Tensor | None:
+        """The buttons of transitions, −1 where nobody knows; None where labels do not name buttons."""
+        if self.labels is None or not self.labels.can_name(self.world.num_buttons):
+            return None
+        return self._on_device(self.labels.controls[rows])
 
     def _chosen(
         self, rows: np.ndarray, rng: np.random.Generator, among: np.ndarray | None = None

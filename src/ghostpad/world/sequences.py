@@ -22,7 +22,7 @@ class WorldBatch:
         temperature: of the assignment of buttons while they are being found; None when they are settled.
         labelled: a few recorded transitions whose controls are known, see `Labelled`.
         rows: (B,) the training transitions that these are, to keep count of what is hard; None elsewhere.
-        held: (B,) the button of each, where labels say it; None where it is to be inferred.
+        held: (B,) the button of each, −1 where it is to be inferred; None where all are.
         windows: recorded transitions beside these, of which only parts are seen.
         lives: whether these are rollouts, which go on from what is predicted.
     """
@@ -48,7 +48,7 @@ class Seen:
         corners: (B, 2) int64, row and column of the first cell of each window; None for whole frames.
         counted: (B, n, n) bool, cells of windows that see enough around them to be learned from; None for
             whole frames.
-        held: (B,) int64, the button of each, where labels say it; None where it is to be inferred.
+        held: (B,) int64, the button of each, −1 where it is to be inferred; None where all are.
     """
 
     history: Tensor
@@ -57,6 +57,11 @@ class Seen:
     corners: Tensor | None = None
     counted: Tensor | None = None
     held: Tensor | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the buttons of all are known."""
+        return self.held is not None and bool((self.held >= 0).all())
 
     def to(self, device: torch.device) -> "Seen":
         """The same on another device."""
