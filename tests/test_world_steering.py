@@ -51,7 +51,7 @@ def quick(monkeypatch) -> None:
 def test_buttons_are_the_pushes_that_a_thing_gets() -> None:
     seen, held = examples([-8, 0, 8])
     found = find_steered(seen, 4, 0)
-    assert found is not None and found.num_buttons == 3 and not found.is_small
+    assert found is not None and found.num_buttons == 3 and not found.thing.is_small
     assert found.rest == 1 and np.abs(found.steps[:, 0]).max() < 1
     order = np.argsort(found.steps[:, 1])
     assert np.abs(found.steps[order, 1] - [-8, 0, 8]).max() < 2
@@ -72,7 +72,7 @@ def test_of_several_things_it_is_the_one_that_buttons_explain() -> None:
     steered, _ = examples([-8, 0, 8], size=3)
     alone, _ = examples([2], size=12)
     found = find_steered(alone + steered, 3, 0)
-    assert found is not None and found.num_buttons == 3 and found.is_small
+    assert found is not None and found.num_buttons == 3 and found.thing.is_small
 
 
 def test_the_same_seed_finds_the_same_and_no_other_draws_change() -> None:
@@ -104,7 +104,7 @@ def test_something_small_that_comes_where_none_was_has_a_button_of_its_own() -> 
 def test_the_button_with_which_something_comes_rests_otherwise() -> None:
     dynamics, finder = Dynamics(DynamicsConfig(2, 5, (4, 4), 1, 1), 1, 8, (6, 8)), ButtonFinder(5, 100)
     rows, comes = np.arange(0, 60, 2), np.array([1, 2, 71])
-    steered = Steered(rows, rows // 2 % 3, 3, 1, np.zeros((3, 2)), False, comes)
+    steered = Steered(rows, rows // 2 % 3, 3, 1, np.zeros((3, 2)), examples([0])[0][0].thing, comes)
     finder.take(dynamics, steered)
     assert dynamics.active.tolist() == [True] * 4 + [False] and int(finder.rest) == 1
     with_it = (finder.pushed == 3).nonzero()[:, 0].tolist()
@@ -122,7 +122,9 @@ def test_lessons_take_what_was_found_for_labels(store: FrameStore, tmp_path: Pat
     world = loop.model.train()
     assert isinstance(world, LearningWorld)
     rows = np.arange(0, 40, 2)
-    steered = Steered(rows, rows // 2 % 2, 2, 1, np.array([[0.0, -8.0], [0.0, 8.0]]), False, rows[:0])
+    steered = Steered(
+        rows, rows // 2 % 2, 2, 1, np.array([[0.0, -8.0], [0.0, 8.0]]), examples([0])[0][0].thing, rows[:0]
+    )
     world.finder.take(world.dynamics, steered)
     assert world.dynamics.active.tolist() == [True, True, False]
     first, later = (loop.task.batch(np.arange(4), step) for step in (0, config.steps - 1))

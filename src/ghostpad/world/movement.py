@@ -31,6 +31,8 @@ SURELY = 0.9
 later does less harm than one that is lost."""
 TRUST = 5.0
 """What going on as it did has ahead of all else before training, in nats."""
+LARGEST = 64
+"""Pixels of each side up to which the looks of what is steered are kept."""
 FACTS = 2 + REMINDED + 1
 STRIDES = 3
 
@@ -45,6 +47,8 @@ class Movement(nn.Module):
     """
 
     is_taught: Tensor
+    steered_mask: Tensor
+    steered_color: Tensor
 
     def __init__(
         self, num_channels: int, widths: tuple[int, int, int] = (24, 48, 32), width: int = 160
@@ -64,6 +68,27 @@ class Movement(nn.Module):
         self.trust = nn.Linear(width, 1)
         nn.init.constant_(self.trust.bias, TRUST)
         self.register_buffer("is_taught", torch.zeros((), dtype=torch.bool))
+        # The looks of what is steered, of one colour, in the upper left; nothing where nothing is.
+        self.register_buffer("steered_mask", torch.zeros(LARGEST, LARGEST, dtype=torch.bool))
+        self.register_buffer("steered_color", torch.zeros(num_channels, dtype=torch.uint8))
+
+    def remember_steered(self, thing: Thing) -> None:
+        """Keep the looks of what is steered, unless it is too large."""
+        height, width = thing.mask.shape
+        if max(height, width) <= LARGEST:
+            self.steered_mask[:height, :width] = torch.from_numpy(thing.mask)
+            self.steered_color.copy_(torch.from_numpy(thing.colors[:, 0].astype(np.uint8)))
+
+    @property
+    def steered(self) -> Thing | None:
+        """Looks of what is steered; None where nothing is, or nobody knows."""
+        mask = self.steered_mask.cpu().numpy()
+        if not mask.any():
+            return None
+        height, width = (int(np.flatnonzero(mask.any(axis))[-1]) + 1 for axis in (1, 0))
+        mask = mask[:height, :width]
+        color = self.steered_color.cpu().numpy().astype(np.int16)
+        return Thing(np.zeros(2, int), mask, np.repeat(color[:, None], mask.sum(), 1))
 
     def forward(self, sights_nCVV: Tensor, facts_n: Tensor, straight_n: Tensor) -> Tensor:
         """Logits (n, SIDE² + 1) of where things go since they were last seen, line by line, and of `HIDES`.

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ghostpad.progress import progress
 from ghostpad.world.movement_lessons import Example
+from ghostpad.world.things import Thing
 
 FEWEST = 512
 """Looks at a thing below which nothing is said of what steers it."""
@@ -49,7 +50,7 @@ class Steered:
         num_buttons: how many there are.
         rest: the one with which what stands stays.
         steps: (num_buttons, 2) pixels, lines and columns, that each adds.
-        is_small: whether the thing is one that codes would not speak of.
+        thing: that is steered, as it was seen once.
         comes: (m,) transitions with which something small comes that is seen often, as a ball that is served.
     """
 
@@ -58,7 +59,7 @@ class Steered:
     num_buttons: int
     rest: int
     steps: np.ndarray
-    is_small: bool
+    thing: Thing
     comes: np.ndarray
 
 
@@ -183,4 +184,4 @@ def _steered(push: Push, examples: list[Example], pasts: Tensor, offsets: Tensor
     num = len(push.steps)
     rest = int(np.bincount(at_rest if len(at_rest) else found, minlength=num).argmax())
     steps = push.steps.detach().numpy()
-    return Steered(first[0], found, num, rest, steps, examples[0].thing.is_small, np.zeros(0, np.int64))
+    return Steered(first[0], found, num, rest, steps, examples[0].thing, np.zeros(0, np.int64))

@@ -53,15 +53,17 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
     transitions, workers = world.rollouts.transitions, config.workers or num_cores()
     rows = some_rows(transitions, config.movement_steps, config.seed)
     followed = followed_in(transitions, rows, world.history, world.grayscale, workers)
-    steered = None if config.labels else find_steered(followed, world.num_buttons, config.seed)
+    steered = find_steered(followed, world.num_buttons, config.seed)
     if steered is not None:
-        world.finder.take(world.dynamics, steered)
+        if not config.labels:
+            world.finder.take(world.dynamics, steered)
         pushes = ", ".join(f"{right:+.0f} right {down:+.0f} down" for down, right in steered.steps)
         comes = "; one more makes something come" if len(steered.comes) else ""
         print(f"Buttons: {steered.num_buttons} steer what moves, by pixels ({pushes}){comes}.")
-        if steered.is_small:
+        if steered.thing.is_small:
             print("What is steered is small: the codes speak of all that moves.")
             return
+        world.movement.remember_steered(steered.thing)
     looks = teach(world.movement, transitions, followed, config.movement_steps, config.seed)
     if bool(world.movement.is_taught):
         print(f"Where things go: learned from {looks:,} looks at things that moved.")

@@ -24,6 +24,7 @@ from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.following import Followed, follow
 from ghostpad.world.going_on import bare, bare_next, due, go_on, mended, with_due
 from ghostpad.world.movement import Movement
+from ghostpad.world.whole import made_whole
 
 KIND = "world"
 
@@ -222,9 +223,11 @@ class WorldModel(nn.Module):
         codes_Nhw = decide(self.dynamics, features, held_N, temperature, generator)
         ground_NCHW = newest_NCHW if followed is None else self._unit([bare(each) for each in followed])
         next_frames = model.draw(ground_NCHW, model.quantizer.embed(codes_Nhw))
+        steered = self.movement.steered if followed is not None else None
         for world, each in enumerate(followed or []):
             drawn = _bytes(next_frames[world])
-            picture = with_due(each, mended(each, drawn))
+            picture = drawn if steered is None else made_whole(each, drawn, steered)
+            picture = with_due(each, mended(each, picture))
             if picture is not drawn:
                 next_frames[world] = self._unit([picture])[0]
         return next_frames, codes_Nhw

@@ -1,0 +1,84 @@
+"""The thing that is steered is there once, and whole.
+
+Codes of neighbouring cells say together where it is. Where they do not quite agree it is drawn in pieces, and
+the pieces would stay. Its looks are known, so it is drawn where they fit best what was drawn, and the ground
+around it is as it was.
+
+Dimensions: C colour channels, H W frame or window.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import ndimage
+
+from ghostpad.world.following import Followed
+from ghostpad.world.going_on import bare, draw, erase
+from ghostpad.world.things import FARTHEST, LIKE, Thing, connected
+
+SAME = 0.5
+"""What a pixel of its colour counts where the ground has that colour too, or it stood there already."""
+ENOUGH = 0.25
+"""Share of its pixels that must be drawn, counted so, or it is not there."""
+NEAR = 2
+"""Pixels around where it was and is in which the ground is as it was."""
+
+
+def made_whole(followed: Followed, drawn_CHW: np.ndarray, looks: Thing) -> np.ndarray:
+    """The drawn next frame with the steered thing as a whole; `drawn_CHW` itself where it is so.
+
+    Args:
+        followed: what moves in the frames before.
+        drawn_CHW: uint8.
+        looks: of the steered thing, wherever it is.
+    """
+    thing = _found(followed, looks)
+    if thing is None:
+        return drawn_CHW
+    size = np.array(thing.mask.shape)
+    first = np.maximum(thing.place - FARTHEST, 0)
+    last = np.minimum(thing.place + size + FARTHEST, [drawn_CHW.shape[1], drawn_CHW.shape[2]])
+    box = slice(first[0], last[0]), slice(first[1], last[1])
+    ground = bare(followed).copy()
+    erase(ground, followed.still, thing)
+    ground, drawn = ground[:, *box], drawn_CHW[:, *box]
+    own = np.abs(drawn.astype(np.int16) - thing.colors[:, :1, None]).max(0) <= LIKE
+    scraps = own & (drawn != ground).any(0)
+    worth = np.where(scraps, 1.0, SAME * own)
+    fit = np.einsum("abhw,hw->ab", sliding_window_view(worth, thing.mask.shape), thing.mask)
+    if fit.max() < ENOUGH * thing.colors.shape[1]:
+        return drawn_CHW
+    places = np.argwhere(fit >= fit.max() - 1e-6)
+    expected = thing.next_place - first
+    place = places[np.abs(places - expected).max(1).argmin()]
+    picture = drawn.copy()
+    picture[:, scraps] = ground[:, scraps]
+    for top, left in (thing.place - first, place):
+        near = (
+            slice(max(0, top - NEAR), top + size[0] + NEAR),
+            slice(max(0, left - NEAR), left + size[1] + NEAR),
+        )
+        picture[:, *near] = ground[:, *near]
+    draw(picture, thing, place)
+    if (picture == drawn).all():
+        return drawn_CHW
+    whole = drawn_CHW.copy()
+    whole[:, *box] = picture
+    return whole
+
+
+def _found(followed: Followed, looks: Thing) -> Thing | None:
+    """The steered thing where it is in the newest frame, whether it moved or not."""
+    for thing in followed.things or []:
+        if thing.age == 1 and thing.bent is None and thing.looks_like(looks):
+            return thing
+    newest = followed.newest
+    own = np.abs(newest.astype(np.int16) - looks.colors[:, :1, None]).max(0) <= LIKE
+    labels, _ = connected(own)
+    for number, where in enumerate(ndimage.find_objects(labels), 1):
+        inside = labels[where] == number
+        if inside.shape == looks.mask.shape and (inside == looks.mask).all():
+            place = np.array([side.start for side in where])
+            return replace(looks, place=place, colors=newest[:, *where][:, inside].astype(np.int16))
+    return None
