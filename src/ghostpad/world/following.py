@@ -80,10 +80,11 @@ def _followed(
 
 
 def _bent(before: Thing, thing: Thing) -> Thing:
-    """The thing of before, in the place of one that it has become; what it is twice in a row it remains."""
+    """The thing of before, in the place of one that it has become; larger twice in a row, it was covered."""
     off = np.array(thing.mask.shape) - before.mask.shape
     moved = before.seen_at(thing.place + off // 2)
-    if before.bent is not None and before.bent.looks_like(thing):
+    grown = thing.colors.shape[1] > before.colors.shape[1]
+    if grown and before.bent is not None and before.bent.looks_like(thing):
         return replace(moved, place=thing.place, mask=thing.mask, colors=thing.colors)
     return replace(moved, bent=thing)
 

@@ -156,7 +156,7 @@ def _take_out(picture_CHW: np.ndarray, still_CHW: np.ndarray, thing: Thing) -> N
         ground = looks[:, counts.argmax(), None, None]
         under = (part != still).any(0) & (part != ground).any(0)
         under[[0, -1]] = under[:, [0, -1]] = False
-        _uncover(part, still, under)
+        _uncover(part, still, under, under)
     elif thing.age == 1:
         erase(picture_CHW, still_CHW, thing)
 
@@ -167,7 +167,9 @@ def erase(frame_CHW: np.ndarray, still_CHW: np.ndarray, thing: Thing) -> None:
     under = np.zeros(frame_CHW[0, *box].shape, bool)
     top, left = thing.place[0] - box[0].start, thing.place[1] - box[1].start
     under[top : top + height, left : left + width] = thing.mask
-    _uncover(frame_CHW[:, *box], still_CHW[:, *box], under)
+    stood = np.zeros_like(under)
+    stood[top : top + height, left : left + width] = thing.stood
+    _uncover(frame_CHW[:, *box], still_CHW[:, *box], under, stood)
 
 
 def _box(thing: Thing, margin: int) -> tuple[slice, slice]:
@@ -175,23 +177,29 @@ def _box(thing: Thing, margin: int) -> tuple[slice, slice]:
     return slice(max(0, int(first[0])), int(last[0])), slice(max(0, int(first[1])), int(last[1]))
 
 
-def _uncover(frame_Chw: np.ndarray, still_Chw: np.ndarray, under_hw: np.ndarray) -> None:
+def _uncover(
+    frame_Chw: np.ndarray, still_Chw: np.ndarray, under_hw: np.ndarray, stood_hw: np.ndarray
+) -> None:
     """Show what is under some pixels, in place.
 
     That is what stands there most of the time, where that is seen beside it too; where what is beside it has
-    changed (a brick is gone), or they themselves stand there, it is the same as beside.
+    changed (a brick is gone), it is the same as beside. Where they may stand there themselves (`stood_hw`),
+    it is the same as what is beside them and looks otherwise.
     """
-    if under_hw.all():
-        return
-    # Lines count as farther apart than columns, since pictures of games change less along lines.
-    beside = ndimage.distance_transform_edt(
-        under_hw, sampling=(1.01, 1), return_distances=False, return_indices=True
-    )
-    assert isinstance(beside, np.ndarray)
-    lines, columns = beside[:, under_hw]
-    seen, stands = frame_Chw[:, lines, columns], still_Chw[:, under_hw]
-    holds = (seen == still_Chw[:, lines, columns]).all(0) & (stands != frame_Chw[:, under_hw]).any(0)
-    frame_Chw[:, under_hw] = np.where(holds, stands, seen)
+    like = (frame_Chw[:, None] == np.unique(frame_Chw[:, under_hw], axis=1)[:, :, None, None]).all(0).any(0)
+    own = (still_Chw == frame_Chw).all(0) & under_hw & stood_hw
+    for part, hidden in ((under_hw & ~own, under_hw), (own, under_hw | like)):
+        if hidden.all() or not part.any():
+            continue
+        # Lines count as farther apart than columns, since pictures of games change less along lines.
+        beside = ndimage.distance_transform_edt(
+            hidden, sampling=(1.01, 1), return_distances=False, return_indices=True
+        )
+        assert isinstance(beside, np.ndarray)
+        lines, columns = beside[:, part]
+        seen, stands = frame_Chw[:, lines, columns], still_Chw[:, part]
+        holds = (seen == still_Chw[:, lines, columns]).all(0) & ~own[part]
+        frame_Chw[:, part] = np.where(holds, stands, seen)
 
 
 def draw(frame_CHW: np.ndarray, thing: Thing, place_2: np.ndarray) -> None:

@@ -77,6 +77,17 @@ class Thing:
         return self.is_known and self.is_small
 
     @property
+    def stood(self) -> np.ndarray:
+        """Pixels (h, w) of its place that it may have covered most of the time."""
+        height, width = self.mask.shape
+        counts, off = self.mask.astype(int), np.zeros(2, int)
+        for step in reversed(self.went):
+            off = off - step
+            lines, columns, _ = pixels(self, off, (height, width))
+            counts[lines, columns] += 1
+        return counts * 2 > len(self.went)
+
+    @property
     def is_apart(self) -> bool:
         """Whether codes need not speak of it, since it is foreseen where it goes."""
         return self.foreseen is not None

@@ -16,13 +16,16 @@ from scipy import ndimage
 from ghostpad.world.following import Followed
 from ghostpad.world.going_on import bare, draw, erase
 from ghostpad.world.things import FARTHEST, LIKE, Thing, connected
+from ghostpad.world.touching import MOST_TIMES
 
 SAME = 0.5
 """What a pixel of its colour counts where the ground has that colour too, or it stood there already."""
 ENOUGH = 0.25
 """Share of its pixels that must be drawn, counted so, or it is not there."""
-NEAR = 2
-"""Pixels around where it was and is in which the ground is as it was."""
+LEAST_OUTLINE = 0.5
+"""Share of its outline that must be seen."""
+NEAR = 4
+"""Pixels around where it was and is, and between, in which the ground is as it was."""
 
 
 def made_whole(followed: Followed, drawn_CHW: np.ndarray, looks: Thing) -> np.ndarray:
@@ -54,12 +57,9 @@ def made_whole(followed: Followed, drawn_CHW: np.ndarray, looks: Thing) -> np.nd
     place = places[np.abs(places - expected).max(1).argmin()]
     picture = drawn.copy()
     picture[:, scraps] = ground[:, scraps]
-    for top, left in (thing.place - first, place):
-        near = (
-            slice(max(0, top - NEAR), top + size[0] + NEAR),
-            slice(max(0, left - NEAR), left + size[1] + NEAR),
-        )
-        picture[:, *near] = ground[:, *near]
+    both = np.stack([thing.place - first, place])
+    (top, left), (bottom, right) = np.maximum(both.min(0) - NEAR, 0), both.max(0) + size + NEAR
+    picture[:, top:bottom, left:right] = ground[:, top:bottom, left:right]
     draw(picture, thing, place)
     if (picture == drawn).all():
         return drawn_CHW
@@ -69,16 +69,28 @@ def made_whole(followed: Followed, drawn_CHW: np.ndarray, looks: Thing) -> np.nd
 
 
 def _found(followed: Followed, looks: Thing) -> Thing | None:
-    """The steered thing where it is in the newest frame, whether it moved or not."""
+    """The steered thing where it is in the newest frame, whether it moved or not.
+
+    Where it is one with a wall of its colour, it is where most of its outline is seen.
+    """
     for thing in followed.things or []:
         if thing.age == 1 and thing.bent is None and thing.looks_like(looks):
             return thing
     newest = followed.newest
     own = np.abs(newest.astype(np.int16) - looks.colors[:, :1, None]).max(0) <= LIKE
+    mask = np.pad(looks.mask, 1)
+    outline = ndimage.binary_dilation(mask) & ~mask
     labels, _ = connected(own)
+    best, best_place = LEAST_OUTLINE * np.count_nonzero(outline), None
     for number, where in enumerate(ndimage.find_objects(labels), 1):
-        inside = labels[where] == number
-        if inside.shape == looks.mask.shape and (inside == looks.mask).all():
-            place = np.array([side.start for side in where])
-            return replace(looks, place=place, colors=newest[:, *where][:, inside].astype(np.int16))
-    return None
+        part = np.pad(labels[where] == number, 1)
+        too_small = any(has < needs for has, needs in zip(part.shape, mask.shape, strict=True))
+        if too_small or np.count_nonzero(part) > MOST_TIMES * looks.colors.shape[1]:
+            continue
+        shown = sliding_window_view(part, mask.shape)
+        open_sides = np.where((shown | ~mask).all((2, 3)), (~shown & outline).sum((2, 3)), 0)
+        if open_sides.max() > best:
+            best = open_sides.max()
+            off = np.unravel_index(open_sides.argmax(), open_sides.shape)
+            best_place = np.array([where[0].start + off[0], where[1].start + off[1]])
+    return None if best_place is None else replace(looks, place=best_place)

@@ -1,0 +1,72 @@
+"""The steered thing is there once, and whole, where it fits what was drawn."""
+
+import numpy as np
+import torch
+
+from ghostpad.world.following import follow
+from ghostpad.world.movement import LARGEST, Movement
+from ghostpad.world.things import Thing
+from ghostpad.world.whole import made_whole
+from test_world_going_on import COLOUR, bar
+
+LOOKS = Thing(np.zeros(2, int), np.ones((4, 16), bool), np.repeat(COLOUR[:, 0].astype(np.int16), 64, 1))
+
+
+def test_pieces_are_put_together_where_they_fit_best() -> None:
+    frames = bar(9, 2)
+    followed = follow(frames[:8])
+    pieces = frames[8].copy()
+    pieces[:, 50:54, 30:33] = 0
+    pieces[:, 51:53, 45:47] = COLOUR
+    pieces[:, 47:49, 24:26] = 200  # not even in its colour
+    kept = pieces.copy()
+    assert (made_whole(followed, pieces, LOOKS) == frames[8]).all()
+    assert (pieces == kept).all()
+    assert made_whole(followed, frames[8], LOOKS) is not None
+    assert (made_whole(followed, frames[8], LOOKS) == frames[8]).all()
+
+
+def test_what_is_drawn_is_believed_and_not_what_was_expected() -> None:
+    followed = follow(bar(8, 2))
+    for place in (10, 24, 40):
+        drawn = bar(1, 0, first=place)[0]
+        assert (made_whole(followed, drawn, LOOKS) == drawn).all()
+    gone = np.zeros_like(drawn)
+    gone[..., 70:] = 142
+    assert made_whole(followed, gone, LOOKS) is gone
+    assert made_whole(follow(gone[None].repeat(8, 0)), drawn, LOOKS) is drawn, "there was none"
+
+
+def test_it_is_known_though_it_rests_and_though_it_touches_a_wall_of_its_colour() -> None:
+    resting = np.repeat(bar(1, 0, first=40), 8, 0)
+    moved = bar(1, 0, first=43)[0]
+    pieces = moved.copy()
+    pieces[:, 50:54, 43] = 0
+    assert (made_whole(follow(resting), pieces, LOOKS) == moved).all()
+    for steps in (np.repeat(resting, 1, 0), bar(8, 2, first=26)):
+        frames = np.concatenate([steps, bar(1, 0, first=36)])
+        frames[:, :, 48:56, 56:64] = COLOUR  # a wall that it has come to, and leaves
+        drawn = frames[-1].copy()
+        drawn[:, 52:56, 58:64] = 0
+        assert (made_whole(follow(frames[:-1]), drawn, LOOKS)[:, :56, :56] == frames[-1][:, :56, :56]).all()
+    overlapping = bar(9, -3, first=72)
+    overlapping[..., 70:] = 0
+    overlapping[:, :, 50:56, 72:] = COLOUR
+    drawn = overlapping[8].copy()
+    drawn[:, 50:56, 73:76] = 0
+    assert (
+        made_whole(follow(overlapping[:8]), drawn, LOOKS)[:, 50:54, :64] == overlapping[8][:, 50:54, :64]
+    ).all()
+
+
+def test_a_world_remembers_how_what_is_steered_looks() -> None:
+    movement, again = Movement(3), Movement(3)
+    assert movement.steered is None
+    bent = Thing(np.array([9, 9]), np.array([[True, False], [True, True]]), np.full((3, 3), 7, np.int16))
+    movement.remember_steered(bent)
+    again.load_state_dict(movement.state_dict())
+    assert again.steered is not None and again.steered.looks_like(bent)
+    large = Thing(np.zeros(2, int), np.ones((2, LARGEST + 1), bool), np.zeros((3, 2 * LARGEST + 2), np.int16))
+    other = Movement(3)
+    other.remember_steered(large)
+    assert other.steered is None and torch.equal(other.steered_mask, Movement(3).steered_mask)
