@@ -1,13 +1,12 @@
 """The steered thing is there once, and whole, where it fits what was drawn."""
 
 import numpy as np
-import torch
 
 from ghostpad.world.following import follow
 from ghostpad.world.movement import LARGEST, Movement
 from ghostpad.world.things import Thing
-from ghostpad.world.whole import made_whole
-from test_world_going_on import COLOUR, bar
+from ghostpad.world.whole import made_whole, with_coming
+from test_world_going_on import COLOUR, bar, flight
 
 LOOKS = Thing(np.zeros(2, int), np.ones((4, 16), bool), np.repeat(COLOUR[:, 0].astype(np.int16), 64, 1))
 
@@ -61,12 +60,26 @@ def test_it_is_known_though_it_rests_and_though_it_touches_a_wall_of_its_colour(
 
 def test_a_world_remembers_how_what_is_steered_looks() -> None:
     movement, again = Movement(3), Movement(3)
-    assert movement.steered is None
+    assert movement.steered.thing is None
     bent = Thing(np.array([9, 9]), np.array([[True, False], [True, True]]), np.full((3, 3), 7, np.int16))
-    movement.remember_steered(bent)
+    movement.steered.keep(bent)
     again.load_state_dict(movement.state_dict())
-    assert again.steered is not None and again.steered.looks_like(bent)
+    assert again.steered.thing is not None and again.steered.thing.looks_like(bent)
+    assert again.steered.thing.place.tolist() == [9, 9] and again.coming.thing is None
     large = Thing(np.zeros(2, int), np.ones((2, LARGEST + 1), bool), np.zeros((3, 2 * LARGEST + 2), np.int16))
     other = Movement(3)
-    other.remember_steered(large)
-    assert other.steered is None and torch.equal(other.steered_mask, Movement(3).steered_mask)
+    other.steered.keep(large)
+    assert other.steered.thing is None
+
+
+def test_what_comes_by_a_button_comes_where_nothing_small_is() -> None:
+    ball = Thing(np.array([20, 40]), np.ones((4, 2), bool), np.repeat(COLOUR[:, 0].astype(np.int16), 8, 1))
+    frames = bar(9, 2)
+    served = with_coming(follow(frames[:8]), frames[8], ball)
+    assert (served[:, 20:24, 40:42] == COLOUR).all() and ((served != frames[8]).any(0).sum() == 8)
+    elsewhere = frames[8].copy()
+    elsewhere[:, 5:9, 60:62] = COLOUR
+    assert with_coming(follow(frames[:8]), elsewhere, ball) is elsewhere, "it came by itself"
+    flying = flight(9)
+    drawn = flying[8]
+    assert with_coming(follow(flying[:8]), drawn, ball) is drawn

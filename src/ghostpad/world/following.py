@@ -23,12 +23,14 @@ class Followed:
         before: (C, H, W) uint8, the frame before that.
         still: (C, H, W) uint8, what stands where something moves most of the time, and `newest` elsewhere.
         things: that differ from it; None where nothing moves, or too much.
+        changed: (H, W) bool, pixels that were not the same all the time; None where nothing moves.
     """
 
     newest: np.ndarray
     before: np.ndarray
     still: np.ndarray
     things: list[Thing] | None
+    changed: np.ndarray | None = None
 
 
 def follow(history_kCHW: np.ndarray) -> Followed:
@@ -48,9 +50,9 @@ def follow(history_kCHW: np.ndarray) -> Followed:
     for frame in history_kCHW:
         things = things_in(frame, still)
         if things is None:
-            return Followed(newest, history_kCHW[-2], still, None)
+            return Followed(newest, history_kCHW[-2], still, None, moved)
         known = _followed(known, things, frame, still)
-    return Followed(newest, history_kCHW[-2], still, known)
+    return Followed(newest, history_kCHW[-2], still, known, moved)
 
 
 def _followed(

@@ -26,7 +26,7 @@ def bare(followed: Followed) -> np.ndarray:
     picture = followed.newest.copy()
     for thing in followed.things or []:
         if thing.is_apart:
-            _take_out(picture, followed.still, thing)
+            _take_out(picture, followed, thing)
     return picture
 
 
@@ -37,7 +37,7 @@ def bare_next(followed: Followed, next_CHW: np.ndarray) -> np.ndarray:
     picture = next_CHW.copy()
     for number, seen in seen_next(followed, next_CHW).items():
         if (followed.things or [])[number].is_apart:
-            erase(picture, followed.still, seen)
+            erase(picture, followed, seen)
     return picture
 
 
@@ -72,7 +72,7 @@ def go_on(followed: Followed) -> np.ndarray:
     guess = guess.copy()
     for thing in others:
         if thing.bent is not None or thing.moves:
-            _take_out(guess, followed.still, thing)
+            _take_out(guess, followed, thing)
     # What was seen last covers what is only remembered.
     for thing in sorted(others, key=lambda thing: -thing.age):
         draw(guess, thing, _free_place(guess, thing))
@@ -121,14 +121,28 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
             bent = nearest(thing, near)
             # What hides may be one with it now.
             if bent is not None and not any(_in_reach(bent, other) for other in hidden):
-                erase(picture, followed.still, bent)
-                draw(picture, thing, fitted(thing, bent, bent.mask))
+                place = fitted(thing, bent, bent.mask)
+                if not _touches_what_stands(thing, place, bent, followed):
+                    erase(picture, followed, bent)
+                    draw(picture, thing, place)
     for thing in known:
         if thing.foreseen is not None and not thing.hides:
             for other in things:
                 if _in_reach(other, thing) and (other.looks_like(thing) or _is_part(other, thing, followed)):
-                    erase(picture, followed.still, other)
+                    erase(picture, followed, other)
     return picture if (picture != drawn_CHW).any() else drawn_CHW
+
+
+def _touches_what_stands(thing: Thing, place_2: np.ndarray, bent: Thing, followed: Followed) -> bool:
+    """Whether what it has become is the thing as it was and, beside it, what stands there all the time."""
+    (top, left), (height, width) = bent.place, bent.mask.shape
+    stands = followed.still[:, top : top + height, left : left + width][:, bent.mask] == bent.colors
+    explained = np.zeros_like(bent.mask)
+    explained[bent.mask] = stands.all(0)
+    lines, columns, inside = pixels(thing, place_2 - bent.place, bent.mask.shape)
+    seen = bool(inside.all()) and bool(bent.mask[lines, columns].all())
+    explained[lines, columns] = True
+    return seen and bool(explained[bent.mask].all())
 
 
 def _in_reach(other: Thing, thing: Thing) -> bool:
@@ -147,29 +161,31 @@ def _is_part(other: Thing, thing: Thing, followed: Followed) -> bool:
     )
 
 
-def _take_out(picture_CHW: np.ndarray, still_CHW: np.ndarray, thing: Thing) -> None:
+def _take_out(picture_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
     """Erase a thing where it is in the newest frame, if it is there."""
     if thing.bent is not None:
         box = _box(thing, MARGIN + 1)
-        part, still = picture_CHW[:, *box], still_CHW[:, *box]
+        part, still = picture_CHW[:, *box], followed.still[:, *box]
         looks, counts = np.unique(part.reshape(len(part), -1), axis=1, return_counts=True)
         ground = looks[:, counts.argmax(), None, None]
         under = (part != still).any(0) & (part != ground).any(0)
         under[[0, -1]] = under[:, [0, -1]] = False
         _uncover(part, still, under, under)
     elif thing.age == 1:
-        erase(picture_CHW, still_CHW, thing)
+        erase(picture_CHW, followed, thing)
 
 
-def erase(frame_CHW: np.ndarray, still_CHW: np.ndarray, thing: Thing) -> None:
+def erase(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
     """Show what is under a thing."""
     box, (height, width) = _box(thing, 1), thing.mask.shape
     under = np.zeros(frame_CHW[0, *box].shape, bool)
     top, left = thing.place[0] - box[0].start, thing.place[1] - box[1].start
-    under[top : top + height, left : left + width] = thing.mask
-    stood = np.zeros_like(under)
-    stood[top : top + height, left : left + width] = thing.stood
-    _uncover(frame_CHW[:, *box], still_CHW[:, *box], under, stood)
+    inside = slice(top, top + height), slice(left, left + width)
+    under[inside] = thing.mask
+    # What had another colour once is not of this one by itself; nor need it be where the thing was always.
+    itself = np.zeros_like(under) if followed.changed is None else followed.changed[box].copy()
+    itself[inside] |= thing.stood
+    _uncover(frame_CHW[:, *box], followed.still[:, *box], under, itself)
 
 
 def _box(thing: Thing, margin: int) -> tuple[slice, slice]:
@@ -178,16 +194,16 @@ def _box(thing: Thing, margin: int) -> tuple[slice, slice]:
 
 
 def _uncover(
-    frame_Chw: np.ndarray, still_Chw: np.ndarray, under_hw: np.ndarray, stood_hw: np.ndarray
+    frame_Chw: np.ndarray, still_Chw: np.ndarray, under_hw: np.ndarray, itself_hw: np.ndarray
 ) -> None:
     """Show what is under some pixels, in place.
 
     That is what stands there most of the time, where that is seen beside it too; where what is beside it has
-    changed (a brick is gone), it is the same as beside. Where they may stand there themselves (`stood_hw`),
+    changed (a brick is gone), it is the same as beside. Where they may stand there themselves (`itself_hw`),
     it is the same as what is beside them and looks otherwise.
     """
     like = (frame_Chw[:, None] == np.unique(frame_Chw[:, under_hw], axis=1)[:, :, None, None]).all(0).any(0)
-    own = (still_Chw == frame_Chw).all(0) & under_hw & stood_hw
+    own = (still_Chw == frame_Chw).all(0) & under_hw & itself_hw
     for part, hidden in ((under_hw & ~own, under_hw), (own, under_hw | like)):
         if hidden.all() or not part.any():
             continue

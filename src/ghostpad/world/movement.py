@@ -37,6 +37,42 @@ FACTS = 2 + REMINDED + 1
 STRIDES = 3
 
 
+class Looks(nn.Module):
+    """How a thing of one colour looks, and where it is; kept in the world's file.
+
+    Args:
+        num_channels: C.
+    """
+
+    mask: Tensor
+    color: Tensor
+    place: Tensor
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.zeros(LARGEST, LARGEST, dtype=torch.bool))
+        self.register_buffer("color", torch.zeros(num_channels, dtype=torch.uint8))
+        self.register_buffer("place", torch.zeros(2, dtype=torch.int64))
+
+    def keep(self, thing: Thing) -> None:
+        """Keep those of a thing, unless it is too large."""
+        height, width = thing.mask.shape
+        if max(height, width) <= LARGEST:
+            self.mask[:height, :width] = torch.from_numpy(thing.mask)
+            self.color.copy_(torch.from_numpy(thing.colors[:, 0].astype(np.uint8)))
+            self.place.copy_(torch.from_numpy(thing.place))
+
+    @property
+    def thing(self) -> Thing | None:
+        """A thing that looks so; None where nothing was kept."""
+        mask = self.mask.cpu().numpy()
+        if not mask.any():
+            return None
+        height, width = (int(np.flatnonzero(mask.any(axis))[-1]) + 1 for axis in (1, 0))
+        mask, color = mask[:height, :width], self.color.cpu().numpy().astype(np.int16)
+        return Thing(self.place.cpu().numpy(), mask, np.repeat(color[:, None], mask.sum(), 1))
+
+
 class Movement(nn.Module):
     """Predicts where followed things go.
 
@@ -47,8 +83,7 @@ class Movement(nn.Module):
     """
 
     is_taught: Tensor
-    steered_mask: Tensor
-    steered_color: Tensor
+    coming_button: Tensor
 
     def __init__(
         self, num_channels: int, widths: tuple[int, int, int] = (24, 48, 32), width: int = 160
@@ -68,27 +103,9 @@ class Movement(nn.Module):
         self.trust = nn.Linear(width, 1)
         nn.init.constant_(self.trust.bias, TRUST)
         self.register_buffer("is_taught", torch.zeros((), dtype=torch.bool))
-        # The looks of what is steered, of one colour, in the upper left; nothing where nothing is.
-        self.register_buffer("steered_mask", torch.zeros(LARGEST, LARGEST, dtype=torch.bool))
-        self.register_buffer("steered_color", torch.zeros(num_channels, dtype=torch.uint8))
-
-    def remember_steered(self, thing: Thing) -> None:
-        """Keep the looks of what is steered, unless it is too large."""
-        height, width = thing.mask.shape
-        if max(height, width) <= LARGEST:
-            self.steered_mask[:height, :width] = torch.from_numpy(thing.mask)
-            self.steered_color.copy_(torch.from_numpy(thing.colors[:, 0].astype(np.uint8)))
-
-    @property
-    def steered(self) -> Thing | None:
-        """Looks of what is steered; None where nothing is, or nobody knows."""
-        mask = self.steered_mask.cpu().numpy()
-        if not mask.any():
-            return None
-        height, width = (int(np.flatnonzero(mask.any(axis))[-1]) + 1 for axis in (1, 0))
-        mask = mask[:height, :width]
-        color = self.steered_color.cpu().numpy().astype(np.int16)
-        return Thing(np.zeros(2, int), mask, np.repeat(color[:, None], mask.sum(), 1))
+        self.steered, self.coming = Looks(num_channels), Looks(num_channels)
+        # The button with which something comes; negative where there is none.
+        self.register_buffer("coming_button", torch.full((), -1, dtype=torch.int64))
 
     def forward(self, sights_nCVV: Tensor, facts_n: Tensor, straight_n: Tensor) -> Tensor:
         """Logits (n, SIDE² + 1) of where things go since they were last seen, line by line, and of `HIDES`.

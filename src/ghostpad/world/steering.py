@@ -9,6 +9,7 @@ maximum likelihood, and the number of buttons is the least that explains other r
 Dimensions: n transitions, M buttons.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -52,6 +53,7 @@ class Steered:
         steps: (num_buttons, 2) pixels, lines and columns, that each adds.
         thing: that is steered, as it was seen once.
         comes: (m,) transitions with which something small comes that is seen often, as a ball that is served.
+        coming: what that is, where it mostly comes; None where nothing does.
     """
 
     rows: np.ndarray
@@ -61,6 +63,7 @@ class Steered:
     steps: np.ndarray
     thing: Thing
     comes: np.ndarray
+    coming: Thing | None = None
 
 
 class Push(nn.Module):
@@ -119,7 +122,10 @@ def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> S
                 push, surprise = next(fit for fit in fits if fit[1] <= least + ENOUGH)
                 best, gained = _steered(push, seen, pasts, offsets), (alone[1] - surprise) * len(seen)
             bar.update()
-    return None if best is None else replace(best, comes=_comes(examples, set(groups)))
+    if best is None:
+        return None
+    comes = _comes(examples, set(groups))
+    return replace(best, comes=comes, coming=_mostly([each for each in examples if each.is_new], comes))
 
 
 def _looks(example: Example) -> tuple:
@@ -133,6 +139,14 @@ def _comes(examples: Sequence[Example], often: set[tuple]) -> np.ndarray:
     new = {each.row for each in examples if each.is_new and _looks(each) in often}
     rows = np.array(sorted(new - there), np.int64)
     return rows if len(rows) >= FEWEST_COMES else rows[:0]
+
+
+def _mostly(new: list[Example], comes: np.ndarray) -> Thing | None:
+    """What comes, as it looks and where it is most often."""
+    rows = set(comes.tolist())
+    things = {(*_looks(each), *each.thing.place.tolist()): each.thing for each in new if each.row in rows}
+    counts = Counter((*_looks(each), *each.thing.place.tolist()) for each in new if each.row in rows)
+    return things[counts.most_common(1)[0][0]] if counts else None
 
 
 def _pasts(examples: list[Example]) -> tuple[Tensor, Tensor]:

@@ -78,14 +78,14 @@ class Thing:
 
     @property
     def stood(self) -> np.ndarray:
-        """Pixels (h, w) of its place that it may have covered most of the time."""
+        """Pixels (h, w) of its place that it has covered all the time."""
         height, width = self.mask.shape
         counts, off = self.mask.astype(int), np.zeros(2, int)
         for step in reversed(self.went):
             off = off - step
             lines, columns, _ = pixels(self, off, (height, width))
             counts[lines, columns] += 1
-        return counts * 2 > len(self.went)
+        return counts > len(self.went)
 
     @property
     def is_apart(self) -> bool:

@@ -63,7 +63,10 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
         if steered.thing.is_small:
             print("What is steered is small: the codes speak of all that moves.")
             return
-        world.movement.remember_steered(steered.thing)
+        world.movement.steered.keep(steered.thing)
+        if steered.coming is not None and not config.labels and steered.num_buttons < world.num_buttons:
+            world.movement.coming.keep(steered.coming)
+            world.movement.coming_button.fill_(steered.num_buttons)
     looks = teach(world.movement, transitions, followed, config.movement_steps, config.seed)
     if bool(world.movement.is_taught):
         print(f"Where things go: learned from {looks:,} looks at things that moved.")

@@ -1,4 +1,4 @@
-"""The thing that is steered is there once, and whole.
+"""The thing that is steered is there once, and whole; and what comes by a button comes.
 
 Codes of neighbouring cells say together where it is. Where they do not quite agree it is drawn in pieces, and
 the pieces would stay. Its looks are known, so it is drawn where they fit best what was drawn, and the ground
@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from ghostpad.world.following import Followed
 from ghostpad.world.going_on import bare, draw, erase
-from ghostpad.world.things import FARTHEST, LIKE, Thing, connected
+from ghostpad.world.things import FARTHEST, LIKE, Thing, connected, pixels, things_in
 from ghostpad.world.touching import MOST_TIMES
 
 SAME = 0.5
@@ -44,10 +44,15 @@ def made_whole(followed: Followed, drawn_CHW: np.ndarray, looks: Thing) -> np.nd
     last = np.minimum(thing.place + size + FARTHEST, [drawn_CHW.shape[1], drawn_CHW.shape[2]])
     box = slice(first[0], last[0]), slice(first[1], last[1])
     ground = bare(followed).copy()
-    erase(ground, followed.still, thing)
+    erase(ground, followed, thing)
     ground, drawn = ground[:, *box], drawn_CHW[:, *box]
     own = np.abs(drawn.astype(np.int16) - thing.colors[:, :1, None]).max(0) <= LIKE
-    scraps = own & (drawn != ground).any(0)
+    # Where it rests nobody knows what is under it: there it is as drawn.
+    known = np.ones_like(own)
+    if thing.stood.all():
+        lines, columns, _ = pixels(thing, thing.place - first, known.shape)
+        known[lines, columns] = False
+    scraps = own & (drawn != ground).any(0) & known
     worth = np.where(scraps, 1.0, SAME * own)
     fit = np.einsum("abhw,hw->ab", sliding_window_view(worth, thing.mask.shape), thing.mask)
     if fit.max() < ENOUGH * thing.colors.shape[1]:
@@ -59,13 +64,27 @@ def made_whole(followed: Followed, drawn_CHW: np.ndarray, looks: Thing) -> np.nd
     picture[:, scraps] = ground[:, scraps]
     both = np.stack([thing.place - first, place])
     (top, left), (bottom, right) = np.maximum(both.min(0) - NEAR, 0), both.max(0) + size + NEAR
-    picture[:, top:bottom, left:right] = ground[:, top:bottom, left:right]
+    near = np.zeros_like(own)
+    near[top:bottom, left:right] = known[top:bottom, left:right]
+    picture[:, near] = ground[:, near]
     draw(picture, thing, place)
     if (picture == drawn).all():
         return drawn_CHW
     whole = drawn_CHW.copy()
     whole[:, *box] = picture
     return whole
+
+
+def with_coming(followed: Followed, drawn_CHW: np.ndarray, coming: Thing) -> np.ndarray:
+    """The drawn next frame with what comes by a button, where it mostly comes, if nothing small is there."""
+    if any(thing.is_small and thing.has_moved for thing in followed.things or []):
+        return drawn_CHW
+    new = things_in(drawn_CHW, followed.newest)
+    if new is None or any(thing.looks_like(coming) for thing in new):
+        return drawn_CHW
+    picture = drawn_CHW.copy()
+    draw(picture, coming, coming.place)
+    return picture
 
 
 def _found(followed: Followed, looks: Thing) -> Thing | None:

@@ -24,7 +24,7 @@ from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.following import Followed, follow
 from ghostpad.world.going_on import bare, bare_next, due, go_on, mended, with_due
 from ghostpad.world.movement import Movement
-from ghostpad.world.whole import made_whole
+from ghostpad.world.whole import made_whole, with_coming
 
 KIND = "world"
 
@@ -223,11 +223,14 @@ class WorldModel(nn.Module):
         codes_Nhw = decide(self.dynamics, features, held_N, temperature, generator)
         ground_NCHW = newest_NCHW if followed is None else self._unit([bare(each) for each in followed])
         next_frames = model.draw(ground_NCHW, model.quantizer.embed(codes_Nhw))
-        steered = self.movement.steered if followed is not None else None
+        steered, coming = self.movement.steered.thing, self.movement.coming.thing
+        comes_N = (held_N == self.movement.coming_button).tolist()
         for world, each in enumerate(followed or []):
             drawn = _bytes(next_frames[world])
             picture = drawn if steered is None else made_whole(each, drawn, steered)
             picture = with_due(each, mended(each, picture))
+            if coming is not None and comes_N[world]:
+                picture = with_coming(each, picture, coming)
             if picture is not drawn:
                 next_frames[world] = self._unit([picture])[0]
         return next_frames, codes_Nhw
