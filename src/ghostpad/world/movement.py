@@ -78,15 +78,22 @@ class Movement(nn.Module):
 
     Args:
         num_channels: C.
+        size: H and W of whole frames.
         widths: channels after each convolution of stride 2.
         width: of the layer before the last.
     """
 
     is_taught: Tensor
     coming_button: Tensor
+    usual_frame: Tensor
+    usual_known: Tensor
 
     def __init__(
-        self, num_channels: int, widths: tuple[int, int, int] = (24, 48, 32), width: int = 160
+        self,
+        num_channels: int,
+        size: tuple[int, int] = (0, 0),
+        widths: tuple[int, int, int] = (24, 48, 32),
+        width: int = 160,
     ) -> None:
         super().__init__()
         self.num_channels = num_channels
@@ -104,8 +111,16 @@ class Movement(nn.Module):
         nn.init.constant_(self.trust.bias, TRUST)
         self.register_buffer("is_taught", torch.zeros((), dtype=torch.bool))
         self.steered, self.coming = Looks(num_channels), Looks(num_channels)
+        # What recordings mostly show, and where they nearly always do; nothing where nobody looked.
+        self.register_buffer("usual_frame", torch.zeros(num_channels, *size, dtype=torch.uint8))
+        self.register_buffer("usual_known", torch.zeros(*size, dtype=torch.bool))
         # The button with which something comes; negative where there is none.
         self.register_buffer("coming_button", torch.full((), -1, dtype=torch.int64))
+
+    @property
+    def usual(self) -> tuple[np.ndarray, np.ndarray]:
+        """What recordings mostly show (C, H, W), and where they nearly always do (H, W), bool."""
+        return self.usual_frame.cpu().numpy(), self.usual_known.cpu().numpy()
 
     def forward(self, sights_nCVV: Tensor, facts_n: Tensor, straight_n: Tensor) -> Tensor:
         """Logits (n, SIDE² + 1) of where things go since they were last seen, line by line, and of `HIDES`.

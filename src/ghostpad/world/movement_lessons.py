@@ -17,7 +17,7 @@ from ghostpad.progress import progress
 from ghostpad.world.following import Followed, follow, new_next, seen_next
 from ghostpad.world.movement import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number
 from ghostpad.world.sequences import read_sequence
-from ghostpad.world.things import Thing
+from ghostpad.world.things import Thing, mostly
 
 BATCH, HARD = 64, 24
 """Things of a step, and how many of them went another way than on."""
@@ -29,6 +29,8 @@ CUT = 0.5
 MIRRORED = 0.5
 """Share of sights that are shown with left and right exchanged."""
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-2
+LOOKED_AT, USUALLY = 256, 0.5
+"""Recorded frames that are looked at for what they mostly show, and the share that must show it."""
 FEWEST = 16
 """Things below which there is nothing to learn from."""
 
@@ -159,6 +161,14 @@ def followed_in(
     done = map_in_order(work, chunks, num_workers)
     bar = progress(done, what="following things", unit="parts", total=len(chunks))
     return [example for part in bar for example in part]
+
+
+def usual_frame(transitions: Transitions, gray: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What recordings mostly show (C, H, W) uint8, and where most of them do (H, W), bool."""
+    rows = np.random.default_rng(seed).permutation(len(transitions))[:LOOKED_AT]
+    frames = np.stack([read_sequence(transitions, int(row), 1, 0, gray)[0] for row in rows])
+    usual = mostly(frames)
+    return usual, (frames == usual).all(1).mean(0) >= USUALLY
 
 
 def _examples(transitions: Transitions, history: int, gray: bool, rows: np.ndarray) -> list[Example]:

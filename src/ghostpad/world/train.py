@@ -17,7 +17,7 @@ from ghostpad.training.loop import Loop
 from ghostpad.training.task import Task
 from ghostpad.world.learner import LearningWorld
 from ghostpad.world.lessons import Lessons, cell_for_windows, draw_labels, num_rollouts, read_whole
-from ghostpad.world.movement_lessons import followed_in, some_rows, teach
+from ghostpad.world.movement_lessons import followed_in, some_rows, teach, usual_frame
 from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.settings import WorldConfig
 from ghostpad.world.steering import find_steered
@@ -64,6 +64,9 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
             print("What is steered is small: the codes speak of all that moves.")
             return
         world.movement.steered.keep(steered.thing)
+        usual, known = usual_frame(transitions, world.grayscale, config.seed)
+        world.movement.usual_frame.copy_(torch.from_numpy(usual))
+        world.movement.usual_known.copy_(torch.from_numpy(known))
         if steered.coming is not None and not config.labels and steered.num_buttons < world.num_buttons:
             world.movement.coming.keep(steered.coming)
             world.movement.coming_button.fill_(steered.num_buttons)

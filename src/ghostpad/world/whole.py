@@ -28,13 +28,21 @@ NEAR = 4
 """Pixels around where it was and is, and between, in which the ground is as it was."""
 
 
-def made_whole(followed: Followed, drawn_CHW: np.ndarray, looks: Thing) -> np.ndarray:
+def made_whole(
+    followed: Followed,
+    drawn_CHW: np.ndarray,
+    looks: Thing,
+    coming: Thing | None = None,
+    usual: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
     """The drawn next frame with the steered thing as a whole; `drawn_CHW` itself where it is so.
 
     Args:
         followed: what moves in the frames before.
         drawn_CHW: uint8.
         looks: of the steered thing, wherever it is.
+        coming: what may come in its colour far from it; all that is not large, if nobody knows.
+        usual: what recordings mostly show (C, H, W), and where they nearly always do (H, W), bool.
     """
     thing = _found(followed, looks)
     if thing is None:
@@ -43,36 +51,67 @@ def made_whole(followed: Followed, drawn_CHW: np.ndarray, looks: Thing) -> np.nd
     first = np.maximum(thing.place - FARTHEST, 0)
     last = np.minimum(thing.place + size + FARTHEST, [drawn_CHW.shape[1], drawn_CHW.shape[2]])
     box = slice(first[0], last[0]), slice(first[1], last[1])
-    ground = bare(followed).copy()
+    before = bare(followed)
+    ground = before.copy()
     erase(ground, followed, thing)
-    ground, drawn = ground[:, *box], drawn_CHW[:, *box]
-    own = np.abs(drawn.astype(np.int16) - thing.colors[:, :1, None]).max(0) <= LIKE
-    # Where it rests nobody knows what is under it: there it is as drawn.
-    known = np.ones_like(own)
+    known = np.ones(ground.shape[1:], bool)
     if thing.stood.all():
-        lines, columns, _ = pixels(thing, thing.place - first, known.shape)
+        # Where it rests nobody sees what is under it: what is there usually, or what is drawn.
+        lines, columns, _ = pixels(thing, thing.place, known.shape)
         known[lines, columns] = False
-    scraps = own & (drawn != ground).any(0) & known
-    worth = np.where(scraps, 1.0, SAME * own)
+        if usual is not None:
+            picture, sure = usual
+            known[lines, columns] = sure[lines, columns]
+            ground[:, lines, columns] = picture[:, lines, columns]
+    whole = drawn_CHW.copy()
+    own = np.abs(drawn_CHW.astype(np.int16) - thing.colors[:, :1, None]).max(0) <= LIKE
+    far = own & (drawn_CHW != before).any(0)
+    far[box] = False
+    for other in _parts(far, drawn_CHW):
+        if not (other.is_small if coming is None else other.looks_like(coming)):
+            lines, columns, _ = pixels(other, other.place, far.shape)
+            whole[:, lines, columns] = before[:, lines, columns]
+    place = _best_place(thing, drawn_CHW[:, *box], ground[:, *box], own[box], known[box], first)
+    if place is not None:
+        scraps = own & (drawn_CHW != ground).any(0) & known
+        near = np.zeros_like(own)
+        near[box] = scraps[box]
+        both = np.stack([thing.place, place])
+        (top, left), (bottom, right) = np.maximum(both.min(0) - NEAR, 0), both.max(0) + size + NEAR
+        near[top:bottom, left:right] = known[top:bottom, left:right]
+        whole[:, near] = ground[:, near]
+        draw(whole, thing, place)
+    return whole if (whole != drawn_CHW).any() else drawn_CHW
+
+
+def _best_place(
+    thing: Thing,
+    drawn_Chw: np.ndarray,
+    ground_Chw: np.ndarray,
+    own_hw: np.ndarray,
+    known_hw: np.ndarray,
+    first_2: np.ndarray,
+) -> np.ndarray | None:
+    """Where a thing fits best what was drawn in a part that begins at `first_2`; None if it does not."""
+    scraps = own_hw & (drawn_Chw != ground_Chw).any(0) & known_hw
+    worth = np.where(scraps, 1.0, SAME * own_hw)
     fit = np.einsum("abhw,hw->ab", sliding_window_view(worth, thing.mask.shape), thing.mask)
     if fit.max() < ENOUGH * thing.colors.shape[1]:
-        return drawn_CHW
-    places = np.argwhere(fit >= fit.max() - 1e-6)
-    expected = thing.next_place - first
-    place = places[np.abs(places - expected).max(1).argmin()]
-    picture = drawn.copy()
-    picture[:, scraps] = ground[:, scraps]
-    both = np.stack([thing.place - first, place])
-    (top, left), (bottom, right) = np.maximum(both.min(0) - NEAR, 0), both.max(0) + size + NEAR
-    near = np.zeros_like(own)
-    near[top:bottom, left:right] = known[top:bottom, left:right]
-    picture[:, near] = ground[:, near]
-    draw(picture, thing, place)
-    if (picture == drawn).all():
-        return drawn_CHW
-    whole = drawn_CHW.copy()
-    whole[:, *box] = picture
-    return whole
+        return None
+    places = np.argwhere(fit >= fit.max() - 1e-6) + first_2
+    return places[np.abs(places - thing.next_place).max(1).argmin()]
+
+
+def _parts(mask_HW: np.ndarray, frame_CHW: np.ndarray) -> list[Thing]:
+    labels, _ = connected(mask_HW)
+    return [
+        Thing(
+            np.array([side.start for side in where]),
+            labels[where] == number,
+            frame_CHW[:, *where][:, labels[where] == number].astype(np.int16),
+        )
+        for number, where in enumerate(ndimage.find_objects(labels), 1)
+    ]
 
 
 def with_coming(followed: Followed, drawn_CHW: np.ndarray, coming: Thing) -> np.ndarray:

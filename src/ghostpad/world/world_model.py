@@ -72,7 +72,8 @@ class WorldModel(nn.Module):
         self.folder: Path | None = None
         self.latent_action_model = model = LatentActionModel(config.latent_action_model)
         self.dynamics = Dynamics(dynamics, model.num_channels, model.codebook_size, model.grid)
-        self.movement = Movement(model.num_channels)
+        frames = config.latent_action_model.frames
+        self.movement = Movement(model.num_channels, (frames.height, frames.width))
 
     @property
     def history(self) -> int:
@@ -224,10 +225,11 @@ class WorldModel(nn.Module):
         ground_NCHW = newest_NCHW if followed is None else self._unit([bare(each) for each in followed])
         next_frames = model.draw(ground_NCHW, model.quantizer.embed(codes_Nhw))
         steered, coming = self.movement.steered.thing, self.movement.coming.thing
+        usual = self.movement.usual
         comes_N = (held_N == self.movement.coming_button).tolist()
         for world, each in enumerate(followed or []):
             drawn = _bytes(next_frames[world])
-            picture = drawn if steered is None else made_whole(each, drawn, steered)
+            picture = drawn if steered is None else made_whole(each, drawn, steered, coming, usual)
             picture = with_due(each, mended(each, picture))
             if coming is not None and comes_N[world]:
                 picture = with_coming(each, picture, coming)
