@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore
 from ghostpad.world.following import follow
 from ghostpad.world.movement import LARGEST, Movement
+from ghostpad.world.movement_lessons import usual_frame
 from ghostpad.world.things import Thing
 from ghostpad.world.whole import made_whole, with_coming
 from test_world_going_on import COLOUR, bar, flight
@@ -83,3 +86,36 @@ def test_what_comes_by_a_button_comes_where_nothing_small_is() -> None:
     flying = flight(9)
     drawn = flying[8]
     assert with_coming(follow(flying[:8]), drawn, ball) is drawn
+
+
+def test_far_from_it_nothing_of_its_colour_comes_but_what_may() -> None:
+    frames = bar(9, 2)
+    followed, drawn = follow(frames[:8]), frames[8].copy()
+    drawn[:, 5:9, 60:76] = COLOUR  # as large as it is
+    drawn[:, 20:24, 4:6] = COLOUR
+    ball = Thing(np.zeros(2, int), np.ones((4, 2), bool), np.repeat(COLOUR[:, 0].astype(np.int16), 8, 1))
+    with_ball = frames[8].copy()
+    with_ball[:, 20:24, 4:6] = COLOUR
+    assert (made_whole(followed, drawn, LOOKS, ball) == with_ball).all()
+    assert (made_whole(followed, drawn, LOOKS) == with_ball).all(), "small things may come if nobody knows"
+    drawn[:, 22, 4] = 0
+    assert (made_whole(followed, drawn, LOOKS, ball) == frames[8]).all()
+
+
+def test_under_what_rests_is_what_recordings_mostly_show(store: FrameStore) -> None:
+    resting = np.repeat(bar(1, 0, first=54), 8, 0)
+    resting[:, :, 50:56, 60:68] = COLOUR  # it covers a part of a wall of its colour
+    usual = np.zeros((3, 60, 80), np.uint8)
+    usual[..., 70:] = 142
+    usual[:, 50:56, 60:68] = COLOUR
+    moved = usual.copy()
+    moved[:, 50:54, 40:56] = COLOUR
+    drawn = moved.copy()
+    drawn[:, 50:52, 56:58] = COLOUR  # a piece of it stayed
+    looks = Thing(np.zeros(2, int), np.ones((4, 16), bool), LOOKS.colors)
+    assert (made_whole(follow(resting), drawn, looks, None, (usual, np.ones((60, 80), bool))) == moved).all()
+    transitions = Transitions(store, "train")
+    frame, known = usual_frame(transitions, False, 0)
+    true = store.read(int(transitions.episode_index[5]), transitions.frame_index[5:6], False)[0]
+    assert frame.shape == true.shape and known.mean() > 0.9
+    assert (frame == true)[:, known].mean() > 0.95
