@@ -115,3 +115,7 @@ def test_a_world_is_read_back_from_a_file_and_from_nothing_else(
         WorldModel.from_pretrained(tmp_path / "other.pt")
     with pytest.raises(UserError, match="train one with 'ghostpad world'"):
         WorldModel.from_pretrained(tmp_path / "nothing")
+    earlier = {name: part for name, part in content["model"].items() if not name.startswith("movement.")}
+    write_checkpoint(tmp_path / "earlier.pt", content | {"model": earlier})
+    with pytest.raises(UserError, match="of an earlier version; train it again"):
+        WorldModel.from_pretrained(tmp_path / "earlier.pt")

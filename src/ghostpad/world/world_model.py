@@ -350,6 +350,10 @@ class WorldModel(nn.Module):
         world = cls(config)
         # What a training needs to go on is no part of the world.
         weights = {n: part for n, part in weights.items() if not n.startswith(("rollouts.", "finder."))}
+        if "movement.usual_frame" not in weights:
+            raise UserError(
+                f"{path_or_name}: a world of an earlier version; train it again with 'ghostpad world'"
+            )
         load_weights(world, weights, path_or_name)
         world.folder = find_model(path_or_name, KIND).parent
         return world.to(device).eval()
