@@ -109,7 +109,7 @@ class ButtonFinder(nn.Module):
         num_buttons = steered.num_buttons
         if len(steered.comes) and num_buttons < len(self.idle):
             rests = np.setdiff1d(steered.rows[steered.buttons == steered.rest], steered.comes)
-            pushed[steered.comes] = pushed[rests[:: max(1, len(rests) // len(steered.comes))]] = num_buttons
+            pushed[steered.comes] = pushed[rests[:: max(2, len(rests) // len(steered.comes))]] = num_buttons
             num_buttons += 1
         self.pushed.copy_(torch.from_numpy(pushed))
         self.rest.fill_(steered.rest)

@@ -58,6 +58,7 @@ class Looks(nn.Module):
         """Keep those of a thing, unless it is too large."""
         height, width = thing.mask.shape
         if max(height, width) <= LARGEST:
+            self.mask.zero_()
             self.mask[:height, :width] = torch.from_numpy(thing.mask)
             self.color.copy_(torch.from_numpy(thing.colors[:, 0].astype(np.uint8)))
             self.place.copy_(torch.from_numpy(thing.place))
@@ -111,7 +112,7 @@ class Movement(nn.Module):
         nn.init.constant_(self.trust.bias, TRUST)
         self.register_buffer("is_taught", torch.zeros((), dtype=torch.bool))
         self.steered, self.coming = Looks(num_channels), Looks(num_channels)
-        # What recordings mostly show, and where they nearly always do; nothing where nobody looked.
+        # What recordings mostly show, and where most of them do; nothing where nobody looked.
         self.register_buffer("usual_frame", torch.zeros(num_channels, *size, dtype=torch.uint8))
         self.register_buffer("usual_known", torch.zeros(*size, dtype=torch.bool))
         # The button with which something comes; negative where there is none.
@@ -119,7 +120,7 @@ class Movement(nn.Module):
 
     @property
     def usual(self) -> tuple[np.ndarray, np.ndarray]:
-        """What recordings mostly show (C, H, W), and where they nearly always do (H, W), bool."""
+        """What recordings mostly show (C, H, W), and where most of them do (H, W), bool."""
         return self.usual_frame.cpu().numpy(), self.usual_known.cpu().numpy()
 
     def forward(self, sights_nCVV: Tensor, facts_n: Tensor, straight_n: Tensor) -> Tensor:

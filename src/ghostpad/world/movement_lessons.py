@@ -17,7 +17,7 @@ from ghostpad.progress import progress
 from ghostpad.world.following import Followed, follow, new_next, seen_next
 from ghostpad.world.movement import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number
 from ghostpad.world.sequences import read_sequence
-from ghostpad.world.things import Thing, mostly
+from ghostpad.world.things import Thing, mostly, things_in
 
 BATCH, HARD = 64, 24
 """Things of a step, and how many of them went another way than on."""
@@ -185,6 +185,8 @@ def fates_in(frames_TCHW: np.ndarray) -> Iterator[tuple[Thing, np.ndarray | None
     None for what is not seen there as it was, and with small things that are new there.
     """
     followed = follow(frames_TCHW[:-1])
+    if things_in(frames_TCHW[-1], followed.still) is None:
+        return  # all of the frame that follows is noise
     yield from ((thing, None) for thing in new_next(followed, frames_TCHW[-1]) if thing.is_small)
     if not any(thing.is_known for thing in followed.things or []):
         return

@@ -42,7 +42,7 @@ class WorldConfig(LoopConfig):
     rollouts_from: float = 0.75
     """share of the training after which rollouts take the place of recorded whole frames"""
     movement_steps: int = 3_000
-    """optimizer steps before all others, in which it is learned where what moves goes; 0 for straight on"""
+    """optimizer steps before all others, to learn where what moves goes; 0 leaves that to the codes"""
     lapses: float = 0.3
     """share of recorded transitions from whose newest frames something is missing, or in them twice"""
     first_temperature: float = 10.0

@@ -125,7 +125,8 @@ def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> S
     if best is None:
         return None
     comes = _comes(examples, set(groups))
-    return replace(best, comes=comes, coming=_mostly([each for each in examples if each.is_new], comes))
+    new = [each for each in examples if each.is_new and _looks(each) in groups]
+    return replace(best, comes=comes, coming=_mostly(new, comes))
 
 
 def _looks(example: Example) -> tuple:

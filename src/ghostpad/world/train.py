@@ -47,7 +47,10 @@ def train_world(config: WorldConfig) -> dict[str, float]:
 
 
 def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
-    """Learn from what moves in the recordings where it goes, and by which buttons if nobody said."""
+    """Learn from what moves in the recordings where it goes, what is steered, and by which buttons.
+
+    Where labels say what the buttons are, those that were found are not taken.
+    """
     if not config.movement_steps or not config.dynamics.goes_on or bool(world.movement.is_taught):
         return
     transitions, workers = world.rollouts.transitions, config.workers or num_cores()
@@ -58,7 +61,8 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
         if not config.labels:
             world.finder.take(world.dynamics, steered)
         pushes = ", ".join(f"{right:+.0f} right {down:+.0f} down" for down, right in steered.steps)
-        comes = "; one more makes something come" if len(steered.comes) else ""
+        adds = not config.labels and steered.coming is not None and steered.num_buttons < world.num_buttons
+        comes = "; one more makes something come" if adds else ""
         print(f"Buttons: {steered.num_buttons} steer what moves, by pixels ({pushes}){comes}.")
         if steered.thing.is_small:
             print("What is steered is small: the codes speak of all that moves.")
@@ -67,7 +71,7 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
         usual, known = usual_frame(transitions, world.grayscale, config.seed)
         world.movement.usual_frame.copy_(torch.from_numpy(usual))
         world.movement.usual_known.copy_(torch.from_numpy(known))
-        if steered.coming is not None and not config.labels and steered.num_buttons < world.num_buttons:
+        if adds and steered.coming is not None:
             world.movement.coming.keep(steered.coming)
             world.movement.coming_button.fill_(steered.num_buttons)
     looks = teach(world.movement, transitions, followed, config.movement_steps, config.seed)

@@ -42,7 +42,7 @@ def made_whole(
         drawn_CHW: uint8.
         looks: of the steered thing, wherever it is.
         coming: what may come in its colour far from it; all that is not large, if nobody knows.
-        usual: what recordings mostly show (C, H, W), and where they nearly always do (H, W), bool.
+        usual: what recordings mostly show (C, H, W), and where most of them do (H, W), bool.
     """
     thing = _found(followed, looks)
     if thing is None:
@@ -55,7 +55,7 @@ def made_whole(
     ground = before.copy()
     erase(ground, followed, thing)
     known = np.ones(ground.shape[1:], bool)
-    if thing.stood.all():
+    if thing.stood[thing.mask].all():
         # Where it rests nobody sees what is under it: what is there usually, or what is drawn.
         lines, columns, _ = pixels(thing, thing.place, known.shape)
         known[lines, columns] = False

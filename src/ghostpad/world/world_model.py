@@ -224,10 +224,12 @@ class WorldModel(nn.Module):
         codes_Nhw = decide(self.dynamics, features, held_N, temperature, generator)
         ground_NCHW = newest_NCHW if followed is None else self._unit([bare(each) for each in followed])
         next_frames = model.draw(ground_NCHW, model.quantizer.embed(codes_Nhw))
+        if followed is None:
+            return next_frames, codes_Nhw
         steered, coming = self.movement.steered.thing, self.movement.coming.thing
-        usual = self.movement.usual
+        usual = None if steered is None else self.movement.usual
         comes_N = (held_N == self.movement.coming_button).tolist()
-        for world, each in enumerate(followed or []):
+        for world, each in enumerate(followed):
             drawn = _bytes(next_frames[world])
             picture = drawn if steered is None else made_whole(each, drawn, steered, coming, usual)
             picture = with_due(each, mended(each, picture))
