@@ -2,11 +2,19 @@
 
 import numpy as np
 
-from ghostpad.world.following import follow, new_next, seen_next
+from ghostpad.world.following import Followed, follow, new_among, next_things, seen_again
 from ghostpad.world.things import Thing
 from test_world_going_on import COLOUR, bar, flight
 
 BALL, BAR = (4, 2), (4, 16)
+
+
+def seen_next(followed: Followed, frame: np.ndarray) -> dict[int, Thing]:
+    return seen_again(next_things(followed, frame) or [])
+
+
+def new_next(followed: Followed, frame: np.ndarray) -> list[Thing]:
+    return new_among(next_things(followed, frame) or [])
 
 
 def thing_of(things: list[Thing] | None, shape: tuple[int, int]) -> Thing:

@@ -99,21 +99,26 @@ class ButtonFinder(nn.Module):
         dynamics.active[controls] = True
         self.votes[controls, controls] = ENOUGH_VOTES
 
-    def take(self, dynamics: Dynamics, steered: Steered) -> None:
+    def take(self, dynamics: Dynamics, steered: Steered) -> int | None:
         """Let the buttons be those that steer a thing, and one more with which something comes.
 
         The latter does nothing else: it stands for some transitions of the resting button too.
+
+        Returns:
+            The latter; None where nothing comes, or no button is left for it.
         """
         pushed = np.full(len(self.pushed), -1, np.int8)
         pushed[steered.rows] = steered.buttons
-        num_buttons = steered.num_buttons
+        num_buttons, comes = steered.num_buttons, None
         if len(steered.comes) and num_buttons < len(self.idle):
+            comes = num_buttons
             rests = np.setdiff1d(steered.rows[steered.buttons == steered.rest], steered.comes)
-            pushed[steered.comes] = pushed[rests[:: max(2, len(rests) // len(steered.comes))]] = num_buttons
+            pushed[steered.comes] = pushed[rests[:: max(2, len(rests) // len(steered.comes))]] = comes
             num_buttons += 1
         self.pushed.copy_(torch.from_numpy(pushed))
         self.rest.fill_(steered.rest)
         self.teach(dynamics, list(range(num_buttons)))
+        return comes
 
     def button_for(self, controls_B: Tensor, surprise_BM: Tensor) -> Tensor:
         """The button (B,) that stands for each control; until there are enough votes the likeliest one.

@@ -91,25 +91,23 @@ def _bent(before: Thing, thing: Thing) -> Thing:
     return replace(moved, bent=thing)
 
 
-def seen_next(followed: Followed, next_CHW: np.ndarray) -> dict[int, Thing]:
-    """Things as they are in the frame (C, H, W) uint8 that follows, by their index in `followed.things`.
+def next_things(followed: Followed, next_CHW: np.ndarray) -> list[Thing] | None:
+    """What moves with the frame (C, H, W) uint8 that follows; None where that is too much.
 
-    Those that are not seen as they were are left out.
+    What was known has its index in `followed.things` for a number.
     """
-    after = _next_things(followed, next_CHW)
-    return {each.number: each for each in after if each.number >= 0 and each.age == 1 and each.bent is None}
-
-
-def new_next(followed: Followed, next_CHW: np.ndarray) -> list[Thing]:
-    """Things in the frame (C, H, W) uint8 that follows that come from nothing that was followed."""
-    return [each for each in _next_things(followed, next_CHW) if each.number < 0 and each.step is None]
-
-
-def _next_things(followed: Followed, next_CHW: np.ndarray) -> list[Thing]:
-    """What moves with the frame that follows, by its index in `followed.things` where it was known."""
     things = things_in(next_CHW, followed.still)
-    too_much = followed.things is None and followed.still is not followed.newest
-    if things is None or too_much:
-        return []
+    if things is None or (followed.things is None and followed.changed is not None):
+        return None
     known = [replace(thing, number=number) for number, thing in enumerate(followed.things or [])]
     return _followed(known, things, next_CHW, followed.still)
+
+
+def seen_again(things: list[Thing]) -> dict[int, Thing]:
+    """Those of `next_things` that were known and are seen whole, by their numbers."""
+    return {each.number: each for each in things if each.number >= 0 and each.age == 1 and each.bent is None}
+
+
+def new_among(things: list[Thing]) -> list[Thing]:
+    """Those of `next_things` that come from nothing that was followed."""
+    return [each for each in things if each.number < 0 and each.step is None]

@@ -11,7 +11,7 @@ Dimensions: C colour channels, H W frame or window.
 import numpy as np
 from scipy import ndimage
 
-from ghostpad.world.following import Followed, seen_next
+from ghostpad.world.following import Followed, next_things, seen_again
 from ghostpad.world.things import FARTHEST, LIKE, Thing, nearest, packed, pixels, things_in
 from ghostpad.world.touching import fitted
 
@@ -35,7 +35,7 @@ def bare_next(followed: Followed, next_CHW: np.ndarray) -> np.ndarray:
     if not any(thing.is_apart for thing in followed.things or []):
         return next_CHW
     picture = next_CHW.copy()
-    for number, seen in seen_next(followed, next_CHW).items():
+    for number, seen in seen_again(next_things(followed, next_CHW) or []).items():
         if (followed.things or [])[number].is_apart:
             erase(picture, followed, seen)
     return picture
@@ -45,7 +45,8 @@ def due(followed: Followed) -> np.ndarray:
     """Pixels (H, W) bool that will show things of which that is foreseen."""
     shown = np.zeros(followed.newest.shape[1:], bool)
     for thing in followed.things or []:
-        if thing.foreseen is not None and not thing.hides:
+        if thing.is_due:
+            assert thing.foreseen is not None
             lines, columns, _ = pixels(thing, thing.foreseen, shown.shape)
             shown[lines, columns] = True
     return shown
@@ -53,7 +54,7 @@ def due(followed: Followed) -> np.ndarray:
 
 def with_due(followed: Followed, picture_CHW: np.ndarray) -> np.ndarray:
     """A picture (C, H, W) uint8 with them; itself where there are none."""
-    expected = [thing for thing in followed.things or [] if thing.is_apart and not thing.hides]
+    expected = [thing for thing in followed.things or [] if thing.is_due]
     if not expected:
         return picture_CHW
     picture_CHW = picture_CHW.copy()
@@ -126,7 +127,7 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
                     erase(picture, followed, bent)
                     draw(picture, thing, place)
     for thing in known:
-        if thing.foreseen is not None and not thing.hides:
+        if thing.is_due:
             for other in things:
                 if _in_reach(other, thing) and (other.looks_like(thing) or _is_part(other, thing, followed)):
                     erase(picture, followed, other)
@@ -135,8 +136,7 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
 
 def _touches_what_stands(thing: Thing, place_2: np.ndarray, bent: Thing, followed: Followed) -> bool:
     """Whether what it has become is the thing as it was and, beside it, what stands there all the time."""
-    (top, left), (height, width) = bent.place, bent.mask.shape
-    stands = followed.still[:, top : top + height, left : left + width][:, bent.mask] == bent.colors
+    stands = followed.still[:, *bent.box()][:, bent.mask] == bent.colors
     explained = np.zeros_like(bent.mask)
     explained[bent.mask] = stands.all(0)
     lines, columns, inside = pixels(thing, place_2 - bent.place, bent.mask.shape)
@@ -164,7 +164,7 @@ def _is_part(other: Thing, thing: Thing, followed: Followed) -> bool:
 def _take_out(picture_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
     """Erase a thing where it is in the newest frame, if it is there."""
     if thing.bent is not None:
-        box = _box(thing, MARGIN + 1)
+        box = thing.box(MARGIN + 1)
         part, still = picture_CHW[:, *box], followed.still[:, *box]
         looks, counts = np.unique(part.reshape(len(part), -1), axis=1, return_counts=True)
         ground = looks[:, counts.argmax(), None, None]
@@ -177,7 +177,7 @@ def _take_out(picture_CHW: np.ndarray, followed: Followed, thing: Thing) -> None
 
 def erase(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
     """Show what is under a thing."""
-    box, (height, width) = _box(thing, 1), thing.mask.shape
+    box, (height, width) = thing.box(1), thing.mask.shape
     under = np.zeros(frame_CHW[0, *box].shape, bool)
     top, left = thing.place[0] - box[0].start, thing.place[1] - box[1].start
     inside = slice(top, top + height), slice(left, left + width)
@@ -186,11 +186,6 @@ def erase(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
     itself = np.zeros_like(under) if followed.changed is None else followed.changed[box].copy()
     itself[inside] |= thing.stood
     _uncover(frame_CHW[:, *box], followed.still[:, *box], under, itself)
-
-
-def _box(thing: Thing, margin: int) -> tuple[slice, slice]:
-    first, last = thing.place - margin, thing.place + thing.mask.shape + margin
-    return slice(max(0, int(first[0])), int(last[0])), slice(max(0, int(first[1])), int(last[1]))
 
 
 def _uncover(

@@ -119,10 +119,8 @@ class LearningWorld(WorldModel):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features, codes, the button of each transition (the best if none is told), and nats per cell."""
         features, codes, surprise = self._explain(seen, temperature is not None, followed)
-        if seen.is_told:
-            assert seen.held is not None
-            held = seen.held
-        else:
+        held = seen.told
+        if held is None:
             held = self._held(surprise.detach(), resting)
             if seen.held is not None:
                 held = torch.where(seen.held < 0, held, seen.held)
@@ -183,10 +181,10 @@ class LearningWorld(WorldModel):
         codes = self.transition_codes(*self.bare_pair(seen.history[:, -1], seen.next_frames, followed))
         features = self.look(seen.history, seen.corners, followed)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            if seen.is_told:
-                assert seen.held is not None
-                told = self.dynamics.surprise_under(seen.held, features, codes, seen.counted)
-                return features, codes, told[:, None]
+            told = seen.told
+            if told is not None:
+                surprise = self.dynamics.surprise_under(told, features, codes, seen.counted)
+                return features, codes, surprise[:, None]
             return features, codes, self.dynamics.surprise(features, codes, seen.counted)
 
     def _drawing_loss(self, frames: Tensor, next_frames: Tensor, codes: Tensor) -> Tensor:

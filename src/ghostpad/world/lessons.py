@@ -124,11 +124,11 @@ class Lessons:
     @cached_property
     def labels(self) -> Labels | None:
         """Those that were given, or else the buttons that were found before the first lesson."""
-        finder = self.world.finder
-        rows = np.flatnonzero((finder.pushed >= 0).cpu().numpy())
+        buttons = self.world.finder.pushed.cpu().numpy().astype(np.int64)
+        rows = np.flatnonzero(buttons >= 0)
         if self.given is not None or not len(rows):
             return self.given
-        return Labels(rows, finder.pushed.cpu().numpy().astype(np.int64), int(finder.rest))
+        return Labels(rows, buttons, int(self.world.finder.rest))
 
     def batch(self, rows: np.ndarray, step: int) -> WorldBatch:
         """The lesson of a step; of the transitions `rows` (B,) half are replaced by hard ones."""

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.workers import map_in_order
 from ghostpad.progress import progress
-from ghostpad.world.following import Followed, follow, new_next, seen_next
+from ghostpad.world.following import Followed, follow, new_among, next_things, seen_again
 from ghostpad.world.movement import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number
 from ghostpad.world.sequences import read_sequence
-from ghostpad.world.things import Thing, mostly, things_in
+from ghostpad.world.things import Thing, mostly
 
 BATCH, HARD = 64, 24
 """Things of a step, and how many of them went another way than on."""
@@ -185,12 +185,11 @@ def fates_in(frames_TCHW: np.ndarray) -> Iterator[tuple[Thing, np.ndarray | None
     None for what is not seen there as it was, and with small things that are new there.
     """
     followed = follow(frames_TCHW[:-1])
-    if things_in(frames_TCHW[-1], followed.still) is None:
-        return  # all of the frame that follows is noise
-    yield from ((thing, None) for thing in new_next(followed, frames_TCHW[-1]) if thing.is_small)
-    if not any(thing.is_known for thing in followed.things or []):
+    following = next_things(followed, frames_TCHW[-1])
+    if following is None:
         return
-    seen = seen_next(followed, frames_TCHW[-1])
+    yield from ((thing, None) for thing in new_among(following) if thing.is_small)
+    seen = seen_again(following)
     for index, thing in enumerate(followed.things or []):
         if thing.is_known:
             yield thing, seen[index].place - thing.place if index in seen else None

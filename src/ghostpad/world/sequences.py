@@ -59,9 +59,9 @@ class Seen:
     held: Tensor | None = None
 
     @property
-    def is_told(self) -> bool:
-        """Whether the buttons of all are known."""
-        return self.held is not None and bool((self.held >= 0).all())
+    def told(self) -> Tensor | None:
+        """The buttons, where those of all are known."""
+        return self.held if self.held is not None and bool((self.held >= 0).all()) else None
 
     def to(self, device: torch.device) -> "Seen":
         """The same on another device."""

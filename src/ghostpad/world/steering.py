@@ -11,7 +11,7 @@ Dimensions: n transitions, M buttons.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -109,7 +109,8 @@ def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> S
         if each.off is not None and each.thing.age == 1 and each.thing.bent is None:
             groups.setdefault(_looks(each), []).append(each)
     groups = {looks: seen for looks, seen in groups.items() if len(seen) >= FEWEST}
-    best, gained = None, 0.0
+    best: tuple[Push, list[Example], Tensor, Tensor] | None = None
+    gained = 0.0
     bar = progress(total=len(groups), what="what steers what moves", unit="things")
     with torch.random.fork_rng(devices=[]), bar:
         torch.manual_seed(seed)
@@ -120,13 +121,11 @@ def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> S
                 fits = [_fitted(pasts, offsets, number) for number in range(2, most_buttons)] + [most]
                 least = min(surprise for _, surprise in fits)
                 push, surprise = next(fit for fit in fits if fit[1] <= least + ENOUGH)
-                best, gained = _steered(push, seen, pasts, offsets), (alone[1] - surprise) * len(seen)
+                best, gained = (push, seen, pasts, offsets), (alone[1] - surprise) * len(seen)
             bar.update()
     if best is None:
         return None
-    comes = _comes(examples, set(groups))
-    new = [each for each in examples if each.is_new and _looks(each) in groups]
-    return replace(best, comes=comes, coming=_mostly(new, comes))
+    return _steered(*best, _coming(examples, set(groups)))
 
 
 def _looks(example: Example) -> tuple:
@@ -134,20 +133,18 @@ def _looks(example: Example) -> tuple:
     return thing.mask.shape, thing.mask.tobytes(), thing.colors[:, 0].tobytes()
 
 
-def _comes(examples: Sequence[Example], often: set[tuple]) -> np.ndarray:
-    """Transitions with which something comes that is seen often, where nothing small was."""
+def _coming(examples: Sequence[Example], often: set[tuple]) -> list[Example]:
+    """Looks at something that comes and is seen often, where nothing small was."""
     there = {each.row for each in examples if not each.is_new and each.thing.is_small}
-    new = {each.row for each in examples if each.is_new and _looks(each) in often}
-    rows = np.array(sorted(new - there), np.int64)
-    return rows if len(rows) >= FEWEST_COMES else rows[:0]
+    coming = [each for each in examples if each.is_new and _looks(each) in often and each.row not in there]
+    return coming if len({each.row for each in coming}) >= FEWEST_COMES else []
 
 
-def _mostly(new: list[Example], comes: np.ndarray) -> Thing | None:
+def _mostly(coming: list[Example]) -> Thing | None:
     """What comes, as it looks and where it is most often."""
-    rows = set(comes.tolist())
-    things = {(*_looks(each), *each.thing.place.tolist()): each.thing for each in new if each.row in rows}
-    counts = Counter((*_looks(each), *each.thing.place.tolist()) for each in new if each.row in rows)
-    return things[counts.most_common(1)[0][0]] if counts else None
+    things = [((*_looks(each), *each.thing.place.tolist()), each.thing) for each in coming]
+    counts = Counter(key for key, _ in things).most_common(1)
+    return dict(things)[counts[0][0]] if counts else None
 
 
 def _pasts(examples: list[Example]) -> tuple[Tensor, Tensor]:
@@ -186,7 +183,9 @@ def _fit(pasts: Tensor, offsets: Tensor, num_buttons: int) -> tuple[Push, float]
         return push, -float(push(pasts[held_out], offsets[held_out]).logsumexp(1).mean())
 
 
-def _steered(push: Push, examples: list[Example], pasts: Tensor, offsets: Tensor) -> Steered:
+def _steered(
+    push: Push, examples: list[Example], pasts: Tensor, offsets: Tensor, coming: list[Example]
+) -> Steered:
     with torch.no_grad():
         chances, buttons = push(pasts, offsets).softmax(1).max(1)
     rows = np.array([each.row for each in examples])
@@ -199,4 +198,5 @@ def _steered(push: Push, examples: list[Example], pasts: Tensor, offsets: Tensor
     num = len(push.steps)
     rest = int(np.bincount(at_rest if len(at_rest) else found, minlength=num).argmax())
     steps = push.steps.detach().numpy()
-    return Steered(first[0], found, num, rest, steps, examples[0].thing, np.zeros(0, np.int64))
+    comes = np.unique(np.array([each.row for each in coming], np.int64))
+    return Steered(first[0], found, num, rest, steps, examples[0].thing, comes, _mostly(coming))

@@ -93,6 +93,11 @@ class Thing:
         return self.foreseen is not None
 
     @property
+    def is_due(self) -> bool:
+        """Whether it is foreseen to be seen in the next frame as it is."""
+        return self.is_apart and not self.hides
+
+    @property
     def is_known(self) -> bool:
         """Whether it has moved and kept its looks."""
         return self.has_moved and self.times >= SURE_TIMES
@@ -101,6 +106,11 @@ class Thing:
     def is_small(self) -> bool:
         """Whether it may be missed, see `MISSED`."""
         return self.colors.shape[1] <= MISSED
+
+    def box(self, margin: int = 0) -> tuple[slice, slice]:
+        """Lines and columns that it covers, and some around them."""
+        first, last = self.place - margin, self.place + self.mask.shape + margin
+        return slice(max(0, int(first[0])), int(last[0])), slice(max(0, int(first[1])), int(last[1]))
 
     def seen_at(self, place: np.ndarray) -> "Thing":
         """The same, seen again."""
@@ -141,12 +151,17 @@ def things_in(frame_CHW: np.ndarray, still_CHW: np.ndarray) -> list[Thing] | Non
         labels, _ = connected(mask)
         boxes = ndimage.find_objects(labels)
         for number in np.unique(labels[changed & mask]):
-            part = boxes[number - 1]
-            inside = labels[part] == number
+            where = boxes[number - 1]
+            inside = labels[where] == number
             if np.count_nonzero(inside) <= BACKGROUND:
-                colors_Cn = frame_CHW[:, *part][:, inside].astype(np.int16)
-                things.append(Thing(np.array([side.start for side in part]), inside, colors_Cn))
+                things.append(thing_at(frame_CHW, where, inside))
     return things if len(things) <= MOST_THINGS else None
+
+
+def thing_at(frame_CHW: np.ndarray, where: tuple[slice, slice], inside_hw: np.ndarray) -> Thing:
+    """What some pixels of a part of a frame show, seen for the first time."""
+    place = np.array([side.start for side in where])
+    return Thing(place, inside_hw, frame_CHW[:, *where][:, inside_hw].astype(np.int16))
 
 
 def pixels(

@@ -28,7 +28,8 @@ def parted(
         both = nearest(thing, [o for o in found if o.step is None and _may_hold(o, thing)])
         if both is None:
             continue
-        changed = both.mask & (_part(frame_CHW, both) != _part(still_CHW, both)).any(0)
+        box = both.box()
+        changed = both.mask & (frame_CHW[:, *box] != still_CHW[:, *box]).any(0)
         place = fitted(thing, both, changed)
         rest = np.count_nonzero(changed) - _covered(changed, place - both.place, thing)
         if _covered(both.mask, place - both.place, thing) == thing.colors.shape[1] and rest <= MISSED:
@@ -45,11 +46,6 @@ def parted(
 def _may_hold(both: Thing, thing: Thing) -> bool:
     larger = thing.colors.shape[1] < both.colors.shape[1] <= MOST_TIMES * thing.colors.shape[1]
     return larger and np.abs(both.colors.mean(1) - thing.colors.mean(1)).max() <= LIKE
-
-
-def _part(frame_CHW: np.ndarray, thing: Thing) -> np.ndarray:
-    (top, left), (height, width) = thing.place, thing.mask.shape
-    return frame_CHW[:, top : top + height, left : left + width]
 
 
 def fitted(thing: Thing, bent: Thing, counted_hw: np.ndarray) -> np.ndarray:

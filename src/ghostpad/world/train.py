@@ -58,12 +58,10 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
     followed = followed_in(transitions, rows, world.history, world.grayscale, workers)
     steered = find_steered(followed, world.num_buttons, config.seed)
     if steered is not None:
-        if not config.labels:
-            world.finder.take(world.dynamics, steered)
+        comes = None if config.labels else world.finder.take(world.dynamics, steered)
         pushes = ", ".join(f"{right:+.0f} right {down:+.0f} down" for down, right in steered.steps)
-        adds = not config.labels and steered.coming is not None and steered.num_buttons < world.num_buttons
-        comes = "; one more makes something come" if adds else ""
-        print(f"Buttons: {steered.num_buttons} steer what moves, by pixels ({pushes}){comes}.")
+        more = "" if comes is None else "; one more makes something come"
+        print(f"Buttons: {steered.num_buttons} steer what moves, by pixels ({pushes}){more}.")
         if steered.thing.is_small:
             print("What is steered is small: the codes speak of all that moves.")
             return
@@ -71,9 +69,9 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
         usual, known = usual_frame(transitions, world.grayscale, config.seed)
         world.movement.usual_frame.copy_(torch.from_numpy(usual))
         world.movement.usual_known.copy_(torch.from_numpy(known))
-        if adds and steered.coming is not None:
+        if comes is not None and steered.coming is not None:
             world.movement.coming.keep(steered.coming)
-            world.movement.coming_button.fill_(steered.num_buttons)
+            world.movement.coming_button.fill_(comes)
     looks = teach(world.movement, transitions, followed, config.movement_steps, config.seed)
     if bool(world.movement.is_taught):
         print(f"Where things go: learned from {looks:,} looks at things that moved.")

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from ghostpad.world.following import Followed
 from ghostpad.world.going_on import bare, draw, erase
-from ghostpad.world.things import FARTHEST, LIKE, Thing, connected, pixels, things_in
+from ghostpad.world.things import FARTHEST, LIKE, Thing, connected, pixels, thing_at, things_in
 from ghostpad.world.touching import MOST_TIMES
 
 SAME = 0.5
@@ -67,13 +67,15 @@ def made_whole(
     own = np.abs(drawn_CHW.astype(np.int16) - thing.colors[:, :1, None]).max(0) <= LIKE
     far = own & (drawn_CHW != before).any(0)
     far[box] = False
-    for other in _parts(far, drawn_CHW):
+    labels, _ = connected(far)
+    for number, where in enumerate(ndimage.find_objects(labels), 1):
+        other = thing_at(drawn_CHW, where, labels[where] == number)
         if not (other.is_small if coming is None else other.looks_like(coming)):
             lines, columns, _ = pixels(other, other.place, far.shape)
             whole[:, lines, columns] = before[:, lines, columns]
-    place = _best_place(thing, drawn_CHW[:, *box], ground[:, *box], own[box], known[box], first)
+    scraps = own & (drawn_CHW != ground).any(0) & known
+    place = _best_place(thing, np.where(scraps[box], 1.0, SAME * own[box]), first)
     if place is not None:
-        scraps = own & (drawn_CHW != ground).any(0) & known
         near = np.zeros_like(own)
         near[box] = scraps[box]
         both = np.stack([thing.place, place])
@@ -84,34 +86,13 @@ def made_whole(
     return whole if (whole != drawn_CHW).any() else drawn_CHW
 
 
-def _best_place(
-    thing: Thing,
-    drawn_Chw: np.ndarray,
-    ground_Chw: np.ndarray,
-    own_hw: np.ndarray,
-    known_hw: np.ndarray,
-    first_2: np.ndarray,
-) -> np.ndarray | None:
-    """Where a thing fits best what was drawn in a part that begins at `first_2`; None if it does not."""
-    scraps = own_hw & (drawn_Chw != ground_Chw).any(0) & known_hw
-    worth = np.where(scraps, 1.0, SAME * own_hw)
-    fit = np.einsum("abhw,hw->ab", sliding_window_view(worth, thing.mask.shape), thing.mask)
+def _best_place(thing: Thing, worth_hw: np.ndarray, first_2: np.ndarray) -> np.ndarray | None:
+    """Where a thing covers most in a part of the frame that begins at `first_2`; None if that is little."""
+    fit = np.einsum("abhw,hw->ab", sliding_window_view(worth_hw, thing.mask.shape), thing.mask)
     if fit.max() < ENOUGH * thing.colors.shape[1]:
         return None
     places = np.argwhere(fit >= fit.max() - 1e-6) + first_2
     return places[np.abs(places - thing.next_place).max(1).argmin()]
-
-
-def _parts(mask_HW: np.ndarray, frame_CHW: np.ndarray) -> list[Thing]:
-    labels, _ = connected(mask_HW)
-    return [
-        Thing(
-            np.array([side.start for side in where]),
-            labels[where] == number,
-            frame_CHW[:, *where][:, labels[where] == number].astype(np.int16),
-        )
-        for number, where in enumerate(ndimage.find_objects(labels), 1)
-    ]
 
 
 def with_coming(followed: Followed, drawn_CHW: np.ndarray, coming: Thing) -> np.ndarray:
