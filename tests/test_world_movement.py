@@ -38,7 +38,7 @@ def test_what_is_around_a_thing_is_seen_and_black_beyond_the_frame() -> None:
     followed = follow(frames)
     (thing,) = [thing for thing in followed.things or [] if thing.is_sure]
     seen = sight(followed.newest, followed.before, thing)
-    assert seen.shape == (7, 2 * AROUND, 2 * AROUND)
+    assert seen.shape == (8, 2 * AROUND, 2 * AROUND) and not seen[-2].any()
     top, left = thing.place + np.array([2, 1]) - AROUND
     assert (seen[-1, AROUND - 2 : AROUND + 2, AROUND - 1 : AROUND + 1] == 255).all()
     assert seen[-1].sum() == 255 * 8
@@ -46,6 +46,9 @@ def test_what_is_around_a_thing_is_seen_and_black_beyond_the_frame() -> None:
         padded = np.pad(now, ((0, 0), (AROUND, AROUND), (AROUND, AROUND)))
         top_left = slice(top + AROUND, top + 3 * AROUND), slice(left + AROUND, left + 3 * AROUND)
         assert (seen[channels] == padded[:, *top_left]).all()
+    led = replace(thing, foreseen=thing.place + np.array([5, -3]), is_steered=True)
+    (there,) = np.argwhere(sight(followed.newest, followed.before, thing, led)[-2]).min(0, keepdims=True)
+    assert there.tolist() == [AROUND - 2 + 5, AROUND - 1 - 3], "where what is steered will be"
 
 
 def test_before_training_nothing_is_foreseen() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
 from ghostpad.world import steering
@@ -14,7 +15,7 @@ from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.finding import ButtonFinder
 from ghostpad.world.learner import LearningWorld
 from ghostpad.world.movement_lessons import Example
-from ghostpad.world.steering import Steered, find_steered
+from ghostpad.world.steering import Steered, find_steered, habits, name_buttons
 from ghostpad.world.things import Thing
 from ghostpad.world.train import make_world_loop
 from small_world import small_world_config
@@ -35,6 +36,7 @@ def examples(pushes: list[int], size: int = 16, seed: int = 0) -> tuple[list[Exa
             np.full((3, 4 * size), 99, np.int16),
             step=np.array(went[-1]),
             went=tuple(went),
+            is_steered=True,
         )
         seen.append(Example(row, thing, np.array([0, following - place])))
         went = [*went[1:], (0, following - place)]
@@ -50,15 +52,18 @@ def quick(monkeypatch) -> None:
 
 def test_buttons_are_the_pushes_that_a_thing_gets() -> None:
     seen, held = examples([-8, 0, 8])
-    found = find_steered(seen, 4, 0)
-    assert found is not None and found.num_buttons == 3 and not found.thing.is_small
-    assert found.rest == 1 and np.abs(found.steps[:, 0]).max() < 1
-    order = np.argsort(found.steps[:, 1])
-    assert np.abs(found.steps[order, 1] - [-8, 0, 8]).max() < 2
+    steers = find_steered(seen, 4, 0)
+    assert steers is not None and steers.num_buttons == 3 and not steers.thing.is_small
+    assert np.abs(steers.steps[:, 0]).max() < 1
+    order = np.argsort(steers.steps[:, 1])
+    assert np.abs(steers.steps[order, 1] - [-8, 0, 8]).max() < 2
+    found = name_buttons(steers, seen)
+    assert found.num_buttons == 3 and found.rest == order[1]
     assert (np.diff(found.rows) > 0).all() and len(found.rows) > 0.6 * NUM
     named = np.argsort(order)[found.buttons]
-    free = np.array([0 < seen[row].thing.place[1] + seen[row].off[1] < 120 for row in found.rows])
-    assert (named == held[found.rows])[free].mean() > 0.97
+    assert (named == held[found.rows]).mean() > 0.97
+    ends = np.array([seen[row].thing.place[1] + seen[row].off[1] for row in found.rows])
+    assert ((ends > 0) & (ends < 120)).all(), "at a wall nobody knows"
 
 
 def test_what_goes_by_itself_is_steered_by_nobody() -> None:
@@ -84,27 +89,34 @@ def test_the_same_seed_finds_the_same_and_no_other_draws_change() -> None:
     assert torch.rand(1) == before
     second = find_steered(seen, 3, 5)
     assert first is not None and second is not None
-    assert (first.buttons == second.buttons).all() and (first.steps == second.steps).all()
+    assert (first.steps == second.steps).all()
+    assert (name_buttons(first, seen).buttons == name_buttons(second, seen).buttons).all()
 
 
 def test_something_small_that_comes_where_none_was_has_a_button_of_its_own() -> None:
     seen, _ = examples([-8, 8])
     balls, _ = examples([2], size=2)
-    balls = balls[:800]
-    new = [Example(row, dataclasses.replace(balls[0].thing, step=None), None) for row in range(700, 900)]
-    other = [
-        Example(row, dataclasses.replace(new[0].thing, mask=np.ones((2, 2), bool)), None) for row in (1, 990)
+    balls = [
+        dataclasses.replace(each, thing=dataclasses.replace(each.thing, is_steered=False))
+        for each in balls[:800]
     ]
-    found = find_steered([*seen, *balls, *new, *other], 4, 0)
-    assert found is not None and found.comes.tolist() == list(range(800, 900)), "a ball was there before"
-    few = find_steered([*seen, *balls, *new[:120]], 4, 0)
-    assert few is not None and not len(few.comes)
+    thing = dataclasses.replace(balls[0].thing, step=None)
+    new = [Example(row, thing, None, is_new=True) for row in range(700, 900)]
+    square = dataclasses.replace(thing, mask=np.ones((2, 2), bool))
+    other = [Example(row, square, None, is_new=True) for row in (1, 990)]
+    steers = find_steered(seen, 4, 0)
+    assert steers is not None
+    found = name_buttons(steers, [*seen, *balls, *new, *other])
+    assert found.comes.tolist() == list(range(800, 900)), "a ball was there before"
+    assert found.coming is not None and found.coming.looks_like(thing)
+    few = name_buttons(steers, [*seen, *balls, *new[:120]])
+    assert not len(few.comes) and few.coming is None
 
 
 def test_the_button_with_which_something_comes_rests_otherwise() -> None:
     dynamics, finder = Dynamics(DynamicsConfig(2, 5, (4, 4), 1, 1), 1, 8, (6, 8)), ButtonFinder(5, 100)
     rows, comes = np.arange(0, 60, 2), np.array([1, 2, 71])
-    steered = Steered(rows, rows // 2 % 3, 3, 1, np.zeros((3, 2)), examples([0])[0][0].thing, comes)
+    steered = Steered(rows, rows // 2 % 3, 3, 1, comes)
     finder.take(dynamics, steered)
     assert dynamics.active.tolist() == [True] * 4 + [False] and int(finder.rest) == 1
     with_it = (finder.pushed == 3).nonzero()[:, 0].tolist()
@@ -122,9 +134,7 @@ def test_lessons_take_what_was_found_for_labels(store: FrameStore, tmp_path: Pat
     world = loop.model.train()
     assert isinstance(world, LearningWorld)
     rows = np.arange(0, 40, 2)
-    steered = Steered(
-        rows, rows // 2 % 2, 2, 1, np.array([[0.0, -8.0], [0.0, 8.0]]), examples([0])[0][0].thing, rows[:0]
-    )
+    steered = Steered(rows, rows // 2 % 2, 2, 1, rows[:0])
     world.finder.take(world.dynamics, steered)
     assert world.dynamics.active.tolist() == [True, True, False]
     first, later = (loop.task.batch(np.arange(4), step) for step in (0, config.steps - 1))
@@ -139,3 +149,11 @@ def test_lessons_take_what_was_found_for_labels(store: FrameStore, tmp_path: Pat
     assert later.labelled.controls.tolist() == (later.labelled.rows // 2 % 2).tolist()
     terms = world(first)[1] | world(later)[1]
     assert all(torch.isfinite(value) for value in terms.values())
+
+
+def test_habits_count_what_follows_within_an_episode(store: FrameStore) -> None:
+    transitions = Transitions(store, "train")
+    buttons = np.full(len(transitions), -1)
+    second = int(np.flatnonzero(transitions.frame_index == 0)[1])
+    buttons[[0, 1, 2, second - 1, second]] = [0, 1, 1, 0, 1]
+    assert habits(transitions, buttons, 3).tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]

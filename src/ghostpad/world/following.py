@@ -6,11 +6,12 @@ the newest frames is remembered for a while.
 Dimensions: k frames of history, C colour channels, H W frame or window.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ghostpad.world.things import REMINDED, Thing, mostly, nearest, things_in
+from ghostpad.world.steered import Known, located
+from ghostpad.world.things import REMINDED, Thing, Tints, mostly, nearest, things_in
 from ghostpad.world.touching import parted
 
 
@@ -24,6 +25,9 @@ class Followed:
         still: (C, H, W) uint8, what stands where something moves most of the time, and `newest` elsewhere.
         things: that differ from it; None where nothing moves, or too much.
         changed: (H, W) bool, pixels that were not the same all the time; None where nothing moves.
+        known: what is known of the game.
+        corner: (2,) line and column of the frame at which a window of it begins.
+        pushed: the button that will have pushed what is steered, and how far (2,) beyond an edge it will be.
     """
 
     newest: np.ndarray
@@ -31,14 +35,49 @@ class Followed:
     still: np.ndarray
     things: list[Thing] | None
     changed: np.ndarray | None = None
+    known: Known = field(default_factory=Known)
+    corner: np.ndarray = field(default_factory=lambda: np.zeros(2, int))
+    pushed: tuple[int, np.ndarray] | None = None
+
+    @property
+    def steered(self) -> Thing | None:
+        """The thing that is steered, if it is known and there."""
+        return next((thing for thing in self.things or [] if thing.is_steered), None)
+
+    def led_to(self, place_2: np.ndarray) -> "Followed":
+        """The same, with what is steered foreseen at a place."""
+        led = [replace(thing, foreseen=place_2) if thing.is_steered else thing for thing in self.things or []]
+        return replace(self, things=led)
 
 
-def follow(history_kCHW: np.ndarray) -> Followed:
-    """Follow what moves.
+def follow(
+    history_kCHW: np.ndarray, known: Known | None = None, corner_2: np.ndarray | None = None
+) -> Followed:
+    """Follow what moves; and what is steered, whether it moves or not.
 
     Args:
         history_kCHW: uint8, the newest last, k at least 2.
+        known: what is known of the game.
+        corner_2: line and column at which a window of the frame begins; 0 when not given.
     """
+    corner = np.zeros(2, int) if corner_2 is None else corner_2
+    known = (known or Known()).window(corner, (history_kCHW.shape[2], history_kCHW.shape[3]))
+    followed = replace(_follow(history_kCHW, known.tints), known=known, corner=corner)
+    if known.steered is None:
+        return followed
+    steered = located(followed.newest, followed.things or [], known.steered)
+    if steered is None:
+        return followed
+    things = [thing for thing in followed.things or [] if thing is not steered]
+    if steered.step is None:
+        # It was nowhere else, or nobody knows where it was.
+        moved = followed.changed is not None and bool(followed.changed[steered.box()].any())
+        went = () if moved else ((0, 0),) * (len(history_kCHW) - 1)
+        steered = replace(steered, step=np.zeros(2, int), went=went)
+    return replace(followed, things=[*things, replace(steered, is_steered=True)])
+
+
+def _follow(history_kCHW: np.ndarray, tints: Tints | None) -> Followed:
     newest = history_kCHW[-1]
     moved = (history_kCHW[1:] != history_kCHW[:-1]).any((0, 1))
     lines, columns = moved.nonzero()
@@ -48,7 +87,7 @@ def follow(history_kCHW: np.ndarray) -> Followed:
     still[:, lines, columns] = mostly(history_kCHW[:, :, lines, columns])
     known: list[Thing] = []
     for frame in history_kCHW:
-        things = things_in(frame, still)
+        things = things_in(frame, still, tints)
         if things is None:
             return Followed(newest, history_kCHW[-2], still, None, moved)
         known = _followed(known, things, frame, still)
@@ -87,7 +126,7 @@ def _bent(before: Thing, thing: Thing) -> Thing:
     moved = before.seen_at(thing.place + off // 2)
     grown = thing.colors.shape[1] > before.colors.shape[1]
     if grown and before.bent is not None and before.bent.looks_like(thing):
-        return replace(moved, place=thing.place, mask=thing.mask, colors=thing.colors)
+        return replace(moved, place=thing.place, mask=thing.mask, colors=thing.colors, tints=thing.tints)
     return replace(moved, bent=thing)
 
 
@@ -96,7 +135,7 @@ def next_things(followed: Followed, next_CHW: np.ndarray) -> list[Thing] | None:
 
     What was known has its index in `followed.things` for a number.
     """
-    things = things_in(next_CHW, followed.still)
+    things = things_in(next_CHW, followed.still, followed.known.tints)
     if things is None or (followed.things is None and followed.changed is not None):
         return None
     known = [replace(thing, number=number) for number, thing in enumerate(followed.things or [])]
@@ -106,6 +145,18 @@ def next_things(followed: Followed, next_CHW: np.ndarray) -> list[Thing] | None:
 def seen_again(things: list[Thing]) -> dict[int, Thing]:
     """Those of `next_things` that were known and are seen whole, by their numbers."""
     return {each.number: each for each in things if each.number >= 0 and each.age == 1 and each.bent is None}
+
+
+def steered_next(followed: Followed, next_CHW: np.ndarray, things: list[Thing] | None) -> Thing | None:
+    """The steered thing in the frame that follows, of which these are `next_things`; None if it is not there.
+
+    It is seen then for the first time where it did not move before.
+    """
+    before = followed.steered
+    if before is None or followed.known.steered is None:
+        return None
+    again = [thing for thing in things or [] if thing.is_steered and thing.age == 1 and thing.bent is None]
+    return again[0] if again else located(next_CHW, [], followed.known.steered)
 
 
 def new_among(things: list[Thing]) -> list[Thing]:

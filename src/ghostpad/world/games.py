@@ -11,6 +11,7 @@ from ghostpad.evaluation import breakout
 from ghostpad.evaluation.breakout_display import lives_shown
 from ghostpad.world.ball_in_play import BLINK, LOW
 from ghostpad.world.control_map import ControlMap
+from ghostpad.world.pushes import Pushed
 from ghostpad.world.starts import read_starts
 from ghostpad.world.world_model import WorldModel, WorldState
 
@@ -82,9 +83,15 @@ class Games:
         fresh = self.world.start(self.frames_SkHWC[starts])
         if self._state is None:
             self._state = WorldState(fresh.history[:1].repeat(self.num, 1, 1, 1, 1))
-        history = self._state.history.clone()
-        history[torch.from_numpy(games)] = fresh.history
-        self._state = WorldState(history)
+        history, chosen = self._state.history.clone(), torch.from_numpy(games)
+        history[chosen] = fresh.history
+        pushed = self._state.pushed
+        if pushed is not None:
+            anew = self.world.pushed_on(fresh)
+            held, beyond = pushed.held.clone(), pushed.beyond.copy()
+            held[chosen], beyond[games] = anew.held, anew.beyond
+            pushed = Pushed(held, beyond)
+        self._state = WorldState(history, pushed)
         self.pictures[games] = fresh.pictures
         if self.scored:
             shown = self._shown()[games]

@@ -11,8 +11,8 @@ Dimensions: C colour channels, H W frame or window.
 import numpy as np
 from scipy import ndimage
 
-from ghostpad.world.following import Followed, next_things, seen_again
-from ghostpad.world.things import FARTHEST, LIKE, Thing, nearest, packed, pixels, things_in
+from ghostpad.world.following import Followed, next_things, seen_again, steered_next
+from ghostpad.world.things import FARTHEST, Thing, nearest, packed, pixels, things_in
 from ghostpad.world.touching import fitted
 
 MARGIN = 2
@@ -24,8 +24,10 @@ def bare(followed: Followed) -> np.ndarray:
     if not any(thing.is_apart for thing in followed.things or []):
         return followed.newest
     picture = followed.newest.copy()
+    if followed.steered is not None:
+        _clear(picture, followed, followed.steered)
     for thing in followed.things or []:
-        if thing.is_apart:
+        if thing.is_apart and not thing.is_steered:
             _take_out(picture, followed, thing)
     return picture
 
@@ -34,18 +36,22 @@ def bare_next(followed: Followed, next_CHW: np.ndarray) -> np.ndarray:
     """The frame (C, H, W) uint8 that follows without the same things, as far as they are seen in it."""
     if not any(thing.is_apart for thing in followed.things or []):
         return next_CHW
-    picture = next_CHW.copy()
-    for number, seen in seen_again(next_things(followed, next_CHW) or []).items():
-        if (followed.things or [])[number].is_apart:
+    picture, following = next_CHW.copy(), next_things(followed, next_CHW) or []
+    steered = steered_next(followed, next_CHW, following)
+    if steered is not None:
+        _clear(picture, followed, steered)
+    for number, seen in seen_again(following).items():
+        thing = (followed.things or [])[number]
+        if thing.is_apart and not thing.is_steered:
             erase(picture, followed, seen)
     return picture
 
 
 def due(followed: Followed) -> np.ndarray:
-    """Pixels (H, W) bool that will show things of which that is foreseen."""
+    """Pixels (H, W) bool that will show things of which that is foreseen, whatever button is held."""
     shown = np.zeros(followed.newest.shape[1:], bool)
     for thing in followed.things or []:
-        if thing.is_due:
+        if thing.is_due and not thing.is_steered:
             assert thing.foreseen is not None
             lines, columns, _ = pixels(thing, thing.foreseen, shown.shape)
             shown[lines, columns] = True
@@ -64,9 +70,14 @@ def with_due(followed: Followed, picture_CHW: np.ndarray) -> np.ndarray:
     return picture_CHW
 
 
-def go_on(followed: Followed) -> np.ndarray:
-    """Guess the frame (C, H, W) uint8 that follows, without the things that are taken out."""
-    guess = bare(followed)
+def go_on(followed: Followed, ground_CHW: np.ndarray | None = None) -> np.ndarray:
+    """Guess the frame (C, H, W) uint8 that follows, without the things that are taken out.
+
+    Args:
+        followed: what moves.
+        ground_CHW: what is `bare`, if that was looked at already.
+    """
+    guess = bare(followed) if ground_CHW is None else ground_CHW
     others = [thing for thing in followed.things or [] if not thing.is_apart]
     if not others:
         return guess
@@ -104,17 +115,19 @@ def _free_place(frame_CHW: np.ndarray, thing: Thing) -> np.ndarray:
 def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
     """The drawn next frame without the things that are taken out, and with larger ones as they were.
 
-    What looks like one that is taken out or like a part of it, and may come from it, goes. A larger one that
-    lost or gained a few pixels gets its shape back.
+    What never changes stays. What looks like one that is taken out or like a part of it, and may come from
+    it, goes. A larger one that lost or gained a few pixels gets its shape back.
 
     Returns:
         (C, H, W) uint8; `drawn_CHW` itself where nothing is to be mended.
     """
-    known = [thing for thing in followed.things or [] if thing.is_known]
-    things = things_in(drawn_CHW, followed.still) if known else None
+    picture, stays = drawn_CHW.copy(), followed.known.stays
+    if stays is not None and followed.known.usual is not None:
+        picture[:, stays] = followed.known.usual[:, stays]
+    known = [thing for thing in followed.things or [] if thing.is_known and not thing.is_steered]
+    things = things_in(picture, followed.still, followed.known.tints) if known else None
     if things is None:
-        return drawn_CHW
-    picture = drawn_CHW.copy()
+        return picture if (picture != drawn_CHW).any() else drawn_CHW
     hidden = [thing for thing in known if thing.hides]
     for thing in known:
         if not thing.is_small and not any(other.looks_like(thing) for other in things):
@@ -153,7 +166,7 @@ def _is_part(other: Thing, thing: Thing, followed: Followed) -> bool:
     """Whether another may be what is left of a thing, or what it has become."""
     if other.looks_like(thing) or other.colors.shape[1] > 2 * thing.colors.shape[1]:
         return False
-    if np.abs(other.colors.mean(1) - thing.colors.mean(1)).max() > LIKE:
+    if not other.has_color_of(thing):
         return False
     return not any(
         known.looks_like(other) and np.abs(known.place - other.place).max() < 2
@@ -173,6 +186,22 @@ def _take_out(picture_CHW: np.ndarray, followed: Followed, thing: Thing) -> None
         _uncover(part, still, under, under)
     elif thing.age == 1:
         erase(picture_CHW, followed, thing)
+
+
+def _clear(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
+    """Erase the steered thing; where it stood all the time is what is usually there."""
+    erase(frame_CHW, followed, thing)
+    known, (height, width) = followed.known, frame_CHW.shape[1:]
+    if known.usual is None or known.is_usual is None:
+        return
+    (first, left), stood = thing.place, thing.stood
+    lines, columns = (thing.mask & stood).nonzero()
+    lines, columns = lines + first, columns + left
+    inside = (lines >= 0) & (lines < height) & (columns >= 0) & (columns < width)
+    lines, columns = lines[inside], columns[inside]
+    usual = known.is_usual[lines, columns]
+    lines, columns = lines[usual], columns[usual]
+    frame_CHW[:, lines, columns] = known.usual[:, lines, columns]
 
 
 def erase(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
@@ -216,4 +245,4 @@ def _uncover(
 def draw(frame_CHW: np.ndarray, thing: Thing, place_2: np.ndarray) -> None:
     """Draw a thing at a place, as far as that is in the frame."""
     lines, columns, inside = pixels(thing, place_2, frame_CHW.shape[1:])
-    frame_CHW[:, lines, columns] = thing.colors[:, inside]
+    frame_CHW[:, lines, columns] = thing.colors_at(place_2)[:, inside]

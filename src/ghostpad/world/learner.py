@@ -90,10 +90,10 @@ class LearningWorld(WorldModel):
         resting = self._resting(batch.labelled)
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
         seen = Seen(batch.history, next_frames, batch.rows, held=batch.held)
-        followed = self.follow(batch.history)
+        followed = self.seen(self.follow(batch.history), next_frames)
         features, codes, held, loss = self._learn(seen, batch.temperature, resting, followed)
         if batch.lives:
-            self.predicted = self.live_on(frames, followed, features.detach(), held)[0]
+            self.predicted = self._lived(frames, followed, features.detach(), held)[0]
         terms = {"code_loss": loss}
         if batch.windows is not None:
             terms["windows"] = self._learn(batch.windows, batch.temperature, resting)[-1]
@@ -177,7 +177,7 @@ class LearningWorld(WorldModel):
 
         Where all buttons are told: (B, 1), under those.
         """
-        followed = followed or self.follow(seen.history)
+        followed = followed or self.seen(self.follow(seen.history, seen.corners), seen.next_frames)
         codes = self.transition_codes(*self.bare_pair(seen.history[:, -1], seen.next_frames, followed))
         features = self.look(seen.history, seen.corners, followed)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
@@ -185,7 +185,8 @@ class LearningWorld(WorldModel):
             if told is not None:
                 surprise = self.dynamics.surprise_under(told, features, codes, seen.counted)
                 return features, codes, surprise[:, None]
-            return features, codes, self.dynamics.surprise(features, codes, seen.counted)
+            surprise = self.dynamics.surprise(features, codes, seen.counted)
+            return features, codes, surprise + self.push_surprise(followed, surprise)
 
     def _drawing_loss(self, frames: Tensor, next_frames: Tensor, codes: Tensor) -> Tensor:
         """Reconstruction loss of the frames that the decoder draws from these codes."""
@@ -213,15 +214,22 @@ class LearningWorld(WorldModel):
     def _rolled_out(self, batch: WorldBatch) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         history = batch.history
         for next_frames in batch.next_frames.unbind(1):
-            followed = self.follow(history)
+            followed = self.seen(self.follow(history), next_frames)
             features, codes, surprise = self._explain(Seen(history, next_frames), False, followed)
             held = surprise.argmin(1)
             logits = self.dynamics.logits(features, held)
-            drawn, predicted = self.live_on(history[:, -1], followed, features, held)
+            drawn, predicted = self._lived(history[:, -1], followed, features, held)
             pair = self.bare_pair(history[:, -1], next_frames, followed)
             loss = self._drawing_loss(*pair, predicted)
             yield drawn, {"reconstruction": loss, "code_loss": F.cross_entropy(logits.float(), codes)}
             history = torch.cat([history[:, 1:], drawn[:, None]], 1)
+
+    def _lived(
+        self, newest: Tensor, followed: list[Followed] | None, features: Tensor, held: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `live_on`, with what is steered where its button sends it."""
+        followed = None if followed is None else self.movement.foresee(followed, held_N=held)
+        return self.live_on(newest, followed, features, held)
 
     def after_step(
         self, step: int, num_steps: int, optimizer: torch.optim.Optimizer, generator: torch.Generator

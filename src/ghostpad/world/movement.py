@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ghostpad.world.following import Followed
-from ghostpad.world.things import REMINDED, Thing
+from ghostpad.world.pushes import Pushed, Pushes
+from ghostpad.world.steered import Known
+from ghostpad.world.things import REMINDED, Thing, Tints, pixels
 
 AROUND = 28
 """Pixels that are seen from the middle of a thing to each side."""
@@ -33,7 +35,7 @@ TRUST = 5.0
 """What going on as it did has ahead of all else before training, in nats."""
 LARGEST = 64
 """Pixels of each side up to which the looks of what is steered are kept."""
-FACTS = 2 + REMINDED + 1
+FACTS = 3 + REMINDED + 1
 STRIDES = 3
 
 
@@ -80,6 +82,7 @@ class Movement(nn.Module):
     Args:
         num_channels: C.
         size: H and W of whole frames.
+        num_buttons: M.
         widths: channels after each convolution of stride 2.
         width: of the layer before the last.
     """
@@ -88,18 +91,22 @@ class Movement(nn.Module):
     coming_button: Tensor
     usual_frame: Tensor
     usual_known: Tensor
+    stays: Tensor
+    tints: Tensor
+    tints_known: Tensor
 
     def __init__(
         self,
         num_channels: int,
         size: tuple[int, int] = (0, 0),
+        num_buttons: int = 2,
         widths: tuple[int, int, int] = (24, 48, 32),
         width: int = 160,
     ) -> None:
         super().__init__()
         self.num_channels = num_channels
         layers: list[nn.Module] = []
-        for index, (before, after) in enumerate(zip((2 * num_channels + 1, *widths), widths, strict=False)):
+        for index, (before, after) in enumerate(zip((2 * num_channels + 2, *widths), widths, strict=False)):
             kernel = 4 if index == 0 else 3
             layers += [nn.Conv2d(before, after, kernel, stride=2, padding=1), nn.ReLU(inplace=True)]
         self.around = nn.Sequential(*layers, nn.Flatten())
@@ -111,23 +118,39 @@ class Movement(nn.Module):
         self.trust = nn.Linear(width, 1)
         nn.init.constant_(self.trust.bias, TRUST)
         self.register_buffer("is_taught", torch.zeros((), dtype=torch.bool))
-        self.steered, self.coming = Looks(num_channels), Looks(num_channels)
+        self.steered, self.coming, self.tinted = (Looks(num_channels) for _ in range(3))
+        self.pushes = Pushes(num_buttons)
+        # The colours of what looks like `tinted` on each line.
+        self.register_buffer("tints", torch.zeros(num_channels, size[0], dtype=torch.int16))
+        self.register_buffer("tints_known", torch.zeros(size[0], dtype=torch.bool))
         # What recordings mostly show, and where most of them do; nothing where nobody looked.
         self.register_buffer("usual_frame", torch.zeros(num_channels, *size, dtype=torch.uint8))
         self.register_buffer("usual_known", torch.zeros(*size, dtype=torch.bool))
+        # Where nothing but what is followed ever changes it.
+        self.register_buffer("stays", torch.zeros(*size, dtype=torch.bool))
         # The button with which something comes; negative where there is none.
         self.register_buffer("coming_button", torch.full((), -1, dtype=torch.int64))
 
     @property
-    def usual(self) -> tuple[np.ndarray, np.ndarray]:
-        """What recordings mostly show (C, H, W), and where most of them do (H, W), bool."""
-        return self.usual_frame.cpu().numpy(), self.usual_known.cpu().numpy()
+    def known(self) -> Known:
+        """What recordings have told of the things in a game."""
+        tinted, tints = self.tinted.thing, None
+        if tinted is not None:
+            tints = Tints(tinted.mask, self.tints.cpu().numpy(), self.tints_known.cpu().numpy())
+        usual = (part.cpu().numpy() for part in (self.usual_frame, self.usual_known, self.stays))
+        return Known(tints, self.steered.thing, *usual)
+
+    def keep_tints(self, tinted: Thing, tints: Tints) -> None:
+        """Keep the colours of things that look like one."""
+        self.tinted.keep(tinted)
+        self.tints.copy_(torch.from_numpy(tints.colors))
+        self.tints_known.copy_(torch.from_numpy(tints.known))
 
     def forward(self, sights_nCVV: Tensor, facts_n: Tensor, straight_n: Tensor) -> Tensor:
         """Logits (n, SIDE² + 1) of where things go since they were last seen, line by line, and of `HIDES`.
 
         Args:
-            sights_nCVV: (n, 2C + 1, V, V) in [0, 1], see `sight`.
+            sights_nCVV: (n, 2C + 2, V, V) in [0, 1], see `sight`.
             facts_n: (n, FACTS), see `facts`.
             straight_n: (n,) where each would be if it went on as it did, as a number of a logit.
         """
@@ -141,18 +164,29 @@ class Movement(nn.Module):
         followed: Sequence[Followed],
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
+        held_N: Tensor | None = None,
+        before: Pushed | None = None,
     ) -> list[Followed]:
-        """Say of all small things that were followed where they will be.
+        """Say of what is steered and of all small things that were followed where they will be.
 
         Args:
-            followed: of some worlds.
+            followed: of N worlds.
             temperature: 0 for the likeliest, else draws.
             generator: of the draws.
+            held_N: their buttons; what is steered is left as it is when not given.
+            before: how it was pushed before; nobody knows when not given.
 
         Returns:
             The same, with `foreseen` and `hides`; unchanged before training.
         """
-        things = [(each, thing) for each in followed for thing in each.things or [] if thing.is_sure]
+        if held_N is not None and bool(self.pushes.is_taught):
+            followed = self._pushed(followed, temperature, generator, held_N, before)
+        things = [
+            (each, thing)
+            for each in followed
+            for thing in each.things or []
+            if thing.is_sure and not thing.is_steered
+        ]
         if not things or not bool(self.is_taught):
             return list(followed)
         device = self.out.weight.device
@@ -163,6 +197,28 @@ class Movement(nn.Module):
             for (_, thing), hide, place in zip(things, hides, places, strict=True)
         }
         return [replace(each, things=_told(each.things, fates)) for each in followed]
+
+    def _pushed(
+        self,
+        followed: Sequence[Followed],
+        temperature: float,
+        generator: torch.Generator | None,
+        held_N: Tensor,
+        before: Pushed | None,
+    ) -> list[Followed]:
+        """The same with what is steered where its button sends it."""
+        steered = {number: each.steered for number, each in enumerate(followed) if each.steered is not None}
+        if not steered:
+            return list(followed)
+        rows = list(steered)
+        corners = np.stack([followed[number].corner for number in rows])
+        before = None if before is None else Pushed(before.held[rows], before.beyond[rows])
+        things = [thing for thing in steered.values() if thing is not None]
+        places, pushed = self.pushes.foresee(things, corners, held_N[rows], before, temperature, generator)
+        led = list(followed)
+        for row, place, held, beyond in zip(rows, places, pushed.held.tolist(), pushed.beyond, strict=True):
+            led[row] = replace(led[row].led_to(place), pushed=(held, beyond))
+        return led
 
 
 def _fates(
@@ -191,35 +247,44 @@ def _told(things: list[Thing] | None, fates: dict[int, tuple[bool, np.ndarray]])
 
 def looked_at(things: Sequence[tuple[Followed, Thing]]) -> tuple[Tensor, Tensor, Tensor]:
     """What `Movement` is to know of things."""
-    sights = np.stack([sight(each.newest, each.before, thing) for each, thing in things])
+    sights = np.stack([sight(each.newest, each.before, thing, each.steered) for each, thing in things])
     told = np.stack([facts(thing) for _, thing in things])
     straight = np.array([number(thing.next_place - thing.place) for _, thing in things])
     return torch.from_numpy(sights).float() / 255, torch.from_numpy(told).float(), torch.from_numpy(straight)
 
 
-def sight(newest_CHW: np.ndarray, before_CHW: np.ndarray, thing: Thing) -> np.ndarray:
-    """What is around a thing: (2C + 1, V, V) uint8, now, a frame ago, and its mask; black outside."""
+def sight(
+    newest_CHW: np.ndarray, before_CHW: np.ndarray, thing: Thing, steered: Thing | None = None
+) -> np.ndarray:
+    """What is around a thing: (2C + 2, V, V) uint8; black outside.
+
+    Now, a frame ago, where what is steered will be, and the mask of the thing itself.
+    """
     top, left = thing.place + np.array(thing.mask.shape) // 2 - AROUND
     lines, columns = slice(max(0, top), top + 2 * AROUND), slice(max(0, left), left + 2 * AROUND)
     channels = len(newest_CHW)
-    seen = np.zeros((2 * channels + 1, 2 * AROUND, 2 * AROUND), np.uint8)
+    seen = np.zeros((2 * channels + 2, 2 * AROUND, 2 * AROUND), np.uint8)
     part = newest_CHW[:, lines, columns]
     inside = (
         slice(max(0, -top), max(0, -top) + part.shape[1]),
         slice(max(0, -left), max(0, -left) + part.shape[2]),
     )
     seen[:channels, *inside] = part
-    seen[channels:-1, *inside] = before_CHW[:, lines, columns]
+    seen[channels:-2, *inside] = before_CHW[:, lines, columns]
+    if steered is not None:
+        place = steered.next_place if steered.foreseen is None else steered.foreseen
+        there, across, _ = pixels(steered, place - (top, left), (2 * AROUND, 2 * AROUND))
+        seen[-2, there, across] = 255
     (down, right), (tall, wide) = thing.place - (top, left), thing.mask.shape
     seen[-1, down : down + tall, right : right + wide] = 255 * thing.mask
     return seen
 
 
 def facts(thing: Thing) -> np.ndarray:
-    """How a thing went, and how long ago it was seen: (FACTS,) float32."""
-    assert thing.step is not None
+    """How a thing went, if that is known, and how long ago it was seen: (FACTS,) float32."""
+    step = np.zeros(2) if thing.step is None else thing.step
     age = np.eye(REMINDED + 1)[min(thing.age, REMINDED + 1) - 1]
-    return np.concatenate([thing.step / 8, age]).astype(np.float32)
+    return np.concatenate([step / 8, [thing.step is None], age]).astype(np.float32)
 
 
 def number(offset_2: np.ndarray) -> int:

@@ -3,8 +3,9 @@
 Dimensions: k frames of history, n things.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,10 +15,12 @@ import torch.nn.functional as F
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.workers import map_in_order
 from ghostpad.progress import progress
-from ghostpad.world.following import Followed, follow, new_among, next_things, seen_again
+from ghostpad.world.following import Followed, follow, new_among, next_things, seen_again, steered_next
+from ghostpad.world.going_on import bare
 from ghostpad.world.movement import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number
 from ghostpad.world.sequences import read_sequence
-from ghostpad.world.things import Thing, mostly
+from ghostpad.world.steered import Known
+from ghostpad.world.things import Thing, Tints, mostly, things_in
 
 BATCH, HARD = 64, 24
 """Things of a step, and how many of them went another way than on."""
@@ -31,8 +34,14 @@ MIRRORED = 0.5
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-2
 LOOKED_AT, USUALLY = 256, 0.5
 """Recorded frames that are looked at for what they mostly show, and the share that must show it."""
+LOOKED_AT_BARE, ALWAYS = 1024, 0.99
+"""Recorded frames that are looked at for what never changes in them, and the share that must be the same."""
+NEAR = 4
+"""Pixels around where what is steered goes in which that counts."""
 FEWEST = 16
 """Things below which there is nothing to learn from."""
+FEWEST_TINTS, SAME_TINT = 2, 0.9
+"""Looks at a line below which nothing is said of its colour, and the share of them that must have it."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +52,15 @@ class Example:
         row: of the transition.
         thing: that was followed, and is known; or a small one that is new in the frame after the transition.
         off: (2,) pixels that it went since it was last seen; None if it is not seen as it was, or is new.
+        steered: what is steered, foreseen where it goes; None if it is not known or not there.
+        is_new: whether the thing comes with the transition.
     """
 
     row: int
     thing: Thing
     off: np.ndarray | None
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the thing comes with the transition."""
-        return self.thing.step is None
+    steered: Thing | None = None
+    is_new: bool = False
 
     @property
     def fate(self) -> int:
@@ -77,7 +85,9 @@ def teach(
     """
     rng = np.random.default_rng((seed, num_steps))
     gray = movement.num_channels == 1
-    examples = [example for example in followed if example.thing.is_sure]
+    examples = [
+        each for each in followed if each.thing.is_sure and not (each.thing.is_steered or each.is_new)
+    ]
     if len(examples) < FEWEST:
         return len(examples)
     straight = np.array([number(example.thing.next_place - example.thing.place) for example in examples])
@@ -108,8 +118,8 @@ def _loss(
     device = movement.out.weight.device
     shown = [read_sequence(transitions, example.row, 2, 0, gray) for example in examples]
     things = [
-        (Followed(now, before, now, None), example.thing)
-        for (before, now), example in zip(shown, examples, strict=True)
+        (Followed(now, before, now, None if each.steered is None else [each.steered]), each.thing)
+        for (before, now), each in zip(shown, examples, strict=True)
     ]
     sights, facts, straight = looked_at(things)
     for index in (rng.random(len(sights)) < CUT).nonzero()[0]:
@@ -117,7 +127,9 @@ def _loss(
         left = int(rng.integers(AROUND + FAR // 2, 2 * AROUND))
         sights[index] = _blackened(sights[index], left, int(rng.integers(4)))
     fates = torch.tensor([example.fate for example in examples])
-    for index in (rng.random(len(sights)) < MIRRORED).nonzero()[0]:
+    # What was seen once goes left or right as it does in the game.
+    went = np.array([each.thing.step is not None for each in examples])
+    for index in ((rng.random(len(sights)) < MIRRORED) & went).nonzero()[0]:
         sights[index] = sights[index].flip(2)
         facts[index, 1] *= -1
         straight[index], fates[index] = _mirrored(straight[index]), _mirrored(fates[index])
@@ -145,7 +157,12 @@ def some_rows(transitions: Transitions, num_steps: int, seed: int) -> np.ndarray
 
 
 def followed_in(
-    transitions: Transitions, rows: np.ndarray, history: int, gray: bool, num_workers: int = 1
+    transitions: Transitions,
+    rows: np.ndarray,
+    history: int,
+    gray: bool,
+    num_workers: int = 1,
+    known: Known | None = None,
 ) -> list[Example]:
     """Follow what moves before the transitions `rows`, and see what became of it.
 
@@ -155,8 +172,9 @@ def followed_in(
         history: k.
         gray: whether in gray.
         num_workers: processes.
+        known: what is known of the game already.
     """
-    work = partial(_examples, transitions, history, gray)
+    work = partial(_examples, transitions, history, gray, known)
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
     done = map_in_order(work, chunks, num_workers)
     bar = progress(done, what="following things", unit="parts", total=len(chunks))
@@ -171,25 +189,128 @@ def usual_frame(transitions: Transitions, gray: bool, seed: int) -> tuple[np.nda
     return usual, (frames == usual).all(1).mean(0) >= USUALLY
 
 
-def _examples(transitions: Transitions, history: int, gray: bool, rows: np.ndarray) -> list[Example]:
+def small_looks(examples: Sequence[Example]) -> Thing | None:
+    """How the small thing looks that is followed oftenest; None where there is none."""
+    seen = [each.thing for each in examples if each.thing.is_sure and not each.is_new]
+    counts = Counter(looks_of(thing) for thing in seen)
+    return next((thing for thing in seen if looks_of(thing) == counts.most_common(1)[0][0]), None)
+
+
+def looks_of(thing: Thing) -> tuple:
+    """What things that look alike have in common."""
+    color = None if thing.tints is not None else thing.colors[:, 0].tobytes()
+    return thing.mask.shape, thing.mask.tobytes(), color
+
+
+def find_tints(
+    transitions: Transitions, rows: np.ndarray, small: Thing, gray: bool, num_workers: int = 1
+) -> Tints:
+    """The colour on each line of what has the shape of a small thing and appears in one of some frames.
+
+    Args:
+        transitions: to read from.
+        rows: which of them.
+        small: the thing.
+        gray: whether in gray.
+        num_workers: processes.
+    """
+    work = partial(_shapes, transitions, small.mask, gray)
+    chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
+    done = map_in_order(work, chunks, num_workers)
+    bar = progress(done, what="colours of what moves", unit="parts", total=len(chunks))
+    height = transitions.store.height
+    seen: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(height)]
+    for part in bar:
+        for line, color in part:
+            seen[line][color] += 1
+    colors = np.zeros((len(small.colors), height), np.int16)
+    known = np.zeros(height, bool)
+    for line, counts in enumerate(seen):
+        if counts.total() >= FEWEST_TINTS:
+            color, times = counts.most_common(1)[0]
+            colors[:, line], known[line] = color, times >= SAME_TINT * counts.total()
+    return Tints(small.mask, colors, known)
+
+
+def _shapes(
+    transitions: Transitions, mask: np.ndarray, gray: bool, rows: np.ndarray
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Lines and colours of what has a shape and was not there a frame before."""
+    found = []
+    for row in rows:
+        before, now = read_sequence(transitions, int(row), 2, 0, gray)
+        for thing in things_in(now, before) or []:
+            if thing.mask.shape == mask.shape and (thing.mask == mask).all():
+                color = tuple(thing.colors[:, 0].tolist())
+                found += [(int(thing.place[0]) + line, color) for line in range(len(mask))]
+    return found
+
+
+def stays_in(
+    transitions: Transitions,
+    known: Known,
+    edges: tuple[np.ndarray, np.ndarray],
+    history: int,
+    gray: bool,
+    seed: int,
+) -> np.ndarray:
+    """Where nothing but what is followed changes what is usual, around where the steered thing goes: (H, W).
+
+    Codes that speak of it there are wrong, as where the thing covered a wall of its colour.
+
+    Args:
+        transitions: to look at.
+        known: what is known of the game.
+        edges: lowest and highest line and column (2,) of the steered thing.
+        history: k.
+        gray: whether in gray.
+        seed: of the draw.
+    """
+    assert known.steered is not None and known.usual is not None
+    rows = np.random.default_rng((seed, 1)).permutation(len(transitions))[:LOOKED_AT_BARE]
+    counts = np.zeros(known.usual.shape[1:], int)
+    for row in progress(rows, what="what always stays", unit="frames"):
+        followed = follow(read_sequence(transitions, int(row), history, 0, gray), known)
+        things = [
+            replace(thing, foreseen=thing.place) if thing.is_sure else thing
+            for thing in followed.things or []
+        ]
+        counts += (bare(replace(followed, things=things)) == known.usual).all(0)
+    (top, left), (bottom, right) = np.maximum(edges[0] - NEAR, 0), edges[1] + known.steered.mask.shape + NEAR
+    around = np.zeros(counts.shape, bool)
+    around[top:bottom, left:right] = True
+    return around & (counts >= ALWAYS * len(rows))
+
+
+def _examples(
+    transitions: Transitions, history: int, gray: bool, known: Known | None, rows: np.ndarray
+) -> list[Example]:
     return [
-        Example(int(row), thing, off)
+        each
         for row in rows
-        for thing, off in fates_in(read_sequence(transitions, int(row), history, 1, gray))
+        for each in fates_in(int(row), read_sequence(transitions, int(row), history, 1, gray), known)
     ]
 
 
-def fates_in(frames_TCHW: np.ndarray) -> Iterator[tuple[Thing, np.ndarray | None]]:
-    """Each known thing that moves in all frames but the last, and how far (2,) it goes in that.
+def fates_in(row: int, frames_TCHW: np.ndarray, known: Known | None = None) -> Iterator[Example]:
+    """Each known thing in all frames but the last, and what becomes of it in that; and small ones that come.
 
-    None for what is not seen there as it was, and with small things that are new there.
+    What is steered is known, whether it moves or not.
     """
-    followed = follow(frames_TCHW[:-1])
+    followed = follow(frames_TCHW[:-1], known)
     following = next_things(followed, frames_TCHW[-1])
     if following is None:
         return
-    yield from ((thing, None) for thing in new_among(following) if thing.is_small)
+    there = steered_next(followed, frames_TCHW[-1], following)
+    if there is not None:
+        followed = followed.led_to(there.place)
+    steered = followed.steered
+    for thing in new_among(following):
+        if thing.is_small:
+            yield Example(row, thing, None, steered, is_new=True)
     seen = seen_again(following)
     for index, thing in enumerate(followed.things or []):
-        if thing.is_known:
-            yield thing, seen[index].place - thing.place if index in seen else None
+        if thing.is_steered:
+            yield Example(row, thing, None if there is None else there.place - thing.place, steered)
+        elif thing.is_known:
+            yield Example(row, thing, seen[index].place - thing.place if index in seen else None, steered)

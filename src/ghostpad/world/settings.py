@@ -21,12 +21,12 @@ class WorldConfig(LoopConfig):
     """folder of episodes, or a frame store"""
     out: Path = Path("checkpoints/world")
     """folder for checkpoints, metrics and what was found"""
-    steps: int = 12_000
+    steps: int = 3_000
     """optimizer steps of the whole run (its schedule ends there)"""
-    batch_size: int = 32
-    """transitions per optimizer step that are seen through windows; a quarter as many rollouts beside them"""
-    window: int = 6
-    """cells of a window's side; 0 for whole frames, which models that windows do not fit see anyway"""
+    batch_size: int = 12
+    """transitions per optimizer step; with --window in windows, and a quarter as many rollouts beside them"""
+    window: int = 0
+    """cells of a window's side; 0 for whole frames, in which what is steered is known everywhere"""
     validate_every: int = 500
     """steps between validations; best.pt is chosen by them"""
     validation_pairs: int = 64

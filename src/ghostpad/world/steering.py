@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ghostpad.frames.pairs import Transitions
 from ghostpad.progress import progress
-from ghostpad.world.movement_lessons import Example
+from ghostpad.world.movement_lessons import Example, looks_of
+from ghostpad.world.pushes import PIXELS, WENT, Pushes, at_edge, edges_of
 from ghostpad.world.things import Thing
 
 FEWEST = 512
@@ -27,10 +29,8 @@ FEWEST_COMES = 32
 """Times that something comes below which no button is made of it."""
 STEPS, BATCH, TRIES = 1500, 512, 2
 LEARNING_RATE = 2e-2
-WENT = 7
-"""Newest steps that its past is made of."""
-PIXELS, PLACES = 16, 100
-"""What steps and places are divided by."""
+PLACES = 100
+"""What places are divided by."""
 CLOSEST = 1.0
 """Mean distance from where it was to be, in pixels, below which nearer is no better."""
 HELD_OUT = 0.2
@@ -42,16 +42,37 @@ SURELY = 0.9
 
 
 @dataclass(frozen=True)
+class Steering:
+    """What steers a thing, as it was found.
+
+    Attributes:
+        push: where it goes by each button.
+        thing: that is steered, as it was seen once.
+    """
+
+    push: "Push"
+    thing: Thing
+
+    @property
+    def num_buttons(self) -> int:
+        """How many there are."""
+        return len(self.push.steps)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Pixels (num_buttons, 2), lines and columns, that each adds."""
+        return self.push.steps.detach().numpy()
+
+
+@dataclass(frozen=True)
 class Steered:
-    """What steers a thing.
+    """The buttons that were held in transitions.
 
     Attributes:
         rows: (n,) training transitions, ascending.
         buttons: (n,) the button of each.
         num_buttons: how many there are.
         rest: the one with which what stands stays.
-        steps: (num_buttons, 2) pixels, lines and columns, that each adds.
-        thing: that is steered, as it was seen once.
         comes: (m,) transitions with which something small comes that is seen often, as a ball that is served.
         coming: what that is, where it mostly comes; None where nothing does.
     """
@@ -60,8 +81,6 @@ class Steered:
     buttons: np.ndarray
     num_buttons: int
     rest: int
-    steps: np.ndarray
-    thing: Thing
     comes: np.ndarray
     coming: Thing | None = None
 
@@ -93,8 +112,8 @@ class Push(nn.Module):
         return -off.abs().sum(2) / scale - 2 * (2 * scale).log() + self.chances.log_softmax(0)
 
 
-def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> Steered | None:
-    """Find the thing that is steered, and by which of how many buttons in each transition.
+def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> Steering | None:
+    """Find the thing that is steered, and the steps that buttons add.
 
     Args:
         examples: things that were followed, and what became of them.
@@ -107,9 +126,10 @@ def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> S
     groups: dict[tuple, list[Example]] = {}
     for each in examples:
         if each.off is not None and each.thing.age == 1 and each.thing.bent is None:
-            groups.setdefault(_looks(each), []).append(each)
+            groups.setdefault(looks_of(each.thing), []).append(each)
+    groups = {looks: free_of(seen) for looks, seen in groups.items() if len(seen) >= FEWEST}
     groups = {looks: seen for looks, seen in groups.items() if len(seen) >= FEWEST}
-    best: tuple[Push, list[Example], Tensor, Tensor] | None = None
+    best: Steering | None = None
     gained = 0.0
     bar = progress(total=len(groups), what="what steers what moves", unit="things")
     with torch.random.fork_rng(devices=[]), bar:
@@ -121,28 +141,93 @@ def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> S
                 fits = [_fitted(pasts, offsets, number) for number in range(2, most_buttons)] + [most]
                 least = min(surprise for _, surprise in fits)
                 push, surprise = next(fit for fit in fits if fit[1] <= least + ENOUGH)
-                best, gained = (push, seen, pasts, offsets), (alone[1] - surprise) * len(seen)
+                best, gained = Steering(push, seen[0].thing), (alone[1] - surprise) * len(seen)
             bar.update()
-    if best is None:
-        return None
-    return _steered(*best, _coming(examples, set(groups)))
+    return best
 
 
-def _looks(example: Example) -> tuple:
-    thing = example.thing
-    return thing.mask.shape, thing.mask.tobytes(), thing.colors[:, 0].tobytes()
+def free_of(seen: list[Example]) -> list[Example]:
+    """Those looks at a thing of which neither begins or ends at an edge of where it can go."""
+    places = np.stack([each.thing.place for each in seen])
+    ends = places + np.stack([each.off for each in seen if each.off is not None])
+    edges = edges_of(np.concatenate([places, ends]))
+    return [seen[index] for index in np.flatnonzero(~at_edge(places, *edges) & ~at_edge(ends, *edges))]
 
 
-def _coming(examples: Sequence[Example], often: set[tuple]) -> list[Example]:
+def name_buttons(steering: Steering, examples: Sequence[Example]) -> Steered:
+    """The buttons that were held, as far as where the thing went says so.
+
+    Args:
+        steering: what steers it.
+        examples: looks at what is steered (`Thing.is_steered`), and at what comes.
+    """
+    seen = free_of([each for each in examples if each.thing.is_steered and each.off is not None])
+    pasts, offsets = _pasts(seen)
+    with torch.no_grad():
+        chances, buttons = steering.push(pasts, offsets).softmax(1).max(1)
+    sure = (chances >= SURELY).numpy()
+    rows, first = np.unique(np.array([each.row for each in seen])[sure], return_index=True)
+    found = buttons.numpy()[sure][first]
+    stays = (offsets.numpy()[sure] == 0).all(1)
+    stood = np.array([not any(map(any, each.thing.went[-2:])) for each in seen])[sure]
+    at_rest = buttons.numpy()[sure][stays & stood if (stays & stood).any() else stays]
+    rest = int(np.bincount(at_rest if len(at_rest) else found, minlength=steering.num_buttons).argmax())
+    coming = _coming(examples)
+    comes = np.unique(np.array([each.row for each in coming], np.int64))
+    return Steered(rows, found, steering.num_buttons, rest, comes, _mostly(coming))
+
+
+def teach_pushes(
+    pushes: Pushes, examples: Sequence[Example], transitions: Transitions, buttons: np.ndarray, seed: int
+) -> None:
+    """Learn where what is steered goes by each button.
+
+    Args:
+        pushes: trained in place.
+        examples: looks at it, among others.
+        transitions: in which these were.
+        buttons: of every training transition, −1 where it is not known.
+        seed: of the draws.
+    """
+    seen = [each for each in examples if each.thing.is_steered and each.off is not None]
+    if not seen:
+        return
+    rows, stride = np.array([each.row for each in seen]), transitions.stride
+    before = np.where(transitions.frame_index[rows] >= stride, buttons[rows - stride], -1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        offsets = np.stack([each.off for each in seen if each.off is not None])
+        pushes.teach([each.thing for each in seen], offsets, buttons[rows], before)
+
+
+def habits(transitions: Transitions, buttons: np.ndarray, num_buttons: int) -> np.ndarray:
+    """How often each button (row) is followed by each other, as far as both are known: (M, M).
+
+    Args:
+        transitions: of the training episodes.
+        buttons: of each, −1 where it is not known.
+        num_buttons: M.
+    """
+    rows = np.flatnonzero((transitions.frame_index >= transitions.stride) & (buttons >= 0))
+    before = buttons[rows - transitions.stride]
+    counts = np.zeros((num_buttons, num_buttons))
+    np.add.at(counts, (before[before >= 0], buttons[rows][before >= 0]), 1)
+    return counts
+
+
+def _coming(examples: Sequence[Example]) -> list[Example]:
     """Looks at something that comes and is seen often, where nothing small was."""
-    there = {each.row for each in examples if not each.is_new and each.thing.is_small}
-    coming = [each for each in examples if each.is_new and _looks(each) in often and each.row not in there]
+    counts = Counter(looks_of(each.thing) for each in examples)
+    small = [each for each in examples if each.thing.is_small and not each.thing.is_steered]
+    there = {each.row for each in small if not each.is_new}
+    new = [each for each in small if each.is_new and each.row not in there]
+    coming = [each for each in new if counts[looks_of(each.thing)] >= FEWEST]
     return coming if len({each.row for each in coming}) >= FEWEST_COMES else []
 
 
 def _mostly(coming: list[Example]) -> Thing | None:
     """What comes, as it looks and where it is most often."""
-    things = [((*_looks(each), *each.thing.place.tolist()), each.thing) for each in coming]
+    things = [((*looks_of(each.thing), *each.thing.place.tolist()), each.thing) for each in coming]
     counts = Counter(key for key, _ in things).most_common(1)
     return dict(things)[counts[0][0]] if counts else None
 
@@ -181,22 +266,3 @@ def _fit(pasts: Tensor, offsets: Tensor, num_buttons: int) -> tuple[Push, float]
         schedule.step()
     with torch.no_grad():
         return push, -float(push(pasts[held_out], offsets[held_out]).logsumexp(1).mean())
-
-
-def _steered(
-    push: Push, examples: list[Example], pasts: Tensor, offsets: Tensor, coming: list[Example]
-) -> Steered:
-    with torch.no_grad():
-        chances, buttons = push(pasts, offsets).softmax(1).max(1)
-    rows = np.array([each.row for each in examples])
-    sure = (chances >= SURELY).numpy()
-    first = np.unique(rows[sure], return_index=True)
-    found = buttons.numpy()[sure][first[1]]
-    stays = (offsets.numpy()[sure] == 0).all(1)
-    stood = np.array([not any(map(any, each.thing.went[-2:])) for each in examples])[sure]
-    at_rest = buttons.numpy()[sure][stays & stood if (stays & stood).any() else stays]
-    num = len(push.steps)
-    rest = int(np.bincount(at_rest if len(at_rest) else found, minlength=num).argmax())
-    steps = push.steps.detach().numpy()
-    comes = np.unique(np.array([each.row for each in coming], np.int64))
-    return Steered(first[0], found, num, rest, steps, examples[0].thing, comes, _mostly(coming))

@@ -1,5 +1,8 @@
 """Things: connected pixels of one colour that differ from what stands there most of the time.
 
+A small thing may take another colour on each line, as a ball does that an Atari 2600 draws with the colour of
+its bricks; where these colours are known, they count as one.
+
 Dimensions: k frames, C colour channels, H W frame or window, h w bounding box, n pixels of a thing.
 """
 
@@ -27,6 +30,36 @@ SURE_TIMES = 2
 MISSED = 24
 """Pixels of a thing that is missed, at most: of larger ones the codes say where they are."""
 EIGHT_NEIGHBOURS = np.ones((3, 3))
+TINTED = -1
+"""Stands for the colours of `Tints` among those that are `packed`."""
+
+
+@dataclass(frozen=True)
+class Tints:
+    """The colour that things of one shape have on each line.
+
+    Attributes:
+        mask: (h, w) bool, their shape.
+        colors: (C, H) int16.
+        known: (H,) bool, lines of which the colour is known.
+    """
+
+    mask: np.ndarray
+    colors: np.ndarray
+    known: np.ndarray
+
+    def shown(self, part_Chw: np.ndarray, top: int = 0) -> np.ndarray:
+        """Pixels (h, w) bool that have the colour of their line, in a part of a frame from the line `top`."""
+        lines = slice(top, top + part_Chw.shape[1])
+        off = np.abs(part_Chw.astype(np.int16) - self.colors[:, lines, None]).max(0)
+        return (off <= LIKE) & self.known[lines, None]
+
+    def below(self, top: int, height: int) -> "Tints":
+        """Those of a window of the frame; beyond the frame nothing is known."""
+        lines = slice(top, top + height)
+        lacking = height - len(self.known[lines])
+        colors = np.pad(self.colors[:, lines], ((0, 0), (0, lacking)))
+        return Tints(self.mask, colors, np.pad(self.known[lines], (0, lacking)))
 
 
 @dataclass(frozen=True)
@@ -46,6 +79,8 @@ class Thing:
         foreseen: (2,) place in the next frame, from who knows better than `next_place`; None if nobody does.
         hides: whether it is foreseen not to be seen in the next frame as it is.
         number: by which one who follows it knows it again; negative for one that is new.
+        tints: the colours that it has on each line; None for one that keeps its own.
+        is_steered: whether it goes where a button sends it.
     """
 
     place: np.ndarray
@@ -60,6 +95,8 @@ class Thing:
     foreseen: np.ndarray | None = None
     hides: bool = False
     number: int = -1
+    tints: Tints | None = None
+    is_steered: bool = False
 
     @property
     def next_place(self) -> np.ndarray:
@@ -73,7 +110,7 @@ class Thing:
 
     @property
     def is_sure(self) -> bool:
-        """Whether it would be missed: it is small, has moved, and has kept its looks."""
+        """Whether it would be missed: it is small and known."""
         return self.is_known and self.is_small
 
     @property
@@ -90,17 +127,17 @@ class Thing:
     @property
     def is_apart(self) -> bool:
         """Whether codes need not speak of it, since it is foreseen where it goes."""
-        return self.foreseen is not None
+        return self.is_steered or self.foreseen is not None
 
     @property
     def is_due(self) -> bool:
         """Whether it is foreseen to be seen in the next frame as it is."""
-        return self.is_apart and not self.hides
+        return self.foreseen is not None and not self.hides
 
     @property
     def is_known(self) -> bool:
-        """Whether it has moved and kept its looks."""
-        return self.has_moved and self.times >= SURE_TIMES
+        """Whether it has moved and kept its looks, or has those of things that are known."""
+        return self.tints is not None or (self.has_moved and self.times >= SURE_TIMES)
 
     @property
     def is_small(self) -> bool:
@@ -116,13 +153,47 @@ class Thing:
         """The same, seen again."""
         step = np.round((place - self.place) / self.age).astype(int)
         moved = self.has_moved or bool(step.any())
-        known = replace(self, place=place, step=step, went=(*self.went, (int(step[0]), int(step[1]))))
+        colors, went = self.colors_at(place), (*self.went, (int(step[0]), int(step[1])))
+        known = replace(self, place=place, colors=colors, step=step, went=went)
         return replace(known, age=1, times=self.times + 1, bent=None, has_moved=moved)
 
     def looks_like(self, other: "Thing") -> bool:
         """Whether the two may be one thing."""
         same = self.mask.shape == other.mask.shape and bool((self.mask == other.mask).all())
+        if same and self.tints is not None and other.tints is not None:
+            return True
         return same and int(np.abs(self.colors - other.colors).max()) <= LIKE
+
+    def colors_at(self, place: np.ndarray) -> np.ndarray:
+        """Its colours (C, n) at another place; where nobody knows them, as they are."""
+        if self.tints is None:
+            return self.colors
+        lines = self.mask.nonzero()[0] + place[0]
+        inside = (lines >= 0) & (lines < len(self.tints.known))
+        lines = np.where(inside, lines, 0)
+        return np.where(inside & self.tints.known[lines], self.tints.colors[:, lines], self.colors)
+
+    def has_color_of(self, other: "Thing") -> bool:
+        """Whether it is of the colour of another, or of those that this has on these lines."""
+        if np.abs(self.colors.mean(1) - other.colors.mean(1)).max() <= LIKE:
+            return True
+        lines = self.mask.nonzero()[0] + self.place[0]
+        if other.tints is None or lines[-1] >= len(other.tints.known):
+            return False
+        off = np.abs(self.colors - other.tints.colors[:, lines]).max(0)
+        return bool((other.tints.known[lines] & (off <= LIKE)).all())
+
+    def shown_in(self, part_Chw: np.ndarray, top: int) -> np.ndarray:
+        """Pixels (h, w) bool that have its colour, in a part of a frame that begins at the line `top`."""
+        if self.tints is not None:
+            return self.tints.shown(part_Chw, top)
+        color = self.colors.mean(1).astype(np.int16)
+        return np.abs(part_Chw.astype(np.int16) - color[:, None, None]).max(0) <= LIKE
+
+    def covers(self, other: "Thing") -> bool:
+        """Whether all pixels of another are pixels of this."""
+        lines, columns, inside = pixels(other, other.place - self.place, self.mask.shape)
+        return bool(inside.all() and self.mask[lines, columns].all())
 
     def is_nearly(self, other: "Thing") -> bool:
         """Whether the two differ by a few pixels, and not in colour."""
@@ -136,12 +207,17 @@ class Thing:
         return max(sizes) <= 2 * min(sizes)
 
 
-def things_in(frame_CHW: np.ndarray, still_CHW: np.ndarray) -> list[Thing] | None:
-    """Whatever has one colour, is no background and differs somewhere; None if that is too much."""
+def things_in(frame_CHW: np.ndarray, still_CHW: np.ndarray, tints: Tints | None = None) -> list[Thing] | None:
+    """Whatever has one colour, is no background and differs somewhere; None if that is too much.
+
+    Those of `tints` count as one.
+    """
     changed = (frame_CHW != still_CHW).any(0)
     if not changed.any():
         return []
     keys = packed(frame_CHW, 0)
+    if tints is not None:
+        keys[tints.shown(frame_CHW)] = TINTED
     colors = np.unique(keys[changed])
     masks = [keys == key for key in colors] if len(colors) <= MOST_COLORS else [changed]
     things: list[Thing] = []
@@ -154,8 +230,15 @@ def things_in(frame_CHW: np.ndarray, still_CHW: np.ndarray) -> list[Thing] | Non
             where = boxes[number - 1]
             inside = labels[where] == number
             if np.count_nonzero(inside) <= BACKGROUND:
-                things.append(thing_at(frame_CHW, where, inside))
+                thing = thing_at(frame_CHW, where, inside)
+                if tints is not None and keys[where][inside][0] == TINTED and _has_shape(thing, tints.mask):
+                    thing = replace(thing, tints=tints)
+                things.append(thing)
     return things if len(things) <= MOST_THINGS else None
+
+
+def _has_shape(thing: Thing, mask: np.ndarray) -> bool:
+    return thing.mask.shape == mask.shape and bool((thing.mask == mask).all())
 
 
 def thing_at(frame_CHW: np.ndarray, where: tuple[slice, slice], inside_hw: np.ndarray) -> Thing:

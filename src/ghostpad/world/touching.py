@@ -6,7 +6,7 @@ Dimensions: C colour channels, H W frame or window.
 import numpy as np
 from scipy import ndimage
 
-from ghostpad.world.things import FARTHEST, LIKE, MISSED, Thing, connected, nearest, pixels
+from ghostpad.world.things import FARTHEST, MISSED, Thing, connected, nearest, pixels
 
 NEAR = 16
 """Pixels from where it was to be in which a thing that touches another is looked for."""
@@ -39,13 +39,15 @@ def parted(
         seen_at = place_in_touch(thing, found, frame_CHW, still_CHW)
         if seen_at is not None:
             left = [other for other in left if other is not thing]
-            found.append(thing.seen_at(seen_at))
+            seen = thing.seen_at(seen_at)
+            # What was seen of it alone is it.
+            found = [other for other in found if other.step is not None or not seen.covers(other)] + [seen]
     return left, found
 
 
 def _may_hold(both: Thing, thing: Thing) -> bool:
     larger = thing.colors.shape[1] < both.colors.shape[1] <= MOST_TIMES * thing.colors.shape[1]
-    return larger and np.abs(both.colors.mean(1) - thing.colors.mean(1)).max() <= LIKE
+    return larger and both.has_color_of(thing)
 
 
 def fitted(thing: Thing, bent: Thing, counted_hw: np.ndarray) -> np.ndarray:
@@ -85,8 +87,8 @@ def place_in_touch(
     if (last - first < size).any():
         return None
     box = slice(first[0], last[0]), slice(first[1], last[1])
-    part = frame_CHW[:, *box].astype(np.int16)
-    own = np.abs(part - thing.colors.mean(1).astype(np.int16)[:, None, None]).max(0) <= LIKE
+    part = frame_CHW[:, *box]
+    own = thing.shown_in(part, int(first[0]))
     open_ = own & (part != still_CHW[:, *box]).any(0)
     for other in found:
         if other.step is not None:

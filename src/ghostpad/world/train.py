@@ -16,14 +16,26 @@ from ghostpad.training.distributed import Ranks, joined
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import Task
 from ghostpad.world.learner import LearningWorld
-from ghostpad.world.lessons import Lessons, cell_for_windows, draw_labels, num_rollouts, read_whole
-from ghostpad.world.movement_lessons import followed_in, some_rows, teach, usual_frame
+from ghostpad.world.lessons import Labels, Lessons, cell_for_windows, draw_labels, num_rollouts, read_whole
+from ghostpad.world.movement_lessons import (
+    Example,
+    find_tints,
+    followed_in,
+    small_looks,
+    some_rows,
+    stays_in,
+    teach,
+    usual_frame,
+)
 from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.settings import WorldConfig
-from ghostpad.world.steering import find_steered
+from ghostpad.world.slack import find_slack, tracks_in
+from ghostpad.world.steering import Steering, find_steered, habits, name_buttons, teach_pushes
 from ghostpad.world.world_model import KIND, WorldModel, WorldModelConfig
 
 VALIDATION_LENGTH = 8
+FIRST_LOOK, LEAST_LOOK = 2, 8192
+"""One of how many transitions is looked at to find what is steered, and how many are looked at at least."""
 
 
 def train_world(config: WorldConfig) -> dict[str, float]:
@@ -51,32 +63,68 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
 
     Where labels say what the buttons are, those that were found are not taken.
     """
-    if not config.movement_steps or not config.dynamics.goes_on or bool(world.movement.is_taught):
+    movement = world.movement
+    if not config.movement_steps or not config.dynamics.goes_on or bool(movement.is_taught):
         return
-    transitions, workers = world.rollouts.transitions, config.workers or num_cores()
+    transitions, gray, workers = world.rollouts.transitions, world.grayscale, config.workers or num_cores()
     rows = some_rows(transitions, config.movement_steps, config.seed)
-    followed = followed_in(transitions, rows, world.history, world.grayscale, workers)
-    steered = find_steered(followed, world.num_buttons, config.seed)
-    if steered is not None:
-        comes = None if config.labels else world.finder.take(world.dynamics, steered)
-        pushes = ", ".join(f"{right:+.0f} right {down:+.0f} down" for down, right in steered.steps)
-        more = "" if comes is None else "; one more makes something come"
-        print(f"Buttons: {steered.num_buttons} steer what moves, by pixels ({pushes}){more}.")
-        if steered.thing.is_small:
-            print("What is steered is small: the codes speak of all that moves.")
-            return
-        world.movement.steered.keep(steered.thing)
-        usual, known = usual_frame(transitions, world.grayscale, config.seed)
-        world.movement.usual_frame.copy_(torch.from_numpy(usual))
-        world.movement.usual_known.copy_(torch.from_numpy(known))
-        if comes is not None and steered.coming is not None:
-            world.movement.coming.keep(steered.coming)
-            world.movement.coming_button.fill_(comes)
-    looks = teach(world.movement, transitions, followed, config.movement_steps, config.seed)
-    if bool(world.movement.is_taught):
+    some = rows[:: max(1, min(FIRST_LOOK, len(rows) // LEAST_LOOK))]
+    followed = followed_in(transitions, some, world.history, gray, workers)
+    small = small_looks(followed)
+    if small is not None:
+        movement.keep_tints(small, find_tints(transitions, rows, small, gray, workers))
+    steering = find_steered(followed, world.num_buttons, config.seed)
+    if steering is not None:
+        movement.steered.keep(steering.thing)
+    usual, is_usual = usual_frame(transitions, gray, config.seed)
+    movement.usual_frame.copy_(torch.from_numpy(usual))
+    movement.usual_known.copy_(torch.from_numpy(is_usual))
+    # Once more, as now more is known.
+    labels = draw_labels(transitions, config.labels, config.seed) if config.labels else None
+    if labels is not None:
+        rows = np.union1d(rows, labels.rows)
+    followed = followed_in(transitions, rows, world.history, gray, workers, movement.known)
+    if steering is not None:
+        _take_buttons(config, world, labels, steering, followed)
+    looks = teach(movement, transitions, followed, config.movement_steps, config.seed)
+    if bool(movement.is_taught):
         print(f"Where things go: learned from {looks:,} looks at things that moved.")
     else:
         print("Nothing small moves in these recordings: the codes alone say what happens.")
+
+
+def _take_buttons(
+    config: WorldConfig,
+    world: LearningWorld,
+    labels: Labels | None,
+    steering: Steering,
+    followed: list[Example],
+) -> None:
+    """Let buttons be those of labels, or else those that were found; and learn where they push."""
+    movement, more = world.movement, ""
+    if labels is not None:
+        buttons = labels.controls if labels.can_name(world.num_buttons) else None
+    else:
+        named = name_buttons(steering, followed)
+        comes = world.finder.take(world.dynamics, named)
+        if comes is not None and named.coming is not None:
+            more = "; one more makes something come"
+            movement.coming.keep(named.coming)
+            movement.coming_button.fill_(comes)
+            movement.pushes.acts_as[comes] = named.rest
+        movement.pushes.resting.fill_(named.rest)
+        buttons = world.finder.pushed.cpu().numpy()
+    pushes = ", ".join(f"{right:+.0f} right {down:+.0f} down" for down, right in steering.steps)
+    print(f"Buttons: {steering.num_buttons} steer what moves, by pixels ({pushes}){more}.")
+    if buttons is not None:
+        transitions, workers = world.rollouts.transitions, config.workers or num_cores()
+        teach_pushes(movement.pushes, followed, transitions, buttons, config.seed)
+        if bool(movement.pushes.is_taught):
+            tracks = tracks_in(transitions, steering.thing, world.grayscale, workers)
+            find_slack(movement.pushes, tracks, habits(transitions, buttons, world.num_buttons))
+            edges, gray = movement.pushes.edges(), world.grayscale
+            stays = stays_in(transitions, movement.known, edges, world.history, gray, config.seed)
+            movement.stays.copy_(torch.from_numpy(stays))
 
 
 def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loop:

@@ -19,12 +19,13 @@ from ghostpad.model.export import write_safetensors
 from ghostpad.model.inputs import to_frames
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
+from ghostpad.world.coming import with_coming
 from ghostpad.world.decide import decide
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
-from ghostpad.world.following import Followed, follow
+from ghostpad.world.following import Followed, follow, next_things, steered_next
 from ghostpad.world.going_on import bare, bare_next, due, go_on, mended, with_due
 from ghostpad.world.movement import Movement
-from ghostpad.world.whole import made_whole, with_coming
+from ghostpad.world.pushes import Pushed
 
 KIND = "world"
 
@@ -43,9 +44,11 @@ class WorldState:
 
     Attributes:
         history: (N, k, C, H, W) float32 in [0, 1], the newest last.
+        pushed: how what is steered was pushed, see `Pushed`; None where nobody knows.
     """
 
     history: Tensor
+    pushed: Pushed | None = None
 
     def __len__(self) -> int:
         return len(self.history)
@@ -73,7 +76,8 @@ class WorldModel(nn.Module):
         self.latent_action_model = model = LatentActionModel(config.latent_action_model)
         self.dynamics = Dynamics(dynamics, model.num_channels, model.codebook_size, model.grid)
         frames = config.latent_action_model.frames
-        self.movement = Movement(model.num_channels, (frames.height, frames.width))
+        size = (frames.height, frames.width)
+        self.movement = Movement(model.num_channels, size, dynamics.num_buttons)
 
     @property
     def history(self) -> int:
@@ -160,21 +164,17 @@ class WorldModel(nn.Module):
         Raises:
             UserError: a button that there is not, or not one for each world.
         """
-        features, held = self._looked_at(state, buttons)
-        return self.dynamics.logits(features, held).float()
+        held_N = self._button_of_each(state, buttons)
+        followed = self.follow(state.history, held_N=held_N, before=state.pushed)
+        return self.dynamics.logits(self.look(state.history, followed=followed), held_N).float()
 
-    def _looked_at(
-        self,
-        state: WorldState,
-        buttons: Tensor | np.ndarray | int,
-        followed: list[Followed] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Features of the worlds, and the button (N,) of each."""
-        held = torch.as_tensor(buttons, device=self.device).to(torch.int64).expand(len(state))
-        if len(state) and not 0 <= int(held.min()) <= int(held.max()) < self.num_buttons:
+    def _button_of_each(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> Tensor:
+        """The button (N,) of each world."""
+        held_N = torch.as_tensor(buttons, device=self.device).to(torch.int64).expand(len(state))
+        if len(state) and not 0 <= int(held_N.min()) <= int(held_N.max()) < self.num_buttons:
             raise UserError(f"buttons must lie in 0…{self.num_buttons - 1}")
         self._require_inference()
-        return self.look(state.history, followed=followed), held
+        return held_N
 
     @torch.no_grad()
     def step(
@@ -201,11 +201,20 @@ class WorldModel(nn.Module):
         """
         if not temperature >= 0:
             raise UserError(f"temperature {temperature}: must be at least 0")
-        followed = self.follow(state.history, temperature, generator)
-        features, held = self._looked_at(state, buttons, followed)
-        newest = state.history[:, -1]
-        next_frames, codes_Nhw = self.live_on(newest, followed, features, held, temperature, generator)
-        return WorldState(torch.cat([state.history[:, 1:], next_frames[:, None]], 1)), codes_Nhw
+        held_N = self._button_of_each(state, buttons)
+        followed = self.follow(state.history, None, temperature, generator, held_N, state.pushed)
+        features, newest = self.look(state.history, followed=followed), state.history[:, -1]
+        next_frames, codes_Nhw = self.live_on(newest, followed, features, held_N, temperature, generator)
+        history = torch.cat([state.history[:, 1:], next_frames[:, None]], 1)
+        return WorldState(history, self._pushed(held_N, followed)), codes_Nhw
+
+    def _pushed(self, held_N: Tensor, followed: list[Followed] | None) -> Pushed:
+        """How what is steered was pushed by buttons."""
+        held_N, beyond_N2 = held_N.clone(), np.zeros((len(held_N), 2), int)
+        for number, each in enumerate(followed or []):
+            if each.pushed is not None:
+                held_N[number], beyond_N2[number] = each.pushed
+        return Pushed(held_N, beyond_N2)
 
     def live_on(
         self,
@@ -226,13 +235,11 @@ class WorldModel(nn.Module):
         next_frames = model.draw(ground_NCHW, model.quantizer.embed(codes_Nhw))
         if followed is None:
             return next_frames, codes_Nhw
-        steered, coming = self.movement.steered.thing, self.movement.coming.thing
-        usual = None if steered is None else self.movement.usual
+        coming = self.movement.coming.thing
         comes_N = (held_N == self.movement.coming_button).tolist()
         for world, each in enumerate(followed):
             drawn = _bytes(next_frames[world])
-            picture = drawn if steered is None else made_whole(each, drawn, steered, coming, usual)
-            picture = with_due(each, mended(each, picture))
+            picture = with_due(each, mended(each, drawn))
             if coming is not None and comes_N[world]:
                 picture = with_coming(each, picture, coming)
             if picture is not drawn:
@@ -260,9 +267,10 @@ class WorldModel(nn.Module):
         self._require_inference()
         state, model = self.start(frames), self.latent_action_model
         shown, _ = to_frames(next_frames, model.config.frames, self.device, "next_frames")
-        followed = self.follow(state.history)
+        followed = self.seen(self.follow(state.history), shown)
         codes_Nhw = self.transition_codes(*self.bare_pair(state.history[:, -1], shown, followed))
-        return self.dynamics.surprise(self.look(state.history, followed=followed), codes_Nhw)
+        surprise_NM = self.dynamics.surprise(self.look(state.history, followed=followed), codes_Nhw)
+        return surprise_NM + self.push_surprise(followed, surprise_NM)
 
     def look(
         self,
@@ -274,21 +282,90 @@ class WorldModel(nn.Module):
 
         What moves in them is followed, if the dynamics ask for it and it is not given.
         """
-        followed = followed or self.follow(history_NkCHW)
+        followed = followed or self.follow(history_NkCHW, corners_N2)
         foreseen = () if followed is None else self.foreseen(followed)
         return self.dynamics.features(self.shrunk(history_NkCHW), corners_N2, *foreseen)
 
     def follow(
         self,
         history_NkCHW: Tensor,
+        corners_N2: Tensor | None = None,
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
+        held_N: Tensor | None = None,
+        before: Pushed | None = None,
     ) -> list[Followed] | None:
-        """What moves in each of N histories, and where to; None where the dynamics do not ask for it."""
+        """What moves in each of N histories, and where to; None where the dynamics do not ask for it.
+
+        Args:
+            history_NkCHW: of whole frames, or of windows that begin at cells `corners_N2`.
+            corners_N2: rows and columns of cells; None for whole frames.
+            temperature: 0 for what is likeliest, else draws.
+            generator: of the draws.
+            held_N: buttons; where what is steered goes is not said without.
+            before: how it was pushed before; as far as may be at edges when not given.
+        """
         if not self.config.dynamics.goes_on:
             return None
-        followed = [follow(history) for history in _bytes(history_NkCHW)]
-        return self.movement.foresee(followed, temperature, generator)
+        known = self.movement.known
+        corners = np.zeros((len(history_NkCHW), 2), int)
+        if corners_N2 is not None:
+            corners = corners_N2.cpu().numpy() * self.cell
+        pairs = zip(_bytes(history_NkCHW), corners, strict=True)
+        followed = [follow(history, known, corner) for history, corner in pairs]
+        if before is None and held_N is not None:
+            before = self._pushed_on(followed)
+        return self.movement.foresee(followed, temperature, generator, held_N, before)
+
+    def _pushed_on(self, followed: list[Followed]) -> Pushed:
+        """As if what stands at an edge had been pushed there for long."""
+        pushes, steered = self.movement.pushes, [each.steered for each in followed]
+        beyond = [np.zeros(2, int) if one is None else pushes.at_edges([one])[0] for one in steered]
+        held = [int(pushes.resting) if far.any() else -1 for far in beyond]
+        return Pushed(torch.tensor(held, device=self.device), np.array(beyond).reshape(-1, 2))
+
+    def pushed_on(self, state: WorldState) -> Pushed:
+        """How what is steered was pushed, as if what stands at an edge had been pushed there for long."""
+        return self._pushed_on(self.follow(state.history) or [])
+
+    @property
+    def cell(self) -> int:
+        """Pixels that a cell of the grid covers, of the source."""
+        model = self.latent_action_model.config
+        return model.frames.downsample * 2 ** len(model.architecture.encoder.widths)
+
+    def seen(self, followed: list[Followed] | None, next_frames_NCHW: Tensor) -> list[Followed] | None:
+        """The same, with what is steered led to where it is in the frames that follow."""
+        if followed is None or self.movement.steered.thing is None:
+            return followed
+        led = []
+        for each, following in zip(followed, _bytes(next_frames_NCHW), strict=True):
+            there = None
+            if each.steered is not None:
+                there = steered_next(each, following, next_things(each, following))
+            led.append(each if there is None else each.led_to(there.place))
+        return self.movement.foresee(led)
+
+    def push_surprise(self, followed: list[Followed] | None, like_NM: Tensor) -> Tensor:
+        """Negative log-likelihood (N, num_buttons), nats, of where what is steered went, see `seen`.
+
+        0 where it is not seen.
+        """
+        nats_NM = torch.zeros_like(like_NM)
+        if followed is None or not bool(self.movement.pushes.is_taught):
+            return nats_NM
+        gone = {
+            number: (thing, thing.foreseen - thing.place)
+            for number, thing in enumerate(each.steered for each in followed)
+            if thing is not None and thing.foreseen is not None
+        }
+        if gone:
+            rows = list(gone)
+            things, offsets = zip(*gone.values(), strict=True)
+            corners = np.stack([followed[number].corner for number in rows])
+            nats = self.movement.pushes.surprise(things, np.stack(offsets), corners)
+            nats_NM[rows] = nats.to(nats_NM)
+        return nats_NM
 
     @torch.no_grad()
     def foreseen(self, followed: list[Followed]) -> tuple[Tensor, Tensor]:
@@ -297,7 +374,9 @@ class WorldModel(nn.Module):
         Returns:
             Codes (N, h, w); and (N, 1, H, W) in [0, 1], of the size that the model works at.
         """
-        ground_NCHW, next_NCHW = (self._unit([part(each) for each in followed]) for part in (bare, go_on))
+        grounds = [bare(each) for each in followed]
+        guesses = [go_on(each, ground) for each, ground in zip(followed, grounds, strict=True)]
+        ground_NCHW, next_NCHW = self._unit(grounds), self._unit(guesses)
         due_NHW = torch.from_numpy(np.stack([due(each) for each in followed]))
         due_N1HW = self.latent_action_model.scale.shrink(due_NHW[:, None].to(ground_NCHW))
         return self.transition_codes(ground_NCHW, next_NCHW), due_N1HW
@@ -352,7 +431,7 @@ class WorldModel(nn.Module):
         world = cls(config)
         # What a training needs to go on is no part of the world.
         weights = {n: part for n, part in weights.items() if not n.startswith(("rollouts.", "finder."))}
-        if "movement.usual_frame" not in weights:
+        if "movement.stays" not in weights:
             raise UserError(
                 f"{path_or_name}: a world of an earlier version; train it again with 'ghostpad world'"
             )
