@@ -10,8 +10,7 @@ from ghostpad.world.coming import with_coming
 from ghostpad.world.following import Followed, follow, next_things, steered_next
 from ghostpad.world.going_on import bare, bare_next, due, mended, with_due
 from ghostpad.world.movement import LARGEST, Movement
-from ghostpad.world.movement_lessons import find_tints, small_looks, stays_in, usual_frame
-from ghostpad.world.movement_lessons import followed_in as followed_things
+from ghostpad.world.movement_lessons import find_tints, followed_in, small_looks, stays_in, usual_frame
 from ghostpad.world.steered import Known, located
 from ghostpad.world.things import Thing, Tints
 from test_world_going_on import COLOUR, bar, flight
@@ -148,7 +147,7 @@ def test_what_looks_like_it_is_known_at_once() -> None:
 def test_tints_are_found_in_recordings(store: FrameStore) -> None:
     transitions = Transitions(store, "train")
     rows = np.arange(len(transitions))
-    small = small_looks(followed_things(transitions, rows, 8, False))
+    small = small_looks(followed_in(transitions, rows, 8, False))
     assert small is not None and small.mask.shape == (4, 2)
     found = find_tints(transitions, rows, small, False)
     assert found.known[110:180].mean() > 0.5 and not found.known[:30].any()

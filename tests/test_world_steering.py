@@ -10,7 +10,7 @@ import torch
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
-from ghostpad.world import steering
+from ghostpad.world import steering, train
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.finding import ButtonFinder
 from ghostpad.world.learner import LearningWorld
@@ -157,3 +157,17 @@ def test_habits_count_what_follows_within_an_episode(store: FrameStore) -> None:
     second = int(np.flatnonzero(transitions.frame_index == 0)[1])
     buttons[[0, 1, 2, second - 1, second]] = [0, 1, 1, 0, 1]
     assert habits(transitions, buttons, 3).tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_where_no_push_can_be_learned_the_codes_say_where_it_is(
+    store: FrameStore, tmp_path: Path, monkeypatch
+) -> None:
+    config = small_world_config(store, tmp_path)
+    world = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu"))).model
+    assert isinstance(world, LearningWorld)
+    paddle = Thing(np.array([189, 60]), np.ones((4, 16), bool), np.zeros((3, 64), np.int16))
+    paddle.colors[:] = np.array([200, 72, 72])[:, None]
+    found = steering.Steering(steering.Push(2, torch.tensor([0.0, 8.0])), paddle)
+    monkeypatch.setattr(train, "find_steered", lambda *given: found)
+    train._follow_things(config, world)
+    assert not bool(world.movement.pushes.is_taught) and world.movement.steered.thing is None

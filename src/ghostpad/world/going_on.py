@@ -8,6 +8,8 @@ bent, or there a second time, is mended.
 Dimensions: C colour channels, H W frame or window.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
@@ -191,14 +193,11 @@ def _take_out(picture_CHW: np.ndarray, followed: Followed, thing: Thing) -> None
 def _clear(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
     """Erase the steered thing; where it stood all the time is what is usually there."""
     erase(frame_CHW, followed, thing)
-    known, (height, width) = followed.known, frame_CHW.shape[1:]
+    known = followed.known
     if known.usual is None or known.is_usual is None:
         return
-    (first, left), stood = thing.place, thing.stood
-    lines, columns = (thing.mask & stood).nonzero()
-    lines, columns = lines + first, columns + left
-    inside = (lines >= 0) & (lines < height) & (columns >= 0) & (columns < width)
-    lines, columns = lines[inside], columns[inside]
+    rested = replace(thing, mask=thing.mask & thing.stood)
+    lines, columns, _ = pixels(rested, thing.place, frame_CHW.shape[1:])
     usual = known.is_usual[lines, columns]
     lines, columns = lines[usual], columns[usual]
     frame_CHW[:, lines, columns] = known.usual[:, lines, columns]

@@ -90,7 +90,7 @@ class LearningWorld(WorldModel):
         resting = self._resting(batch.labelled)
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
         seen = Seen(batch.history, next_frames, batch.rows, held=batch.held)
-        followed = self.seen(self.follow(batch.history), next_frames)
+        followed = self.follow(batch.history, next_frames_NCHW=next_frames)
         features, codes, held, loss = self._learn(seen, batch.temperature, resting, followed)
         if batch.lives:
             self.predicted = self._lived(frames, followed, features.detach(), held)[0]
@@ -177,7 +177,7 @@ class LearningWorld(WorldModel):
 
         Where all buttons are told: (B, 1), under those.
         """
-        followed = followed or self.seen(self.follow(seen.history, seen.corners), seen.next_frames)
+        followed = followed or self.follow(seen.history, seen.corners, next_frames_NCHW=seen.next_frames)
         codes = self.transition_codes(*self.bare_pair(seen.history[:, -1], seen.next_frames, followed))
         features = self.look(seen.history, seen.corners, followed)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
@@ -214,7 +214,7 @@ class LearningWorld(WorldModel):
     def _rolled_out(self, batch: WorldBatch) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         history = batch.history
         for next_frames in batch.next_frames.unbind(1):
-            followed = self.seen(self.follow(history), next_frames)
+            followed = self.follow(history, next_frames_NCHW=next_frames)
             features, codes, surprise = self._explain(Seen(history, next_frames), False, followed)
             held = surprise.argmin(1)
             logits = self.dynamics.logits(features, held)

@@ -23,6 +23,7 @@ from ghostpad.world.learner import LearningWorld
 from ghostpad.world.sequences import Labelled, Seen, WorldBatch, read_sequences
 from ghostpad.world.settings import WorldConfig
 from ghostpad.world.windows import read_windows
+from ghostpad.world.world_model import cell_of
 
 WHOLE_SHARE = 4
 """Transitions seen through windows for each that is seen whole."""
@@ -79,7 +80,7 @@ def cell_for_windows(config: WorldConfig, model: LatentActionModelConfig) -> int
     fits = encoder.tokens is None and not any(encoder.blocks) and 2**levels == config.dynamics.stride
     if not config.window or not fits or config.window > min(rows, columns):
         return 0
-    return 2**levels * model.frames.downsample
+    return cell_of(model)
 
 
 def num_rollouts(config: WorldConfig, cell: int) -> int:

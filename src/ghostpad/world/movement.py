@@ -65,6 +65,10 @@ class Looks(nn.Module):
             self.color.copy_(torch.from_numpy(thing.colors[:, 0].astype(np.uint8)))
             self.place.copy_(torch.from_numpy(thing.place))
 
+    def forget(self) -> None:
+        """Keep none."""
+        self.mask.zero_()
+
     @property
     def thing(self) -> Thing | None:
         """A thing that looks so; None where nothing was kept."""

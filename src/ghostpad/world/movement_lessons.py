@@ -240,7 +240,7 @@ def _shapes(
     for row in rows:
         before, now = read_sequence(transitions, int(row), 2, 0, gray)
         for thing in things_in(now, before) or []:
-            if thing.mask.shape == mask.shape and (thing.mask == mask).all():
+            if thing.has_shape(mask):
                 color = tuple(thing.colors[:, 0].tolist())
                 found += [(int(thing.place[0]) + line, color) for line in range(len(mask))]
     return found

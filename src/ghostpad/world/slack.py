@@ -10,7 +10,7 @@ Dimensions: M buttons, S pixels of slack.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -60,7 +60,7 @@ def _track(store: FrameStore, stride: int, looks: Thing, gray: bool, episode: in
     return np.array(places)
 
 
-def find_slack(pushes: Pushes, tracks: Iterable[np.ndarray], habits_MM: np.ndarray) -> None:
+def find_slack(pushes: Pushes, tracks: Sequence[np.ndarray], habits_MM: np.ndarray) -> None:
     """Set the slack of each edge to what explains best how a thing stands there and leaves.
 
     Args:
@@ -73,7 +73,7 @@ def find_slack(pushes: Pushes, tracks: Iterable[np.ndarray], habits_MM: np.ndarr
     ways = _ways(pushes)[np.ix_(used, used)]
     chances = habits_MM[np.ix_(used, used)] + HABIT
     chances = chances / chances.sum(1, keepdims=True)
-    tracks, held = list(tracks), np.eye(len(used))
+    held = np.eye(len(used))
     for axis in np.flatnonzero(lowest < highest):
         for edge, inward, slack in (
             (lowest[axis], 1, pushes.slack_low),

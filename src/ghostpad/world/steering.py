@@ -127,7 +127,7 @@ def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> S
     for each in examples:
         if each.off is not None and each.thing.age == 1 and each.thing.bent is None:
             groups.setdefault(looks_of(each.thing), []).append(each)
-    groups = {looks: free_of(seen) for looks, seen in groups.items() if len(seen) >= FEWEST}
+    groups = {looks: _free_of(seen) for looks, seen in groups.items() if len(seen) >= FEWEST}
     groups = {looks: seen for looks, seen in groups.items() if len(seen) >= FEWEST}
     best: Steering | None = None
     gained = 0.0
@@ -146,7 +146,7 @@ def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> S
     return best
 
 
-def free_of(seen: list[Example]) -> list[Example]:
+def _free_of(seen: list[Example]) -> list[Example]:
     """Those looks at a thing of which neither begins or ends at an edge of where it can go."""
     places = np.stack([each.thing.place for each in seen])
     ends = places + np.stack([each.off for each in seen if each.off is not None])
@@ -161,7 +161,7 @@ def name_buttons(steering: Steering, examples: Sequence[Example]) -> Steered:
         steering: what steers it.
         examples: looks at what is steered (`Thing.is_steered`), and at what comes.
     """
-    seen = free_of([each for each in examples if each.thing.is_steered and each.off is not None])
+    seen = _free_of([each for each in examples if each.thing.is_steered and each.off is not None])
     pasts, offsets = _pasts(seen)
     with torch.no_grad():
         chances, buttons = steering.push(pasts, offsets).softmax(1).max(1)

@@ -159,10 +159,14 @@ class Thing:
 
     def looks_like(self, other: "Thing") -> bool:
         """Whether the two may be one thing."""
-        same = self.mask.shape == other.mask.shape and bool((self.mask == other.mask).all())
+        same = self.has_shape(other.mask)
         if same and self.tints is not None and other.tints is not None:
             return True
         return same and int(np.abs(self.colors - other.colors).max()) <= LIKE
+
+    def has_shape(self, mask: np.ndarray) -> bool:
+        """Whether these (h, w) are its pixels."""
+        return self.mask.shape == mask.shape and bool((self.mask == mask).all())
 
     def colors_at(self, place: np.ndarray) -> np.ndarray:
         """Its colours (C, n) at another place; where nobody knows them, as they are."""
@@ -231,14 +235,10 @@ def things_in(frame_CHW: np.ndarray, still_CHW: np.ndarray, tints: Tints | None 
             inside = labels[where] == number
             if np.count_nonzero(inside) <= BACKGROUND:
                 thing = thing_at(frame_CHW, where, inside)
-                if tints is not None and keys[where][inside][0] == TINTED and _has_shape(thing, tints.mask):
+                if tints is not None and keys[where][inside][0] == TINTED and thing.has_shape(tints.mask):
                     thing = replace(thing, tints=tints)
                 things.append(thing)
     return things if len(things) <= MOST_THINGS else None
-
-
-def _has_shape(thing: Thing, mask: np.ndarray) -> bool:
-    return thing.mask.shape == mask.shape and bool((thing.mask == mask).all())
 
 
 def thing_at(frame_CHW: np.ndarray, where: tuple[slice, slice], inside_hw: np.ndarray) -> Thing:

@@ -1,5 +1,6 @@
 """Training a world model on a frame store, with a trained latent action model inside."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,12 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
     if labels is not None:
         rows = np.union1d(rows, labels.rows)
     followed = followed_in(transitions, rows, world.history, gray, workers, movement.known)
-    if steering is not None:
+    if steering is not None and movement.steered.thing is not None:
         _take_buttons(config, world, labels, steering, followed)
+    if not bool(movement.pushes.is_taught):
+        # The codes say where it is then, and small things know of it what they see.
+        movement.steered.forget()
+        followed = [replace(each, steered=None) for each in followed]
     looks = teach(movement, transitions, followed, config.movement_steps, config.seed)
     if bool(movement.is_taught):
         print(f"Where things go: learned from {looks:,} looks at things that moved.")

@@ -30,6 +30,11 @@ from ghostpad.world.pushes import Pushed
 KIND = "world"
 
 
+def cell_of(model: LatentActionModelConfig) -> int:
+    """Pixels that a cell of the grid of codes covers, of the source."""
+    return model.frames.downsample * 2 ** len(model.architecture.encoder.widths)
+
+
 @dataclass(frozen=True)
 class WorldModelConfig:
     """A whole world model."""
@@ -267,7 +272,7 @@ class WorldModel(nn.Module):
         self._require_inference()
         state, model = self.start(frames), self.latent_action_model
         shown, _ = to_frames(next_frames, model.config.frames, self.device, "next_frames")
-        followed = self.seen(self.follow(state.history), shown)
+        followed = self.follow(state.history, next_frames_NCHW=shown)
         codes_Nhw = self.transition_codes(*self.bare_pair(state.history[:, -1], shown, followed))
         surprise_NM = self.dynamics.surprise(self.look(state.history, followed=followed), codes_Nhw)
         return surprise_NM + self.push_surprise(followed, surprise_NM)
@@ -294,6 +299,7 @@ class WorldModel(nn.Module):
         generator: torch.Generator | None = None,
         held_N: Tensor | None = None,
         before: Pushed | None = None,
+        next_frames_NCHW: Tensor | None = None,
     ) -> list[Followed] | None:
         """What moves in each of N histories, and where to; None where the dynamics do not ask for it.
 
@@ -304,6 +310,7 @@ class WorldModel(nn.Module):
             generator: of the draws.
             held_N: buttons; where what is steered goes is not said without.
             before: how it was pushed before; as far as may be at edges when not given.
+            next_frames_NCHW: that follow, where these are known: what is steered is led to where it is there.
         """
         if not self.config.dynamics.goes_on:
             return None
@@ -313,6 +320,8 @@ class WorldModel(nn.Module):
             corners = corners_N2.cpu().numpy() * self.cell
         pairs = zip(_bytes(history_NkCHW), corners, strict=True)
         followed = [follow(history, known, corner) for history, corner in pairs]
+        if next_frames_NCHW is not None:
+            followed = self._seen(followed, next_frames_NCHW)
         if before is None and held_N is not None:
             before = self._pushed_on(followed)
         return self.movement.foresee(followed, temperature, generator, held_N, before)
@@ -331,23 +340,20 @@ class WorldModel(nn.Module):
     @property
     def cell(self) -> int:
         """Pixels that a cell of the grid covers, of the source."""
-        model = self.latent_action_model.config
-        return model.frames.downsample * 2 ** len(model.architecture.encoder.widths)
+        return cell_of(self.latent_action_model.config)
 
-    def seen(self, followed: list[Followed] | None, next_frames_NCHW: Tensor) -> list[Followed] | None:
+    def _seen(self, followed: list[Followed], next_frames_NCHW: Tensor) -> list[Followed]:
         """The same, with what is steered led to where it is in the frames that follow."""
-        if followed is None or self.movement.steered.thing is None:
-            return followed
         led = []
         for each, following in zip(followed, _bytes(next_frames_NCHW), strict=True):
             there = None
             if each.steered is not None:
                 there = steered_next(each, following, next_things(each, following))
             led.append(each if there is None else each.led_to(there.place))
-        return self.movement.foresee(led)
+        return led
 
     def push_surprise(self, followed: list[Followed] | None, like_NM: Tensor) -> Tensor:
-        """Negative log-likelihood (N, num_buttons), nats, of where what is steered went, see `seen`.
+        """Negative log-likelihood (N, num_buttons), nats, of where what is steered went, see `follow`.
 
         0 where it is not seen.
         """
