@@ -192,9 +192,19 @@ def test_a_world_draws_what_its_codes_say_and_puts_in_what_it_foresees(
     state = world.start(flight_in(store))
     (followed,) = world.follow(state.history) or []
     assert due(followed).sum() == 8
+    outlook = world.foreseen([followed])
+    assert outlook is not None
+    told = outlook.codes.clone()
+    told[0, 5, 4] = (told[0, 5, 4] + 1) % world.codebook_size
+    monkeypatch.setattr(world_model, "decide", lambda *given: told)
     after, codes = world.step(state, 0)
+    assert codes is told
     ground = torch.from_numpy(bare(followed))[None]
     drawn = world.latent_action_model.decode(ground, codes)[0].mul(255).round().byte().numpy()
+    as_foreseen = outlook.guesses[0].copy()
+    as_foreseen[:, 64:112, 48:96] = drawn[:, 64:112, 48:96]
+    assert (as_foreseen != outlook.guesses[0]).any(), "around the cell it is drawn anew"
+    drawn = as_foreseen
     shown = (after.history[0, -1] * 255).round().byte().numpy()
     assert (shown == with_due(followed, mended(followed, drawn))).all()
     picture = np.full_like(drawn, 7)
@@ -214,7 +224,8 @@ def test_codes_do_not_speak_of_what_is_foreseen(store: FrameStore) -> None:
         history, following = world.start(frames[:8]).history, torch.from_numpy(frames[8:]).float() / 255
         pair = world.bare_pair(history[:, -1], following, world.follow(history))
         assert torch.equal(world.transition_codes(*pair)[0], still) is taught
-    assert torch.equal(world.foreseen(world.follow(history) or [])[0][0], still)
+    outlook = world.foreseen(world.follow(history))
+    assert outlook is not None and torch.equal(outlook.codes[0], still)
 
 
 def flight_in(store: FrameStore, num: int = 8) -> np.ndarray:
@@ -257,7 +268,9 @@ def test_a_new_world_believes_it(store: FrameStore) -> None:
     world, without = small_world(store), small_world(store, goes_on=False)
     torch.nn.init.constant_(world.dynamics.trust.bias, TRUST)
     state = world.start(frames[:8])
-    guess, _ = world.foreseen(world.follow(state.history) or [])
+    outlook = world.foreseen(world.follow(state.history))
+    assert outlook is not None
+    guess = outlook.codes
     following = torch.from_numpy(go_on(state.history[0].mul(255).round().byte().numpy()))[None]
     assert torch.equal(guess, world.latent_action_model.encode(state.history[:, -1], following))
     for _ in range(2):

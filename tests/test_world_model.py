@@ -45,14 +45,14 @@ def test_a_batch_is_many_worlds(world: WorldModel, frames: np.ndarray) -> None:
     for index, button in enumerate((0, 2)):
         alone, own_codes = world.step(world.start(frames[3 * index :][:3]), button)
         assert torch.equal(own_codes[0], codes[index])
-        assert torch.allclose(alone.history[0], together.history[index], atol=1e-4)
+        assert torch.allclose(alone.history[0], together.history[index], atol=1.1 / 255)
 
 
 def test_a_step_draws_what_the_latent_action_model_decodes(world: WorldModel, frames: np.ndarray) -> None:
     before = world.start(frames)
     after, codes = world.step(before, 1)
     drawn = world.latent_action_model.decode(before.history[:, -1], codes)
-    assert torch.equal(after.history[:, -1], drawn)
+    assert torch.allclose(after.history[:, -1], drawn, atol=0.51 / 255), "frames are bytes"
     assert torch.equal(after.history[:, 0], before.history[:, 1])
     features, held = world.look(before.history), torch.full((len(before),), 1)
     assert torch.equal(codes, decide(world.dynamics, features, held))

@@ -53,8 +53,8 @@ def in_onnx_runtime(world: WorldModel, state: WorldState) -> WorldModel:
     model._modules = dict(world.latent_action_model._modules)
     codes = torch.zeros(1, *world.grid, dtype=torch.int64)
     history = world.shrunk(state.history)
-    followed = world.follow(state.history)
-    seen = (history,) if followed is None else (history, *world.foreseen(followed))
+    outlook = world.foreseen(world.follow(state.history))
+    seen = (history,) if outlook is None else (history, outlook.codes, outlook.due)
     model._modules["encoder"] = _OnnxEncoder(model.encoder, torch.cat([history[:, -1]] * 2, 1))
     model._modules["decoder"] = _OnnxDecoder(model.decoder, history[:, -1], model.quantizer.embed(codes))
     twin._modules |= {"latent_action_model": model, "dynamics": _OnnxDynamics(world.dynamics, *seen)}
@@ -120,9 +120,14 @@ class _OnnxEncoder(nn.Module):
     def __init__(self, encoder: nn.Module, pairs_BCHW: Tensor) -> None:
         super().__init__()
         self._session = _session(to_onnx(encoder, (pairs_BCHW,), ["pairs"], "latents"))
+        self._last: tuple[Tensor, Tensor] | None = None
 
     def forward(self, pairs_BCHW: Tensor) -> Tensor:
-        return _run(self._session, {"pairs": pairs_BCHW})
+        # Without what is followed, one frame is mostly as the one before.
+        last = self._last
+        if last is None or not torch.equal(last[0], pairs_BCHW):
+            self._last = last = pairs_BCHW, _run(self._session, {"pairs": pairs_BCHW})
+        return last[1]
 
 
 class _OnnxDecoder(nn.Module):

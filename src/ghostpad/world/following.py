@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ghostpad.world.steered import Known, located
-from ghostpad.world.things import REMINDED, Thing, Tints, mostly, nearest, things_in
-from ghostpad.world.touching import parted
+from ghostpad.world.things import REMINDED, Thing, mostly, nearest, things_in
+from ghostpad.world.touching import behind, parted
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def follow(
     """
     corner = np.zeros(2, int) if corner_2 is None else corner_2
     known = (known or Known()).window(corner, (history_kCHW.shape[2], history_kCHW.shape[3]))
-    followed = replace(_follow(history_kCHW, known.tints), known=known, corner=corner)
+    followed = replace(_follow(history_kCHW, known), corner=corner)
     if known.steered is None:
         return followed
     steered = located(followed.newest, followed.things or [], known.steered)
@@ -77,25 +77,29 @@ def follow(
     return replace(followed, things=[*things, replace(steered, is_steered=True)])
 
 
-def _follow(history_kCHW: np.ndarray, tints: Tints | None) -> Followed:
-    newest = history_kCHW[-1]
+def _follow(history_kCHW: np.ndarray, known: Known) -> Followed:
+    newest, before = history_kCHW[-1], history_kCHW[-2]
     moved = (history_kCHW[1:] != history_kCHW[:-1]).any((0, 1))
     lines, columns = moved.nonzero()
     if not len(lines):
-        return Followed(newest, history_kCHW[-2], newest, None)
+        return Followed(newest, before, newest, None, None, known)
     still = newest.copy()
     still[:, lines, columns] = mostly(history_kCHW[:, :, lines, columns])
-    known: list[Thing] = []
+    followed: list[Thing] = []
     for frame in history_kCHW:
-        things = things_in(frame, still, tints)
+        things = things_in(frame, still, known.tints)
         if things is None:
-            return Followed(newest, history_kCHW[-2], still, None, moved)
-        known = _followed(known, things, frame, still)
-    return Followed(newest, history_kCHW[-2], still, known, moved)
+            return Followed(newest, before, still, None, moved, known)
+        followed = _followed(followed, things, frame, still, known.covers)
+    return Followed(newest, before, still, followed, moved, known)
 
 
 def _followed(
-    known: list[Thing], things: list[Thing], frame_CHW: np.ndarray, still_CHW: np.ndarray
+    known: list[Thing],
+    things: list[Thing],
+    frame_CHW: np.ndarray,
+    still_CHW: np.ndarray,
+    covers_HW: np.ndarray | None,
 ) -> list[Thing]:
     """The things of the next frame with their steps, and those that moved and are missing from it."""
     left, found = list(known), []
@@ -106,6 +110,8 @@ def _followed(
             thing = before.seen_at(thing.place)
         found.append(thing)
     left, found = parted(left, found, frame_CHW, still_CHW)
+    if covers_HW is not None:
+        left, found = behind(left, found, covers_HW)
     # One that has another shape now is not missing: something covers a part of it, or it is bent.
     for index, thing in enumerate(found):
         if thing.step is None:
@@ -139,7 +145,7 @@ def next_things(followed: Followed, next_CHW: np.ndarray) -> list[Thing] | None:
     if things is None or (followed.things is None and followed.changed is not None):
         return None
     known = [replace(thing, number=number) for number, thing in enumerate(followed.things or [])]
-    return _followed(known, things, next_CHW, followed.still)
+    return _followed(known, things, next_CHW, followed.still, followed.known.covers)
 
 
 def seen_again(things: list[Thing]) -> dict[int, Thing]:

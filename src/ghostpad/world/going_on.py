@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ghostpad.world.following import Followed, next_things, seen_again, steered_next
+from ghostpad.world.scenery import make_whole
 from ghostpad.world.things import FARTHEST, Thing, nearest, packed, pixels, things_in
 from ghostpad.world.touching import fitted
 
@@ -68,7 +69,7 @@ def with_due(followed: Followed, picture_CHW: np.ndarray) -> np.ndarray:
     picture_CHW = picture_CHW.copy()
     for thing in expected:
         assert thing.foreseen is not None
-        draw(picture_CHW, thing, thing.foreseen)
+        draw(picture_CHW, thing, thing.foreseen, followed.known.covers)
     return picture_CHW
 
 
@@ -89,7 +90,7 @@ def go_on(followed: Followed, ground_CHW: np.ndarray | None = None) -> np.ndarra
             _take_out(guess, followed, thing)
     # What was seen last covers what is only remembered.
     for thing in sorted(others, key=lambda thing: -thing.age):
-        draw(guess, thing, _free_place(guess, thing))
+        draw(guess, thing, _free_place(guess, thing), followed.known.covers)
     return guess
 
 
@@ -117,7 +118,7 @@ def _free_place(frame_CHW: np.ndarray, thing: Thing) -> np.ndarray:
 def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
     """The drawn next frame without the things that are taken out, and with larger ones as they were.
 
-    What never changes stays. What looks like one that is taken out or like a part of it, and may come from
+    What never changes stays, and what only changes as a whole does so. What looks like one that is taken out or like a part of it, and may come from
     it, goes. A larger one that lost or gained a few pixels gets its shape back.
 
     Returns:
@@ -128,8 +129,15 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
         picture[:, stays] = followed.known.usual[:, stays]
     known = [thing for thing in followed.things or [] if thing.is_known and not thing.is_steered]
     things = things_in(picture, followed.still, followed.known.tints) if known else None
-    if things is None:
-        return picture if (picture != drawn_CHW).any() else drawn_CHW
+    if things is not None:
+        _mend(picture, followed, known, things)
+    if followed.known.parts is not None:
+        make_whole(picture, followed.known.parts)
+    return picture if (picture != drawn_CHW).any() else drawn_CHW
+
+
+def _mend(picture: np.ndarray, followed: Followed, known: list[Thing], things: list[Thing]) -> None:
+    """Give what is known its shape back, and erase what may be one that is taken out, in place."""
     hidden = [thing for thing in known if thing.hides]
     for thing in known:
         if not thing.is_small and not any(other.looks_like(thing) for other in things):
@@ -146,7 +154,6 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
             for other in things:
                 if _in_reach(other, thing) and (other.looks_like(thing) or _is_part(other, thing, followed)):
                     erase(picture, followed, other)
-    return picture if (picture != drawn_CHW).any() else drawn_CHW
 
 
 def _touches_what_stands(thing: Thing, place_2: np.ndarray, bent: Thing, followed: Followed) -> bool:
@@ -210,6 +217,10 @@ def erase(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
     top, left = thing.place[0] - box[0].start, thing.place[1] - box[1].start
     inside = slice(top, top + height), slice(left, left + width)
     under[inside] = thing.mask
+    if followed.known.covers is not None:
+        behind = under & followed.known.covers[box]
+        if not (behind == under).all():
+            under &= ~behind
     # What had another colour once is not of this one by itself; nor need it be where the thing was always.
     itself = np.zeros_like(under) if followed.changed is None else followed.changed[box].copy()
     itself[inside] |= thing.stood
@@ -241,7 +252,18 @@ def _uncover(
         frame_Chw[:, part] = np.where(holds, stands, seen)
 
 
-def draw(frame_CHW: np.ndarray, thing: Thing, place_2: np.ndarray) -> None:
-    """Draw a thing at a place, as far as that is in the frame."""
+def draw(
+    frame_CHW: np.ndarray, thing: Thing, place_2: np.ndarray, covers_HW: np.ndarray | None = None
+) -> None:
+    """Draw a thing at a place, as far as that is in the frame.
+
+    What is before it there (`covers_HW`) is not drawn over, unless that would hide it wholly: recordings may
+    never have shown it where it goes.
+    """
     lines, columns, inside = pixels(thing, place_2, frame_CHW.shape[1:])
-    frame_CHW[:, lines, columns] = thing.colors_at(place_2)[:, inside]
+    colors = thing.colors_at(place_2)[:, inside]
+    if covers_HW is not None:
+        seen = ~covers_HW[lines, columns]
+        if seen.any():
+            lines, columns, colors = lines[seen], columns[seen], colors[:, seen]
+    frame_CHW[:, lines, columns] = colors

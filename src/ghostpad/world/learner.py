@@ -5,6 +5,7 @@ h w grid.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,11 +14,11 @@ from torch import Tensor
 
 from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
-from ghostpad.world.decide import partly_told
+from ghostpad.world.decide import decide, partly_told
 from ghostpad.world.finding import ButtonFinder
 from ghostpad.world.following import Followed
 from ghostpad.world.sequences import Labelled, Rollouts, Seen, WorldBatch
-from ghostpad.world.world_model import WorldModel, WorldModelConfig
+from ghostpad.world.world_model import Outlook, WorldModel, WorldModelConfig
 
 DECODER_SHARE = 0.1
 TIE = 2.0
@@ -28,6 +29,23 @@ RELUCTANCE = 10.0
 """Nats by which a button that mostly does nothing must explain a transition better than others."""
 MOSTLY = 0.5
 """Share of labelled transitions from which a button mostly does nothing."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What explains B transitions.
+
+    Attributes:
+        features: of the histories.
+        codes: (B, h, w), of the transitions.
+        surprise: (B, M) nats, under each button; (B, 1), under those that are told, where all are.
+        outlook: what would have followed.
+    """
+
+    features: Tensor
+    codes: Tensor
+    surprise: Tensor
+    outlook: Outlook | None
 
 
 class LearningWorld(WorldModel):
@@ -91,9 +109,9 @@ class LearningWorld(WorldModel):
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
         seen = Seen(batch.history, next_frames, batch.rows, held=batch.held)
         followed = self.follow(batch.history, next_frames_NCHW=next_frames)
-        features, codes, held, loss = self._learn(seen, batch.temperature, resting, followed)
+        explained, held, loss = self._learn(seen, batch.temperature, resting, followed)
         if batch.lives:
-            self.predicted = self._lived(frames, followed, features.detach(), held)[0]
+            self.predicted = self._lived(frames, followed, explained, held)[0]
         terms = {"code_loss": loss}
         if batch.windows is not None:
             terms["windows"] = self._learn(batch.windows, batch.temperature, resting)[-1]
@@ -104,7 +122,7 @@ class LearningWorld(WorldModel):
             loss = loss + LABELLED_WEIGHT * terms["labelled"]
         if self.reconstruction_weight and not finds:
             terms["reconstruction"] = self._drawing_loss(
-                *self.bare_pair(frames, next_frames, followed), codes
+                *self.bare_pair(frames, next_frames, followed), explained.codes
             )
             loss = loss + self.reconstruction_weight * terms["reconstruction"]
         terms["loss"] = loss
@@ -116,10 +134,10 @@ class LearningWorld(WorldModel):
         temperature: float | None,
         resting: Tensor | None,
         followed: list[Followed] | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features, codes, the button of each transition (the best if none is told), and nats per cell."""
-        features, codes, surprise = self._explain(seen, temperature is not None, followed)
-        held = seen.told
+    ) -> tuple[Explained, Tensor, Tensor]:
+        """What explains the transitions, the button of each (the best if none is told), and nats per cell."""
+        explained = self._explain(seen, temperature is not None, followed)
+        surprise, held = explained.surprise, seen.told
         if held is None:
             held = self._held(surprise.detach(), resting)
             if seen.held is not None:
@@ -128,9 +146,10 @@ class LearningWorld(WorldModel):
         if seen.rows is not None:
             self.rollouts.practice.record(seen.rows, surprise.detach().amin(1))
         if temperature is None:
-            return features, codes, held, self._code_loss(features, held, codes, seen.counted)
+            loss = self._code_loss(explained.features, held, explained.codes, seen.counted)
+            return explained, held, loss
         shares = self.finder.shares(surprise, temperature)
-        return features, codes, held, (shares * surprise).sum(1).mean() / codes[0].numel()
+        return explained, held, (shares * surprise).sum(1).mean() / explained.codes[0].numel()
 
     def _code_loss(self, features: Tensor, held: Tensor, codes: Tensor, counted: Tensor | None) -> Tensor:
         """Cross-entropy of the codes that are not told, nats per cell."""
@@ -161,32 +180,31 @@ class LearningWorld(WorldModel):
 
     def _labelled_loss(self, labelled: Labelled, resting: Tensor | None) -> Tensor:
         """Cross-entropy of the codes under the button that stands for the control that was held."""
-        features, codes, surprise = self._explain(Seen(labelled.history, labelled.next_frames), False)
+        explained = self._explain(Seen(labelled.history, labelled.next_frames), False)
+        surprise = explained.surprise
         if labelled.rows is not None:
             self.rollouts.practice.record(labelled.rows, surprise.amin(1))
         held = self.finder.button_for(labelled.controls, surprise)
         if resting is not None:
             rests = surprise[:, resting] < surprise.gather(1, held[:, None])[:, 0] + TIE
             self.finder.watch_idle(held, rests)
-        return F.cross_entropy(self.dynamics.logits(features, held).float(), codes)
+        return F.cross_entropy(self.dynamics.logits(explained.features, held).float(), explained.codes)
 
     def _explain(
         self, seen: Seen, learns: bool, followed: list[Followed] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Features of the history, codes of the transition, and its surprise under each button.
-
-        Where all buttons are told: (B, 1), under those.
-        """
+    ) -> Explained:
+        """What explains transitions."""
         followed = followed or self.follow(seen.history, seen.corners, next_frames_NCHW=seen.next_frames)
         codes = self.transition_codes(*self.bare_pair(seen.history[:, -1], seen.next_frames, followed))
-        features = self.look(seen.history, seen.corners, followed)
+        outlook = self.foreseen(followed)
+        features = self.look(seen.history, seen.corners, outlook)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             told = seen.told
             if told is not None:
                 surprise = self.dynamics.surprise_under(told, features, codes, seen.counted)
-                return features, codes, surprise[:, None]
+                return Explained(features, codes, surprise[:, None], outlook)
             surprise = self.dynamics.surprise(features, codes, seen.counted)
-            return features, codes, surprise + self.push_surprise(followed, surprise)
+            return Explained(features, codes, surprise + self.push_surprise(followed, surprise), outlook)
 
     def _drawing_loss(self, frames: Tensor, next_frames: Tensor, codes: Tensor) -> Tensor:
         """Reconstruction loss of the frames that the decoder draws from these codes."""
@@ -215,21 +233,23 @@ class LearningWorld(WorldModel):
         history = batch.history
         for next_frames in batch.next_frames.unbind(1):
             followed = self.follow(history, next_frames_NCHW=next_frames)
-            features, codes, surprise = self._explain(Seen(history, next_frames), False, followed)
-            held = surprise.argmin(1)
-            logits = self.dynamics.logits(features, held)
-            drawn, predicted = self._lived(history[:, -1], followed, features, held)
+            explained = self._explain(Seen(history, next_frames), False, followed)
+            held = explained.surprise.argmin(1)
+            logits = self.dynamics.logits(explained.features, held)
+            drawn, predicted = self._lived(history[:, -1], followed, explained, held)
             pair = self.bare_pair(history[:, -1], next_frames, followed)
             loss = self._drawing_loss(*pair, predicted)
-            yield drawn, {"reconstruction": loss, "code_loss": F.cross_entropy(logits.float(), codes)}
+            code_loss = F.cross_entropy(logits.float(), explained.codes)
+            yield drawn, {"reconstruction": loss, "code_loss": code_loss}
             history = torch.cat([history[:, 1:], drawn[:, None]], 1)
 
     def _lived(
-        self, newest: Tensor, followed: list[Followed] | None, features: Tensor, held: Tensor
+        self, newest: Tensor, followed: list[Followed] | None, explained: Explained, held: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As `live_on`, with what is steered where its button sends it."""
+        """The next frames, with what is steered where its button sends it, and the codes that led there."""
         followed = None if followed is None else self.movement.foresee(followed, held_N=held)
-        return self.live_on(newest, followed, features, held)
+        codes = decide(self.dynamics, explained.features.detach(), held)
+        return self.live_on(newest, codes, held, followed, explained.outlook), codes
 
     def after_step(
         self, step: int, num_steps: int, optimizer: torch.optim.Optimizer, generator: torch.Generator

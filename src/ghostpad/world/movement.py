@@ -96,6 +96,8 @@ class Movement(nn.Module):
     usual_frame: Tensor
     usual_known: Tensor
     stays: Tensor
+    covers: Tensor
+    parts: Tensor
     tints: Tensor
     tints_known: Tensor
 
@@ -132,6 +134,9 @@ class Movement(nn.Module):
         self.register_buffer("usual_known", torch.zeros(*size, dtype=torch.bool))
         # Where nothing but what is followed ever changes it.
         self.register_buffer("stays", torch.zeros(*size, dtype=torch.bool))
+        # What stands before and behind what moves, see `Scenery`.
+        self.register_buffer("covers", torch.zeros(*size, dtype=torch.bool))
+        self.register_buffer("parts", torch.zeros(*size, dtype=torch.int32))
         # The button with which something comes; negative where there is none.
         self.register_buffer("coming_button", torch.full((), -1, dtype=torch.int64))
 
@@ -141,8 +146,8 @@ class Movement(nn.Module):
         tinted, tints = self.tinted.thing, None
         if tinted is not None:
             tints = Tints(tinted.mask, self.tints.cpu().numpy(), self.tints_known.cpu().numpy())
-        usual = (part.cpu().numpy() for part in (self.usual_frame, self.usual_known, self.stays))
-        return Known(tints, self.steered.thing, *usual)
+        stands = (self.usual_frame, self.usual_known, self.stays, self.covers, self.parts)
+        return Known(tints, self.steered.thing, *(part.cpu().numpy() for part in stands))
 
     def keep_tints(self, tinted: Thing, tints: Tints) -> None:
         """Keep the colours of things that look like one."""

@@ -27,6 +27,7 @@ class Known:
         is_usual: (H, W) bool, where most of them do.
         stays: (H, W) bool, where all but the things that are followed are always as usual, around where the
             steered one goes.
+        covers, parts: see `Scenery`; None if nobody looked.
     """
 
     tints: Tints | None = None
@@ -34,6 +35,8 @@ class Known:
     usual: np.ndarray | None = None
     is_usual: np.ndarray | None = None
     stays: np.ndarray | None = None
+    covers: np.ndarray | None = None
+    parts: np.ndarray | None = None
 
     def window(self, corner_2: np.ndarray, size: tuple[int, int]) -> "Known":
         """The same in a window of a frame that begins at line and column `corner_2`."""
@@ -42,7 +45,7 @@ class Known:
             return self
         tints = None if self.tints is None else self.tints.below(top, height)
         cut = {}
-        for name in ("usual", "is_usual", "stays"):
+        for name in ("usual", "is_usual", "stays", "covers", "parts"):
             whole = getattr(self, name)
             if whole is not None:
                 part = whole[..., top : top + height, left : left + width]

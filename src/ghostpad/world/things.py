@@ -6,6 +6,7 @@ its bricks; where these colours are known, they count as one.
 Dimensions: k frames, C colour channels, H W frame or window, h w bounding box, n pixels of a thing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,8 @@ SURE_TIMES = 2
 MISSED = 24
 """Pixels of a thing that is missed, at most: of larger ones the codes say where they are."""
 EIGHT_NEIGHBOURS = np.ones((3, 3))
+AROUND = 8
+"""Pixels around what has changed in which all of it is looked for first."""
 TINTED = -1
 """Stands for the colours of `Tints` among those that are `packed`."""
 
@@ -228,11 +231,7 @@ def things_in(frame_CHW: np.ndarray, still_CHW: np.ndarray, tints: Tints | None 
     for mask in masks:
         if np.count_nonzero(mask) > mask.size // 4:
             continue
-        labels, _ = connected(mask)
-        boxes = ndimage.find_objects(labels)
-        for number in np.unique(labels[changed & mask]):
-            where = boxes[number - 1]
-            inside = labels[where] == number
+        for where, inside in _parts_of(mask, changed & mask):
             if np.count_nonzero(inside) <= BACKGROUND:
                 thing = thing_at(frame_CHW, where, inside)
                 if tints is not None and keys[where][inside][0] == TINTED and thing.has_shape(tints.mask):
@@ -281,6 +280,34 @@ def packed(colors: np.ndarray, axis: int) -> np.ndarray:
         keys <<= 8
         keys |= part
     return keys
+
+
+def _parts_of(mask_HW: np.ndarray, among_HW: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    """Connected parts of a mask with pixels among some of its own: their boxes, and their pixels in these.
+
+    They are looked for around those pixels, and farther away only as far as they reach.
+    """
+    lines, columns = (np.flatnonzero(among_HW.any(axis)) for axis in (1, 0))
+    if not len(lines):
+        return
+    margin = AROUND
+    while True:
+        top, left = max(0, lines[0] - margin), max(0, columns[0] - margin)
+        box = slice(top, lines[-1] + margin + 1), slice(left, columns[-1] + margin + 1)
+        labels, _ = connected(mask_HW[box])
+        numbers = np.unique(labels[among_HW[box]])
+        edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+        if margin >= max(mask_HW.shape) or not np.isin(numbers, edges).any():
+            break
+        margin *= 4
+    boxes = ndimage.find_objects(labels)
+    for number in numbers:
+        down, right = boxes[number - 1]
+        where = (
+            slice(down.start + top, down.stop + top),
+            slice(right.start + left, right.stop + left),
+        )
+        yield where, labels[down, right] == number
 
 
 def connected(mask_HW: np.ndarray) -> tuple[np.ndarray, int]:

@@ -3,6 +3,8 @@
 Dimensions: C colour channels, H W frame or window.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import ndimage
 
@@ -43,6 +45,43 @@ def parted(
             # What was seen of it alone is it.
             found = [other for other in found if other.step is not None or not seen.covers(other)] + [seen]
     return left, found
+
+
+def behind(
+    left: list[Thing], found: list[Thing], covers_HW: np.ndarray
+) -> tuple[list[Thing], list[Thing]]:
+    """The same, when what is partly behind something that covers it is known by what is seen of it."""
+    for thing in [other for other in left if other.is_sure]:
+        pieces = [other for other in found if other.step is None and other.has_color_of(thing)]
+        places = [(piece, place) for piece in pieces for place in _places_behind(thing, piece, covers_HW)]
+        near = [pair for pair in places if np.abs(pair[1] - thing.place).max() <= FARTHEST * thing.age]
+        if near:
+            piece, place = min(near, key=lambda pair: int(np.abs(pair[1] - thing.next_place).max()))
+            left = [other for other in left if other is not thing]
+            found = [other for other in found if other is not piece] + [thing.seen_at(place)]
+    return left, found
+
+
+def _places_behind(thing: Thing, piece: Thing, covers_HW: np.ndarray) -> Iterator[np.ndarray]:
+    """Where a thing may be of which only a piece is seen, as all else of it is covered."""
+    slack = np.array(thing.mask.shape) - piece.mask.shape
+    if piece.colors.shape[1] >= thing.colors.shape[1] or (slack < 0).any():
+        return
+    for off in np.ndindex(*(slack + 1)):
+        here = tuple(
+            slice(first, first + side) for first, side in zip(off, piece.mask.shape, strict=True)
+        )
+        rest = thing.mask.copy()
+        rest[here] &= ~piece.mask
+        if thing.mask[here][piece.mask].all():
+            lines, columns = rest.nonzero()
+            place = piece.place - off
+            lines, columns = lines + place[0], columns + place[1]
+            inside = (
+                (lines >= 0) & (lines < len(covers_HW)) & (columns >= 0) & (columns < covers_HW.shape[1])
+            )
+            if covers_HW[lines[inside], columns[inside]].all():
+                yield place
 
 
 def _may_hold(both: Thing, thing: Thing) -> bool:

@@ -28,6 +28,7 @@ from ghostpad.world.movement_lessons import (
     teach,
     usual_frame,
 )
+from ghostpad.world.scenery import scenery_in
 from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.settings import WorldConfig
 from ghostpad.world.slack import find_slack, tracks_in
@@ -69,6 +70,9 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
         return
     transitions, gray, workers = world.rollouts.transitions, world.grayscale, config.workers or num_cores()
     rows = some_rows(transitions, config.movement_steps, config.seed)
+    scenery = scenery_in(transitions, gray, workers)
+    movement.covers.copy_(torch.from_numpy(scenery.covers))
+    movement.parts.copy_(torch.from_numpy(scenery.parts))
     some = rows[:: max(1, min(FIRST_LOOK, len(rows) // LEAST_LOOK))]
     followed = followed_in(transitions, some, world.history, gray, workers)
     small = small_looks(followed)
@@ -130,6 +134,9 @@ def _take_buttons(
             edges, gray = movement.pushes.edges(), world.grayscale
             stays = stays_in(transitions, movement.known, edges, world.history, gray, config.seed)
             movement.stays.copy_(torch.from_numpy(stays))
+            # The steered thing rests at some places, and is no part of what stands there.
+            (top, left), (bottom, right) = edges[0], edges[1] + steering.thing.mask.shape
+            movement.parts[top:bottom, left:right] = 0
 
 
 def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loop:

@@ -64,6 +64,23 @@ class WorldState:
         return _bytes(self.history[:, -1].permute(0, 2, 3, 1).expand(-1, -1, -1, 3))
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What follows in N worlds if all that is not taken out goes on as it did.
+
+    Attributes:
+        grounds: the newest frames (C, H, W) uint8 without what is taken out.
+        guesses: (C, H, W) uint8, what follows.
+        codes: (N, h, w) int64, of these transitions.
+        due: (N, 1, H, W) in [0, 1], where what is taken out will be, of the size that the model works at.
+    """
+
+    grounds: list[np.ndarray]
+    guesses: list[np.ndarray]
+    codes: Tensor
+    due: Tensor
+
+
 class WorldModel(nn.Module):
     """Predicts the codes of the next transition and draws the next frame from them.
 
@@ -171,7 +188,8 @@ class WorldModel(nn.Module):
         """
         held_N = self._button_of_each(state, buttons)
         followed = self.follow(state.history, held_N=held_N, before=state.pushed)
-        return self.dynamics.logits(self.look(state.history, followed=followed), held_N).float()
+        features = self.look(state.history, outlook=self.foreseen(followed))
+        return self.dynamics.logits(features, held_N).float()
 
     def _button_of_each(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> Tensor:
         """The button (N,) of each world."""
@@ -208,8 +226,10 @@ class WorldModel(nn.Module):
             raise UserError(f"temperature {temperature}: must be at least 0")
         held_N = self._button_of_each(state, buttons)
         followed = self.follow(state.history, None, temperature, generator, held_N, state.pushed)
-        features, newest = self.look(state.history, followed=followed), state.history[:, -1]
-        next_frames, codes_Nhw = self.live_on(newest, followed, features, held_N, temperature, generator)
+        outlook = self.foreseen(followed)
+        features, newest = self.look(state.history, outlook=outlook), state.history[:, -1]
+        codes_Nhw = decide(self.dynamics, features, held_N, temperature, generator)
+        next_frames = self.live_on(newest, codes_Nhw, held_N, followed, outlook)
         history = torch.cat([state.history[:, 1:], next_frames[:, None]], 1)
         return WorldState(history, self._pushed(held_N, followed)), codes_Nhw
 
@@ -224,32 +244,39 @@ class WorldModel(nn.Module):
     def live_on(
         self,
         newest_NCHW: Tensor,
-        followed: list[Followed] | None,
-        features: Tensor,
+        codes_Nhw: Tensor,
         held_N: Tensor,
-        temperature: float = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """The next frames (N, C, H, W) of worlds that were looked at, and the codes (N, h, w) that led there.
+        followed: list[Followed] | None,
+        outlook: Outlook | None,
+    ) -> Tensor:
+        """The next frames (N, C, H, W) of worlds to which these codes happen.
 
         They are drawn without what is taken out, which is then put where it is foreseen.
         """
-        model = self.latent_action_model
-        codes_Nhw = decide(self.dynamics, features, held_N, temperature, generator)
-        ground_NCHW = newest_NCHW if followed is None else self._unit([bare(each) for each in followed])
-        next_frames = model.draw(ground_NCHW, model.quantizer.embed(codes_Nhw))
-        if followed is None:
-            return next_frames, codes_Nhw
-        coming = self.movement.coming.thing
+        if followed is None or outlook is None:
+            model = self.latent_action_model
+            return model.draw(newest_NCHW, model.quantizer.embed(codes_Nhw))
+        pictures, coming = self._drawn(outlook, codes_Nhw), self.movement.coming.thing
         comes_N = (held_N == self.movement.coming_button).tolist()
         for world, each in enumerate(followed):
-            drawn = _bytes(next_frames[world])
-            picture = with_due(each, mended(each, drawn))
+            pictures[world] = with_due(each, mended(each, pictures[world]))
             if coming is not None and comes_N[world]:
-                picture = with_coming(each, picture, coming)
-            if picture is not drawn:
-                next_frames[world] = self._unit([picture])[0]
-        return next_frames, codes_Nhw
+                pictures[world] = with_coming(each, pictures[world], coming)
+        return self._unit(pictures)
+
+    def _drawn(self, outlook: Outlook, codes_Nhw: Tensor) -> list[np.ndarray]:
+        """Frames (C, H, W) uint8 as foreseen, drawn anew around the cells whose codes say otherwise."""
+        pictures, model = list(outlook.guesses), self.latent_action_model
+        other_Nhw = codes_Nhw != outlook.codes
+        worlds = other_Nhw.flatten(1).any(1).nonzero()[:, 0].tolist()
+        if worlds:
+            grounds = self._unit([outlook.grounds[world] for world in worlds])
+            anew = _bytes(model.draw(grounds, model.quantizer.embed(codes_Nhw[worlds])))
+            near = nn.functional.max_pool2d(other_Nhw[worlds, None].float(), 3, 1, 1)[:, 0].cpu().numpy() > 0
+            for world, drawn, cells in zip(worlds, anew, near, strict=True):
+                here = cells.repeat(self.cell, 0).repeat(self.cell, 1)[: drawn.shape[1], : drawn.shape[2]]
+                pictures[world] = np.where(here, drawn, pictures[world])
+        return pictures
 
     def button_probabilities(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """How likely each button is, given what happened: (N, num_buttons), rows sum to 1.
@@ -274,21 +301,22 @@ class WorldModel(nn.Module):
         shown, _ = to_frames(next_frames, model.config.frames, self.device, "next_frames")
         followed = self.follow(state.history, next_frames_NCHW=shown)
         codes_Nhw = self.transition_codes(*self.bare_pair(state.history[:, -1], shown, followed))
-        surprise_NM = self.dynamics.surprise(self.look(state.history, followed=followed), codes_Nhw)
+        features = self.look(state.history, outlook=self.foreseen(followed))
+        surprise_NM = self.dynamics.surprise(features, codes_Nhw)
         return surprise_NM + self.push_surprise(followed, surprise_NM)
 
     def look(
         self,
         history_NkCHW: Tensor,
         corners_N2: Tensor | None = None,
-        followed: list[Followed] | None = None,
+        outlook: Outlook | None = None,
     ) -> Tensor:
         """Features of histories of whole frames, or of windows that begin at cells `corners_N2`.
 
-        What moves in them is followed, if the dynamics ask for it and it is not given.
+        What moves in them is followed, if the dynamics ask for it and nobody foresaw it.
         """
-        followed = followed or self.follow(history_NkCHW, corners_N2)
-        foreseen = () if followed is None else self.foreseen(followed)
+        outlook = outlook or self.foreseen(self.follow(history_NkCHW, corners_N2))
+        foreseen = () if outlook is None else (outlook.codes, outlook.due)
         return self.dynamics.features(self.shrunk(history_NkCHW), corners_N2, *foreseen)
 
     def follow(
@@ -374,18 +402,16 @@ class WorldModel(nn.Module):
         return nats_NM
 
     @torch.no_grad()
-    def foreseen(self, followed: list[Followed]) -> tuple[Tensor, Tensor]:
-        """What follows if all that is not taken out goes on as it did, and where the rest will be.
-
-        Returns:
-            Codes (N, h, w); and (N, 1, H, W) in [0, 1], of the size that the model works at.
-        """
+    def foreseen(self, followed: list[Followed] | None) -> Outlook | None:
+        """What follows if all goes on as it did; None where the dynamics do not ask for it."""
+        if followed is None:
+            return None
         grounds = [bare(each) for each in followed]
         guesses = [go_on(each, ground) for each, ground in zip(followed, grounds, strict=True)]
         ground_NCHW, next_NCHW = self._unit(grounds), self._unit(guesses)
         due_NHW = torch.from_numpy(np.stack([due(each) for each in followed]))
         due_N1HW = self.latent_action_model.scale.shrink(due_NHW[:, None].to(ground_NCHW))
-        return self.transition_codes(ground_NCHW, next_NCHW), due_N1HW
+        return Outlook(grounds, guesses, self.transition_codes(ground_NCHW, next_NCHW), due_N1HW)
 
     def bare_pair(
         self, newest_NCHW: Tensor, next_frames_NCHW: Tensor, followed: list[Followed] | None
@@ -437,7 +463,7 @@ class WorldModel(nn.Module):
         world = cls(config)
         # What a training needs to go on is no part of the world.
         weights = {n: part for n, part in weights.items() if not n.startswith(("rollouts.", "finder."))}
-        if "movement.stays" not in weights:
+        if "movement.parts" not in weights:
             raise UserError(
                 f"{path_or_name}: a world of an earlier version; train it again with 'ghostpad world'"
             )
