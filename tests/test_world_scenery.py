@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recordings import write_pngs
 
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore, open_data
@@ -13,6 +12,7 @@ from ghostpad.world.going_on import bare, bare_next, draw, mended, with_due
 from ghostpad.world.scenery import make_whole, scenery_in
 from ghostpad.world.steered import Known
 from ghostpad.world.things import Thing
+from recordings import write_pngs
 
 GRAY, BRICK, BALL = (142, 142, 142), (66, 72, 200), (200, 72, 72)
 WALL = 8

@@ -118,8 +118,9 @@ def _free_place(frame_CHW: np.ndarray, thing: Thing) -> np.ndarray:
 def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
     """The drawn next frame without the things that are taken out, and with larger ones as they were.
 
-    What never changes stays, and what only changes as a whole does so. What looks like one that is taken out or like a part of it, and may come from
-    it, goes. A larger one that lost or gained a few pixels gets its shape back.
+    What never changes stays, and what only changes as a whole does so. What looks like one that is taken out
+    or like a part of it, and may come from it, goes. A larger one that lost or gained a few pixels gets its
+    shape back.
 
     Returns:
         (C, H, W) uint8; `drawn_CHW` itself where nothing is to be mended.

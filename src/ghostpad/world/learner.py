@@ -190,9 +190,7 @@ class LearningWorld(WorldModel):
             self.finder.watch_idle(held, rests)
         return F.cross_entropy(self.dynamics.logits(explained.features, held).float(), explained.codes)
 
-    def _explain(
-        self, seen: Seen, learns: bool, followed: list[Followed] | None = None
-    ) -> Explained:
+    def _explain(self, seen: Seen, learns: bool, followed: list[Followed] | None = None) -> Explained:
         """What explains transitions."""
         followed = followed or self.follow(seen.history, seen.corners, next_frames_NCHW=seen.next_frames)
         codes = self.transition_codes(*self.bare_pair(seen.history[:, -1], seen.next_frames, followed))

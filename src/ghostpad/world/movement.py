@@ -28,7 +28,7 @@ FAR = 16
 SIDE = 2 * FAR + 1
 HIDES = SIDE * SIDE
 """Stands for: it is not seen as it is."""
-SURELY = 0.9
+SURELY = 0.98
 """Probability above which a thing is left out of the likeliest picture: one that comes to light again a frame
 later does less harm than one that is lost."""
 TRUST = 5.0

@@ -1,4 +1,4 @@
-"""What stands behind and before that which moves: where nothing is ever seen, and what only changes as a whole.
+"""What stands behind and before what moves: where nothing ever changes, and what only changes as a whole.
 
 Both are found from all recorded frames without labels. A wall never changes: what goes there is behind it. A
 brick vanishes at once, as a segment of a digit does: its pixels always change together.
@@ -40,8 +40,8 @@ class Scenery:
 
     Attributes:
         covers: (H, W) bool, pixels that never change: what goes there is behind them.
-        parts: (H, W) int32, number from 1 of the part that a pixel belongs to, whose pixels have one colour at
-            any time; 0 for those that change by themselves.
+        parts: (H, W) int32, number from 1 of the part that a pixel belongs to, whose pixels have one colour
+            at any time; 0 for those that change by themselves.
     """
 
     covers: np.ndarray

@@ -47,9 +47,7 @@ def parted(
     return left, found
 
 
-def behind(
-    left: list[Thing], found: list[Thing], covers_HW: np.ndarray
-) -> tuple[list[Thing], list[Thing]]:
+def behind(left: list[Thing], found: list[Thing], covers_HW: np.ndarray) -> tuple[list[Thing], list[Thing]]:
     """The same, when what is partly behind something that covers it is known by what is seen of it."""
     for thing in [other for other in left if other.is_sure]:
         pieces = [other for other in found if other.step is None and other.has_color_of(thing)]
@@ -68,19 +66,15 @@ def _places_behind(thing: Thing, piece: Thing, covers_HW: np.ndarray) -> Iterato
     if piece.colors.shape[1] >= thing.colors.shape[1] or (slack < 0).any():
         return
     for off in np.ndindex(*(slack + 1)):
-        here = tuple(
-            slice(first, first + side) for first, side in zip(off, piece.mask.shape, strict=True)
-        )
+        here = tuple(slice(first, first + side) for first, side in zip(off, piece.mask.shape, strict=True))
         rest = thing.mask.copy()
         rest[here] &= ~piece.mask
         if thing.mask[here][piece.mask].all():
             lines, columns = rest.nonzero()
             place = piece.place - off
             lines, columns = lines + place[0], columns + place[1]
-            inside = (
-                (lines >= 0) & (lines < len(covers_HW)) & (columns >= 0) & (columns < covers_HW.shape[1])
-            )
-            if covers_HW[lines[inside], columns[inside]].all():
+            inside = (place >= 0).all() and (place + thing.mask.shape <= covers_HW.shape).all()
+            if inside and covers_HW[lines, columns].all():
                 yield place
 
 
