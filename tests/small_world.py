@@ -11,9 +11,15 @@ from ghostpad.world.world_model import WorldModel, WorldModelConfig
 from small_model import saved, small_model
 
 
-def small_world(store: FrameStore, seed: int = 0, grayscale: bool = False, **dynamics) -> WorldModel:
+def small_world(
+    store: FrameStore,
+    seed: int = 0,
+    grayscale: bool = False,
+    tokens: tuple[int, int] | None = None,
+    **dynamics,
+) -> WorldModel:
     """A world in evaluation mode around `small_model`, whose statistics come from frames of `store`."""
-    model = small_model(store, seed, grayscale=grayscale)
+    model = small_model(store, seed, grayscale=grayscale, tokens=tokens)
     torch.manual_seed(seed)
     sizes = {"history": 2, "num_buttons": 3, "widths": (4, 6, 8), "blocks": 1, "button_blocks": 1}
     config = WorldModelConfig(model.config, DynamicsConfig(**{**sizes, **dynamics}))

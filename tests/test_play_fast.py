@@ -50,6 +50,13 @@ def test_the_world_itself_stays_as_it_was(world, twin, store):
     assert twin.grid == world.grid
 
 
+def test_another_pair_has_other_codes(world, twin, store):
+    one, other = (begun(world, store, frame).history[:, -2:] for frame in (20, 38))
+    for pair in (one, one, other, one):
+        given = pair.unbind(1)
+        assert torch.equal(twin.transition_codes(*given), world.transition_codes(*given))
+
+
 @pytest.mark.parametrize("faster", [False, True])
 def test_the_faster_of_the_two_is_taken(world, twin, store, monkeypatch, faster):
     monkeypatch.setattr(fast, "in_onnx_runtime", lambda *given: twin)

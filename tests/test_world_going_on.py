@@ -213,6 +213,19 @@ def test_a_world_draws_what_its_codes_say_and_puts_in_what_it_foresees(
     assert ((mended_too * 255).round().numpy() == with_due(followed, picture)).all()
 
 
+def test_tokens_speak_of_the_whole_frame(store: FrameStore) -> None:
+    world = small_world(store, history=8, tokens=(2, 2))
+    state = world.start(store.read(0, np.arange(8), False))
+    outlook = world.foreseen(world.follow(state.history))
+    assert outlook is not None
+    told = outlook.codes.clone()
+    told[0, 0, 0] = (told[0, 0, 0] + 1) % world.codebook_size
+    (shown,) = world._drawn(outlook, told)
+    drawn = world.latent_action_model.decode(torch.from_numpy(outlook.grounds[0])[None], told)[0]
+    assert (shown == drawn.mul(255).round().byte().numpy()).all()
+    assert world._drawn(outlook, outlook.codes)[0] is outlook.guesses[0]
+
+
 def test_codes_do_not_speak_of_what_is_foreseen(store: FrameStore) -> None:
     world = small_world(store, history=8)
     frames, without = flight_in(store, 9), np.repeat(flight_in(store, 1), 9, 0)

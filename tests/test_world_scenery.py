@@ -1,6 +1,7 @@
 """What stands: pixels that cover what goes behind them, and parts that only change as a whole."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +68,16 @@ def test_where_it_was_never_seen_it_is_drawn_all_the_same() -> None:
     assert (frame[:, 10:14, 2:4] == np.array(BALL)[:, None, None]).all()
 
 
+def test_what_is_seen_where_it_never_was_is_taken_out_whole() -> None:
+    frames = painted([(10 + 2 * time, 19) for time in range(5)])
+    ground = np.array(painted([(10, 19)])[0])
+    ground[:, 10:14, 19:21] = 0
+    known = Known(covers=np.pad(np.ones((60, 20), bool), ((0, 0), (0, 60))))
+    followed = follow(frames, known)
+    (ball,) = followed.things or []
+    assert (bare(replace(followed, things=[replace(ball, foreseen=ball.next_place)])) == ground).all()
+
+
 def test_a_part_has_the_colour_of_most_of_it() -> None:
     frame = painted([(50, 50)])[0]
     parts = np.zeros((60, 80), np.int32)
@@ -97,9 +108,37 @@ def store_of_bricks(tmp_path_factory: pytest.TempPathFactory) -> FrameStore:
     return open_data(write_pngs(tmp_path_factory.mktemp("bricks") / "source", episodes))
 
 
+def test_what_moves_over_a_part_keeps_its_shape() -> None:
+    """As a large thing does that rested there once, so that it was taken for a part."""
+    frames = np.zeros((5, 3, 60, 80), np.uint8)
+    parts = np.zeros((60, 80), np.int32)
+    parts[20:26, 30:36] = 1
+    for time, frame in enumerate(frames):
+        frame[:, 22:28, 28 + time : 34 + time] = 99
+    drawn = np.zeros_like(frames[0])
+    drawn[:, 22:28, 33:39] = 99
+    assert (mended(follow(frames, Known(parts=parts)), drawn) == drawn).all()
+    assert (mended(follow(frames[:1].repeat(4, 0), Known(parts=parts)), drawn) != drawn).any()
+
+
 def test_bricks_and_walls_are_found(store_of_bricks: FrameStore) -> None:
     found = scenery_in(Transitions(store_of_bricks, "train"), False)
     assert found.covers[:, :WALL].all() and not found.covers[30:50, 20:40].any()
     numbers = [np.unique(found.parts[20:26, first : first + 8]) for first in (16, 24, 32)]
     assert [len(each) for each in numbers] == [1, 1, 1] and len(set(np.concatenate(numbers))) == 3
     assert (np.bincount(found.parts.ravel())[1:] == 48).all(), "and nothing that moves"
+
+
+@pytest.mark.parametrize(("num_frames", "gray"), [(5, False), (15, True)])
+def test_all_frames_count_of_short_episodes_too(tmp_path: Path, num_frames: int, gray: bool) -> None:
+    """The last frames are seen, though they are too few to tell what goes by."""
+    still = painted([(50, 50)] * num_frames)
+    moving = painted([(20, 20)] * (num_frames - 2) + [(20, 40), (20, 60)])
+    episodes = {"still": still, "moving": moving}
+    paths = {
+        name: write_pngs(tmp_path / name, {part: frames.transpose(0, 2, 3, 1) for part in "abc"})
+        for name, frames in episodes.items()
+    }
+    found = {name: scenery_in(Transitions(open_data(path), "train"), gray) for name, path in paths.items()}
+    assert not found["still"].covers.any() and not found["still"].parts.any(), "nobody knows"
+    assert not found["moving"].covers[20:24, 60:62].any() and found["moving"].covers[:, :WALL].all()

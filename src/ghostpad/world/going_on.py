@@ -133,8 +133,19 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
     if things is not None:
         _mend(picture, followed, known, things)
     if followed.known.parts is not None:
-        make_whole(picture, followed.known.parts)
+        make_whole(picture, _parts_alone(followed, followed.known.parts))
     return picture if (picture != drawn_CHW).any() else drawn_CHW
+
+
+def _parts_alone(followed: Followed, parts_HW: np.ndarray) -> np.ndarray:
+    """The same parts without those that something covers or will cover that moves and is not taken out."""
+    shared: set[int] = set()
+    for thing in followed.things or []:
+        if thing.moves and not thing.is_apart:
+            for place in (thing.place, thing.next_place):
+                lines, columns, _ = pixels(thing, place, parts_HW.shape)
+                shared.update(np.unique(parts_HW[lines, columns]).tolist())
+    return np.where(np.isin(parts_HW, list(shared)), 0, parts_HW) if shared - {0} else parts_HW
 
 
 def _mend(picture: np.ndarray, followed: Followed, known: list[Thing], things: list[Thing]) -> None:
@@ -149,7 +160,7 @@ def _mend(picture: np.ndarray, followed: Followed, known: list[Thing], things: l
                 place = fitted(thing, bent, bent.mask)
                 if not _touches_what_stands(thing, place, bent, followed):
                     erase(picture, followed, bent)
-                    draw(picture, thing, place)
+                    draw(picture, thing, place, followed.known.covers)
     for thing in known:
         if thing.is_due:
             for other in things:
@@ -219,9 +230,11 @@ def erase(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
     inside = slice(top, top + height), slice(left, left + width)
     under[inside] = thing.mask
     if followed.known.covers is not None:
-        behind = under & followed.known.covers[box]
-        if not (behind == under).all():
-            under &= ~behind
+        # Where it is seen nevertheless, as no recording showed it there, it goes.
+        stands = (frame_CHW[:, *box] == followed.still[:, *box]).all(0)
+        under &= ~(followed.known.covers[box] & stands)
+        if not under.any():
+            return
     # What had another colour once is not of this one by itself; nor need it be where the thing was always.
     itself = np.zeros_like(under) if followed.changed is None else followed.changed[box].copy()
     itself[inside] |= thing.stood

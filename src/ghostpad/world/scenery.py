@@ -32,6 +32,8 @@ SMALLEST, LARGEST = 4, 512
 """Pixels of a part."""
 NARROWEST = 6
 """Pixels of the sides of what covers others; smaller spots are where nothing happened to go."""
+MUCH = 4
+"""Of a frame, one in so many pixels: where more change from moment to moment, nothing stands."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ def scenery_in(transitions: Transitions, gray: bool, num_workers: int = 1) -> Sc
     episodes = np.unique(transitions.episode_index).tolist()
     done = map_in_order(partial(_changes, store, gray), episodes, num_workers)
     found = list(progress(done, what="what stands", unit="episodes", total=len(episodes)))
-    covers = _opened(~np.any([each.ever for each in found], axis=0))
+    ever = np.any([each.ever for each in found], axis=0)
+    # Where nothing moves, nobody knows what it would go behind.
+    covers = _opened(~ever) if ever.any() else ever
     seen = [pixels for each in found for pixels in each.seen]
     colors = [keys for each in found for keys in each.colors]
     return Scenery(covers, _parts(seen, colors, covers.shape))
@@ -113,18 +117,21 @@ def _changes(store: FrameStore, gray: bool, episode: int) -> _Changes:
     seen: list[np.ndarray] = []
     colors: list[np.ndarray] = []
     before, last = None, None
-    for first in range(0, num_frames - MOMENT + 1, MOMENT):
-        frames = store.read(episode, np.arange(first, first + MOMENT), gray)
+    for first in range(0, num_frames, MOMENT):
+        frames = store.read(episode, np.arange(first, min(first + MOMENT, num_frames)), gray)
         joined = frames if last is None else np.concatenate([last, frames])
         moved = (joined[1:] != joined[:-1]).any((0, 1))
         ever |= moved
+        if len(frames) < MOMENT:
+            break
         now = packed(frames[-1], 0)
         lines, columns = moved.nonzero()
         now[lines, columns] = packed(mostly(frames[:, :, lines, columns]), 0)
         if before is not None:
             pixels = np.flatnonzero(now != before)
-            seen.append(pixels)
-            colors.append(now.ravel()[pixels])
+            if MUCH * len(pixels) <= now.size:
+                seen.append(pixels)
+                colors.append(now.ravel()[pixels])
         before, last = now, frames[-1:]
     return _Changes(ever, seen, colors)
 
@@ -157,8 +164,8 @@ def _parts(seen: Sequence[np.ndarray], colors: Sequence[np.ndarray], size: tuple
         touched, places, sums = np.unique(labels[pixels], return_inverse=True, return_counts=True)
         # Of one colour: as much as has the commonest.
         alike = np.zeros(len(touched), np.int64)
-        both, number = np.unique(np.stack([places, keys]), axis=1, return_counts=True)
-        np.maximum.at(alike, both[0], number)
+        both, number = np.unique(places.astype(np.int64) << 32 | keys, return_counts=True)
+        np.maximum.at(alike, both >> 32, number)
         times[touched] += 1
         shares[touched] += np.where(alike == sums, sums / areas[touched], 0)
     sizes = (areas >= SMALLEST) & (areas <= LARGEST)

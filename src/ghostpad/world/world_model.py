@@ -132,6 +132,12 @@ class WorldModel(nn.Module):
         return self.config.latent_action_model.frames.width
 
     @property
+    def _speaks_of_cells(self) -> bool:
+        """Whether a code says what becomes of its cell and of those around it alone."""
+        architecture = self.config.latent_action_model.architecture
+        return architecture.encoder.tokens is None and architecture.decoder.conditioning == "film"
+
+    @property
     def grayscale(self) -> bool:
         """Whether the world has one channel."""
         return self.latent_action_model.grayscale
@@ -241,6 +247,7 @@ class WorldModel(nn.Module):
                 held_N[number], beyond_N2[number] = each.pushed
         return Pushed(held_N, beyond_N2)
 
+    @torch.no_grad()
     def live_on(
         self,
         newest_NCHW: Tensor,
@@ -265,7 +272,10 @@ class WorldModel(nn.Module):
         return self._unit(pictures)
 
     def _drawn(self, outlook: Outlook, codes_Nhw: Tensor) -> list[np.ndarray]:
-        """Frames (C, H, W) uint8 as foreseen, drawn anew around the cells whose codes say otherwise."""
+        """Frames (C, H, W) uint8 as foreseen, drawn anew around the cells whose codes say otherwise.
+
+        Tokens speak of the whole frame, and so do codes that the decoder attends to: all is drawn anew then.
+        """
         pictures, model = list(outlook.guesses), self.latent_action_model
         other_Nhw = codes_Nhw != outlook.codes
         worlds = other_Nhw.flatten(1).any(1).nonzero()[:, 0].tolist()
@@ -274,8 +284,11 @@ class WorldModel(nn.Module):
             anew = _bytes(model.draw(grounds, model.quantizer.embed(codes_Nhw[worlds])))
             near = nn.functional.max_pool2d(other_Nhw[worlds, None].float(), 3, 1, 1)[:, 0].cpu().numpy() > 0
             for world, drawn, cells in zip(worlds, anew, near, strict=True):
-                here = cells.repeat(self.cell, 0).repeat(self.cell, 1)[: drawn.shape[1], : drawn.shape[2]]
-                pictures[world] = np.where(here, drawn, pictures[world])
+                if self._speaks_of_cells:
+                    here = cells.repeat(self.cell, 0).repeat(self.cell, 1)
+                    here = here[: drawn.shape[1], : drawn.shape[2]]
+                    drawn = np.where(here, drawn, pictures[world])
+                pictures[world] = drawn
         return pictures
 
     def button_probabilities(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
