@@ -127,6 +127,8 @@ def test_bricks_and_walls_are_found(store_of_bricks: FrameStore) -> None:
     numbers = [np.unique(found.parts[20:26, first : first + 8]) for first in (16, 24, 32)]
     assert [len(each) for each in numbers] == [1, 1, 1] and len(set(np.concatenate(numbers))) == 3
     assert (np.bincount(found.parts.ravel())[1:] == 48).all(), "and nothing that moves"
+    passed = found.passed
+    assert passed[32:50, 20:40].mean() > 0.6 and not passed[20:26].any() and not passed[:, :WALL].any()
 
 
 @pytest.mark.parametrize(("num_frames", "gray"), [(5, False), (15, True)])

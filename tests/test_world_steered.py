@@ -87,6 +87,11 @@ def test_what_never_changes_stays_whatever_is_drawn() -> None:
     kept[:, 20:24, 10:12] = 99
     assert (mended(followed, drawn) == kept).all()
     assert mended(followed, usual) is usual
+    looks = Tints(np.ones((4, 2), bool), np.full((3, 60), 99, np.int16), np.ones(60, bool))
+    told = replace(followed, known=replace(followed.known, tints=looks))
+    coming, scrap = usual.copy(), usual.copy()
+    coming[:, 50:54, 10:12], scrap[:, 50:53, 10:12] = 99, 99
+    assert mended(told, coming) is coming and (mended(told, scrap) == usual).all(), "a whole one may come"
 
 
 def test_it_is_looked_up_what_never_changes(store: FrameStore) -> None:
@@ -97,9 +102,17 @@ def test_it_is_looked_up_what_never_changes(store: FrameStore) -> None:
     looks.colors[:] = np.array([200, 72, 72])[:, None]
     known = Known(None, looks, usual, is_usual)
     edges = np.array([189, 8]), np.array([189, 144])
-    stays = stays_in(transitions, known, edges, 8, False, 0)
+    nowhere, passed = np.zeros((2, 210, 160), bool)
+    passed[110:180, 10:150] = True
+    stays = stays_in(transitions, known, edges, nowhere, 8, False, 0)
     assert stays.shape == frames.shape[2:] and not stays[:185].any() and not stays[197:].any()
     assert stays[185:197, 4:].mean() > 0.9, "walls and ground, though the paddle covers them now and then"
+    more = stays_in(transitions, known, edges, passed, 8, False, 0)
+    assert (more[185:] == stays[185:]).all() and more[passed].mean() > 0.99, "only a ball went by there"
+    blind = replace(known, steered=replace(looks, mask=np.ones((50, 50), bool)))
+    passed[189, 8:152] = True
+    alone = stays_in(transitions, blind, edges, passed, 8, False, 0)
+    assert not alone[110:180].any(), "who does not follow all that goes by knows nothing of it"
 
 
 def tints() -> Tints:

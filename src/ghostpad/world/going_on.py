@@ -125,9 +125,8 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
     Returns:
         (C, H, W) uint8; `drawn_CHW` itself where nothing is to be mended.
     """
-    picture, stays = drawn_CHW.copy(), followed.known.stays
-    if stays is not None and followed.known.usual is not None:
-        picture[:, stays] = followed.known.usual[:, stays]
+    picture = drawn_CHW.copy()
+    _settle(picture, followed)
     known = [thing for thing in followed.things or [] if thing.is_known and not thing.is_steered]
     things = things_in(picture, followed.still, followed.known.tints) if known else None
     if things is not None:
@@ -135,6 +134,20 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
     if followed.known.parts is not None:
         make_whole(picture, _parts_alone(followed, followed.known.parts))
     return picture if (picture != drawn_CHW).any() else drawn_CHW
+
+
+def _settle(picture: np.ndarray, followed: Followed) -> None:
+    """Show what is usual where it always is, but for what looks like a thing that may come, in place."""
+    usual, stays = followed.known.usual, followed.known.stays
+    if usual is None or stays is None:
+        return
+    wrong = stays & (picture != usual).any(0)
+    if wrong.any() and followed.known.tints is not None:
+        for thing in things_in(picture, usual, followed.known.tints) or []:
+            if thing.tints is not None:
+                lines, columns, _ = pixels(thing, thing.place, wrong.shape)
+                wrong[lines, columns] = False
+    picture[:, wrong] = usual[:, wrong]
 
 
 def _parts_alone(followed: Followed, parts_HW: np.ndarray) -> np.ndarray:

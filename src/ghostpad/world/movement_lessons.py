@@ -36,6 +36,8 @@ LOOKED_AT, USUALLY = 256, 0.5
 """Recorded frames that are looked at for what they mostly show, and the share that must show it."""
 LOOKED_AT_BARE, ALWAYS = 1024, 0.99
 """Recorded frames that are looked at for what never changes in them, and the share that must be the same."""
+BARE = 0.9
+"""Share of these in which nothing but what is followed must be where things only go by."""
 NEAR = 4
 """Pixels around where what is steered goes in which that counts."""
 FEWEST = 16
@@ -250,35 +252,42 @@ def stays_in(
     transitions: Transitions,
     known: Known,
     edges: tuple[np.ndarray, np.ndarray],
+    passed_HW: np.ndarray,
     history: int,
     gray: bool,
     seed: int,
 ) -> np.ndarray:
-    """Where nothing but what is followed changes what is usual, around where the steered thing goes: (H, W).
+    """Where nothing but what is followed changes what is usual: (H, W) bool.
 
-    Codes that speak of it there are wrong, as where the thing covered a wall of its colour.
+    That is looked for around where the steered thing goes, and where things only go by, if all that do so are
+    followed. Codes that speak of it there are wrong, as where the thing covered a wall of its colour.
 
     Args:
         transitions: to look at.
         known: what is known of the game.
         edges: lowest and highest line and column (2,) of the steered thing.
+        passed_HW: bool, where things only go by, see `Scenery`.
         history: k.
         gray: whether in gray.
         seed: of the draw.
     """
     assert known.steered is not None and known.usual is not None
     rows = np.random.default_rng((seed, 1)).permutation(len(transitions))[:LOOKED_AT_BARE]
-    counts = np.zeros(known.usual.shape[1:], int)
+    counts, num_bare = np.zeros(known.usual.shape[1:], int), 0
     for row in progress(rows, what="what always stays", unit="frames"):
         followed = follow(read_sequence(transitions, int(row), history, 0, gray), known)
         things = [
             replace(thing, foreseen=thing.place) if thing.is_sure else thing
             for thing in followed.things or []
         ]
-        counts += (bare(replace(followed, things=things)) == known.usual).all(0)
+        usual = (bare(replace(followed, things=things)) == known.usual).all(0)
+        counts += usual
+        num_bare += bool(usual[passed_HW].all())
     (top, left), (bottom, right) = np.maximum(edges[0] - NEAR, 0), edges[1] + known.steered.mask.shape + NEAR
     around = np.zeros(counts.shape, bool)
     around[top:bottom, left:right] = True
+    if num_bare >= BARE * len(rows):
+        around |= passed_HW
     return around & (counts >= ALWAYS * len(rows))
 
 

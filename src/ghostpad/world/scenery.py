@@ -44,10 +44,12 @@ class Scenery:
         covers: (H, W) bool, pixels that never change: what goes there is behind them.
         parts: (H, W) int32, number from 1 of the part that a pixel belongs to, whose pixels have one colour
             at any time; 0 for those that change by themselves.
+        passed: (H, W) bool, pixels that change, but never for long: things only go by.
     """
 
     covers: np.ndarray
     parts: np.ndarray
+    passed: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,13 @@ class _Changes:
 
     Attributes:
         ever: (H, W) bool, pixels that changed at any time.
+        lasting: (H, W) bool, those that a moment shows otherwise than the one before.
         seen: for each moment the numbers of the pixels that it shows otherwise than the one before.
         colors: their colours then, packed.
     """
 
     ever: np.ndarray
+    lasting: np.ndarray
     seen: list[np.ndarray]
     colors: list[np.ndarray]
 
@@ -77,12 +81,12 @@ def scenery_in(transitions: Transitions, gray: bool, num_workers: int = 1) -> Sc
     episodes = np.unique(transitions.episode_index).tolist()
     done = map_in_order(partial(_changes, store, gray), episodes, num_workers)
     found = list(progress(done, what="what stands", unit="episodes", total=len(episodes)))
-    ever = np.any([each.ever for each in found], axis=0)
+    ever, lasting = (np.any([getattr(each, name) for each in found], axis=0) for name in ("ever", "lasting"))
     # Where nothing moves, nobody knows what it would go behind.
     covers = _opened(~ever) if ever.any() else ever
     seen = [pixels for each in found for pixels in each.seen]
     colors = [keys for each in found for keys in each.colors]
-    return Scenery(covers, _parts(seen, colors, covers.shape))
+    return Scenery(covers, _parts(seen, colors, covers.shape), ever & ~lasting)
 
 
 def make_whole(picture_CHW: np.ndarray, parts_HW: np.ndarray) -> None:
@@ -113,7 +117,7 @@ def _opened(covers_HW: np.ndarray) -> np.ndarray:
 
 def _changes(store: FrameStore, gray: bool, episode: int) -> _Changes:
     num_frames = store.episodes[episode].num_frames
-    ever = np.zeros((store.height, store.width), bool)
+    ever, lasting = np.zeros((2, store.height, store.width), bool)
     seen: list[np.ndarray] = []
     colors: list[np.ndarray] = []
     before, last = None, None
@@ -128,12 +132,13 @@ def _changes(store: FrameStore, gray: bool, episode: int) -> _Changes:
         lines, columns = moved.nonzero()
         now[lines, columns] = packed(mostly(frames[:, :, lines, columns]), 0)
         if before is not None:
+            lasting |= now != before
             pixels = np.flatnonzero(now != before)
             if MUCH * len(pixels) <= now.size:
                 seen.append(pixels)
                 colors.append(now.ravel()[pixels])
         before, last = now, frames[-1:]
-    return _Changes(ever, seen, colors)
+    return _Changes(ever, lasting, seen, colors)
 
 
 def _parts(seen: Sequence[np.ndarray], colors: Sequence[np.ndarray], size: tuple[int, ...]) -> np.ndarray:

@@ -25,8 +25,7 @@ class Known:
         steered: a thing that looks like the one that is steered; None if nobody knows one.
         usual: (C, H, W) uint8, what recordings mostly show; None if nobody looked.
         is_usual: (H, W) bool, where most of them do.
-        stays: (H, W) bool, where all but the things that are followed are always as usual, around where the
-            steered one goes.
+        stays: (H, W) bool, where all but the things that are followed are always as usual, see `stays_in`.
         covers, parts: see `Scenery`; None if nobody looked.
     """
 

@@ -28,7 +28,7 @@ from ghostpad.world.movement_lessons import (
     teach,
     usual_frame,
 )
-from ghostpad.world.scenery import scenery_in
+from ghostpad.world.scenery import Scenery, scenery_in
 from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.settings import WorldConfig
 from ghostpad.world.slack import find_slack, tracks_in
@@ -91,7 +91,9 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
     followed = followed_in(transitions, rows, world.history, gray, workers, movement.known)
     if steering is not None and movement.steered.thing is not None:
         _take_buttons(config, world, labels, steering, followed)
-    if not bool(movement.pushes.is_taught):
+    if bool(movement.pushes.is_taught):
+        _find_what_stays(config, world, scenery)
+    else:
         # The codes say where it is then, and small things know of it what they see.
         movement.steered.forget()
         followed = [replace(each, steered=None) for each in followed]
@@ -131,12 +133,18 @@ def _take_buttons(
         if bool(movement.pushes.is_taught):
             tracks = tracks_in(transitions, steering.thing, world.grayscale, workers)
             find_slack(movement.pushes, tracks, habits(transitions, buttons, world.num_buttons))
-            edges, gray = movement.pushes.edges(), world.grayscale
-            stays = stays_in(transitions, movement.known, edges, world.history, gray, config.seed)
-            movement.stays.copy_(torch.from_numpy(stays))
-            # The steered thing rests at some places, and is no part of what stands there.
-            (top, left), (bottom, right) = edges[0], edges[1] + steering.thing.mask.shape
-            movement.parts[top:bottom, left:right] = 0
+
+
+def _find_what_stays(config: WorldConfig, world: LearningWorld, scenery: Scenery) -> None:
+    """Look up where only what is followed ever changes anything, and what is no part of what stands."""
+    movement, transitions = world.movement, world.rollouts.transitions
+    edges, known = movement.pushes.edges(), movement.known
+    stays = stays_in(transitions, known, edges, scenery.passed, world.history, world.grayscale, config.seed)
+    movement.stays.copy_(torch.from_numpy(stays))
+    # The steered thing rests at some places, and is no part of what stands there.
+    assert known.steered is not None
+    (top, left), (bottom, right) = edges[0], edges[1] + known.steered.mask.shape
+    movement.parts[top:bottom, left:right] = 0
 
 
 def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loop:
