@@ -58,6 +58,16 @@ def test_a_step_draws_what_the_latent_action_model_decodes(world: WorldModel, fr
     assert torch.equal(codes, decide(world.dynamics, features, held))
 
 
+def test_who_looks_ahead_sees_the_same(world: WorldModel, frames: np.ndarray) -> None:
+    state = world.start(frames)
+    ahead = world.look_ahead(state)
+    assert ahead.moving is not None and world.look_ahead(ahead) is ahead
+    for button in range(3):
+        (plain, codes), (after, own) = world.step(state, button), world.step(ahead, button)
+        assert torch.equal(plain.history, after.history) and torch.equal(codes, own)
+        assert after.moving is None, "it is of other frames"
+
+
 def test_temperature_samples_by_the_generator(world: WorldModel, frames: np.ndarray) -> None:
     state = world.start(frames)
     draws = [world.step(state, 0, 5.0, torch.Generator().manual_seed(seed))[1] for seed in (1, 1, 2)]

@@ -171,6 +171,10 @@ class Game:
         picture = self.pixels.pack(self._state.pictures[0])
         return self._shown(button, control, codes[0].cpu().numpy(), picture, began)
 
+    def look_ahead(self) -> None:
+        """Do what can be done of the next prediction before it is known what is held. Before it, `start`."""
+        self._state = self.world.look_ahead(self._state)
+
     def _shown(self, button: int, control: int, codes_hw: np.ndarray, picture: bytes, began: float) -> Shown:
         milliseconds = 1000 * (time.perf_counter() - began)
         real = self._real.picture() if self._real is not None else None

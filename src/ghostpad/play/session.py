@@ -184,6 +184,7 @@ class Session:
             self._tapped, self._answered = self._rest, wishes.heard
             shown = await compute(self._pool, self._game.advance, *pressed, wishes.temperature)
         await self._send(shown)
+        await compute(self._pool, self._game.look_ahead)
 
     async def _send(self, shown: Shown) -> None:
         real = shown.real

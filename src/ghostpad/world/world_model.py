@@ -4,7 +4,7 @@ Dimensions: N worlds side by side, n frames given, k frames of history, C colour
 K codes, D embedding, h w grid.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +50,12 @@ class WorldState:
     Attributes:
         history: (N, k, C, H, W) float32 in [0, 1], the newest last.
         pushed: how what is steered was pushed, see `Pushed`; None where nobody knows.
+        moving: what moves in the history, where somebody looked already, see `look_ahead`.
     """
 
     history: Tensor
     pushed: Pushed | None = None
+    moving: list[Followed] | None = None
 
     def __len__(self) -> int:
         return len(self.history)
@@ -231,13 +233,21 @@ class WorldModel(nn.Module):
         if not temperature >= 0:
             raise UserError(f"temperature {temperature}: must be at least 0")
         held_N = self._button_of_each(state, buttons)
-        followed = self.follow(state.history, None, temperature, generator, held_N, state.pushed)
+        followed = self.follow(
+            state.history, None, temperature, generator, held_N, state.pushed, moving=state.moving
+        )
         outlook = self.foreseen(followed)
         features, newest = self.look(state.history, outlook=outlook), state.history[:, -1]
         codes_Nhw = decide(self.dynamics, features, held_N, temperature, generator)
         next_frames = self.live_on(newest, codes_Nhw, held_N, followed, outlook)
         history = torch.cat([state.history[:, 1:], next_frames[:, None]], 1)
         return WorldState(history, self._pushed(held_N, followed)), codes_Nhw
+
+    def look_ahead(self, state: WorldState) -> WorldState:
+        """The same state with what a step needs to know whatever button is held, so it takes less time."""
+        if not self.config.dynamics.goes_on or state.moving is not None:
+            return state
+        return replace(state, moving=self._moving(state.history))
 
     def _pushed(self, held_N: Tensor, followed: list[Followed] | None) -> Pushed:
         """How what is steered was pushed by buttons."""
@@ -341,6 +351,7 @@ class WorldModel(nn.Module):
         held_N: Tensor | None = None,
         before: Pushed | None = None,
         next_frames_NCHW: Tensor | None = None,
+        moving: list[Followed] | None = None,
     ) -> list[Followed] | None:
         """What moves in each of N histories, and where to; None where the dynamics do not ask for it.
 
@@ -352,20 +363,24 @@ class WorldModel(nn.Module):
             held_N: buttons; where what is steered goes is not said without.
             before: how it was pushed before; as far as may be at edges when not given.
             next_frames_NCHW: that follow, where these are known: what is steered is led to where it is there.
+            moving: what moves in them, if somebody looked already.
         """
         if not self.config.dynamics.goes_on:
             return None
-        known = self.movement.known
-        corners = np.zeros((len(history_NkCHW), 2), int)
-        if corners_N2 is not None:
-            corners = corners_N2.cpu().numpy() * self.cell
-        pairs = zip(_bytes(history_NkCHW), corners, strict=True)
-        followed = [follow(history, known, corner) for history, corner in pairs]
+        followed = moving or self._moving(history_NkCHW, corners_N2)
         if next_frames_NCHW is not None:
             followed = self._seen(followed, next_frames_NCHW)
         if before is None and held_N is not None:
             before = self._pushed_on(followed)
         return self.movement.foresee(followed, temperature, generator, held_N, before)
+
+    def _moving(self, history_NkCHW: Tensor, corners_N2: Tensor | None = None) -> list[Followed]:
+        """What moves in each history, before anything is foreseen."""
+        known, corners = self.movement.known, np.zeros((len(history_NkCHW), 2), int)
+        if corners_N2 is not None:
+            corners = corners_N2.cpu().numpy() * self.cell
+        pairs = zip(_bytes(history_NkCHW), corners, strict=True)
+        return [follow(history, known, corner) for history, corner in pairs]
 
     def _pushed_on(self, followed: list[Followed]) -> Pushed:
         """As if what stands at an edge had been pushed there for long."""
