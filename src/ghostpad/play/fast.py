@@ -146,7 +146,7 @@ def _session(graph: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # A thread for each game: more of them wait for one another longer than they compute.
+    # A thread for each game, as in PyTorch.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

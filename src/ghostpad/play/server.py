@@ -62,8 +62,12 @@ def play(config: PlayConfig) -> None:
     if not 1 <= config.fps <= 60:
         raise UserError(f"--fps {config.fps:g}: must be from 1 to 60")
     with listen(config.host, config.port) as listener:
+        import torch
+
         from ghostpad.play.app import build_app
 
+        # A thread for each game: more of them wait for one another longer than they compute.
+        torch.set_num_threads(1)
         house = open_house(config)
         _announce(config.host, house, listener.getsockname()[1])
         with contextlib.suppress(KeyboardInterrupt):
