@@ -122,7 +122,7 @@ class LearningWorld(WorldModel):
             loss = loss + LABELLED_WEIGHT * terms["labelled"]
         if self.reconstruction_weight and not finds:
             terms["reconstruction"] = self._drawing_loss(
-                *self.bare_pair(frames, next_frames, followed), explained.codes
+                *self.bare_pair(frames, next_frames, followed, explained.outlook), explained.codes
             )
             loss = loss + self.reconstruction_weight * terms["reconstruction"]
         terms["loss"] = loss
@@ -193,8 +193,9 @@ class LearningWorld(WorldModel):
     def _explain(self, seen: Seen, learns: bool, followed: list[Followed] | None = None) -> Explained:
         """What explains transitions."""
         followed = followed or self.follow(seen.history, seen.corners, next_frames_NCHW=seen.next_frames)
-        codes = self.transition_codes(*self.bare_pair(seen.history[:, -1], seen.next_frames, followed))
         outlook = self.foreseen(followed)
+        pair = self.bare_pair(seen.history[:, -1], seen.next_frames, followed, outlook)
+        codes = self.transition_codes(*pair)
         features = self.look(seen.history, seen.corners, outlook)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             told = seen.told
@@ -235,7 +236,7 @@ class LearningWorld(WorldModel):
             held = explained.surprise.argmin(1)
             logits = self.dynamics.logits(explained.features, held)
             drawn, predicted = self._lived(history[:, -1], followed, explained, held)
-            pair = self.bare_pair(history[:, -1], next_frames, followed)
+            pair = self.bare_pair(history[:, -1], next_frames, followed, explained.outlook)
             loss = self._drawing_loss(*pair, predicted)
             code_loss = F.cross_entropy(logits.float(), explained.codes)
             yield drawn, {"reconstruction": loss, "code_loss": code_loss}

@@ -3,7 +3,7 @@
 Both are found from all recorded frames without labels. A wall never changes: what goes there is behind it. A
 brick vanishes at once, as a segment of a digit does: its pixels always change together.
 
-Dimensions: C colour channels, H W frame, w moments of an episode.
+Dimensions: C colour channels, H W frame.
 """
 
 from collections.abc import Sequence

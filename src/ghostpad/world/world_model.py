@@ -195,7 +195,7 @@ class WorldModel(nn.Module):
             UserError: a button that there is not, or not one for each world.
         """
         held_N = self._button_of_each(state, buttons)
-        followed = self.follow(state.history, held_N=held_N, before=state.pushed)
+        followed = self.follow(state.history, held_N=held_N, before=state.pushed, moving=state.moving)
         features = self.look(state.history, outlook=self.foreseen(followed))
         return self.dynamics.logits(features, held_N).float()
 
@@ -323,8 +323,9 @@ class WorldModel(nn.Module):
         state, model = self.start(frames), self.latent_action_model
         shown, _ = to_frames(next_frames, model.config.frames, self.device, "next_frames")
         followed = self.follow(state.history, next_frames_NCHW=shown)
-        codes_Nhw = self.transition_codes(*self.bare_pair(state.history[:, -1], shown, followed))
-        features = self.look(state.history, outlook=self.foreseen(followed))
+        outlook = self.foreseen(followed)
+        codes_Nhw = self.transition_codes(*self.bare_pair(state.history[:, -1], shown, followed, outlook))
+        features = self.look(state.history, outlook=outlook)
         surprise_NM = self.dynamics.surprise(features, codes_Nhw)
         return surprise_NM + self.push_surprise(followed, surprise_NM)
 
@@ -442,13 +443,21 @@ class WorldModel(nn.Module):
         return Outlook(grounds, guesses, self.transition_codes(ground_NCHW, next_NCHW), due_N1HW)
 
     def bare_pair(
-        self, newest_NCHW: Tensor, next_frames_NCHW: Tensor, followed: list[Followed] | None
+        self,
+        newest_NCHW: Tensor,
+        next_frames_NCHW: Tensor,
+        followed: list[Followed] | None,
+        outlook: Outlook | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Both frames of transitions, of whole frames or windows, without what the codes do not speak of."""
+        """Both frames of transitions, of whole frames or windows, without what the codes do not speak of.
+
+        The first is known from an `outlook`, if there is one.
+        """
         if followed is None:
             return newest_NCHW, next_frames_NCHW
         pairs = zip(followed, _bytes(next_frames_NCHW), strict=True)
-        return self._unit([bare(each) for each in followed]), self._unit([bare_next(*pair) for pair in pairs])
+        grounds = [bare(each) for each in followed] if outlook is None else outlook.grounds
+        return self._unit(grounds), self._unit([bare_next(*pair) for pair in pairs])
 
     def transition_codes(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:
         """Codes (N, h, w) of transitions between whole frames, or windows of them."""
