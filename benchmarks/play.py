@@ -105,7 +105,7 @@ def listen(socket: ClientConnection, keys: list[int], seconds: float, first_pres
             count, pressed_at, waiting = count + 1, now, True
             socket.send(json.dumps({"type": "press", "count": count, "control": rng.choice(keys)}))
         try:
-            packet = socket.recv(timeout=0.002 if not waiting else 1.0)
+            packet = socket.recv(timeout=1.0 if waiting else max(0.0, next_press - time.perf_counter()))
         except TimeoutError:
             continue
         if isinstance(packet, str):

@@ -52,6 +52,18 @@ def test_a_paddle_is_told_from_a_wall_of_its_colour() -> None:
     assert thing_of(follow(frames).things, BAR).place.tolist() == [50, 54]
 
 
+def test_what_was_looked_at_a_frame_ago_is_not_needed() -> None:
+    frames = np.concatenate([on_bar(9, 0), flight(9)], 3)
+    frames[5:, :, 30:33, 100:110] = 7
+    last = None
+    for time in range(2, 8):
+        anew, last = follow(frames[time - 2 : time + 2]), follow(frames[time - 2 : time + 2], last=last)
+        assert (anew.still == last.still).all() and len(anew.things or []) == len(last.things or [])
+        for one, other in zip(anew.things or [], last.things or [], strict=True):
+            assert one.place.tolist() == other.place.tolist() and one.looks_like(other)
+            assert (one.went, one.age, one.times) == (other.went, other.age, other.times)
+
+
 def test_what_is_nowhere_seen_is_missing() -> None:
     frames = on_bar(9)
     frames[-1] = bar(9, 2)[-1]

@@ -11,10 +11,11 @@ from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.model.latent_action_model import LatentActionModel
+from ghostpad.play.starts import starts_of_world
 from ghostpad.training.checkpoint import write_checkpoint
 from ghostpad.world.decide import decide
 from ghostpad.world.dynamics import BRIGHTNESS, NEVER
-from ghostpad.world.world_model import KIND, WorldModel
+from ghostpad.world.world_model import KIND, WorldModel, WorldState
 from small_model import saved
 from small_world import small_world
 
@@ -60,12 +61,34 @@ def test_a_step_draws_what_the_latent_action_model_decodes(world: WorldModel, fr
 
 def test_who_looks_ahead_sees_the_same(world: WorldModel, frames: np.ndarray) -> None:
     state = world.start(frames)
-    ahead = world.look_ahead(state)
-    assert ahead.moving is not None and world.look_ahead(ahead) is ahead
+    ahead = world.look_ahead(state, 0)
+    assert ahead.ahead is not None and ahead.history is state.history
     for button in range(3):
         (plain, codes), (after, own) = world.step(state, button), world.step(ahead, button)
         assert torch.equal(plain.history, after.history) and torch.equal(codes, own)
-        assert after.moving is None, "it is of other frames"
+        assert torch.equal(world.predict(state, button), world.predict(ahead, button))
+        assert after.ahead is None, "it is of other frames"
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_known_from_before_changes_no_game(temperature: float) -> None:
+    world = WorldModel.from_pretrained("breakout-world")
+    state, generator, other = (
+        world.start(starts_of_world(world).read(0, 3)),
+        torch.Generator(),
+        torch.Generator(),
+    )
+    buttons = world.dynamics.active.nonzero()[:, 0].tolist()
+    for step in range(24):
+        button = buttons[step // 5 % len(buttons)]
+        forgotten = WorldState(state.history, state.pushed)
+        state = world.look_ahead(state, buttons[step // 4 % len(buttons)])
+        state, codes = world.step(state, button, temperature, generator)
+        anew, own = world.step(forgotten, button, temperature, other)
+        assert torch.equal(state.history, anew.history) and torch.equal(codes, own)
+        assert state.pushed is not None and anew.pushed is not None
+        assert torch.equal(state.pushed.held, anew.pushed.held)
+        assert np.array_equal(state.pushed.beyond, anew.pushed.beyond)
 
 
 def test_temperature_samples_by_the_generator(world: WorldModel, frames: np.ndarray) -> None:

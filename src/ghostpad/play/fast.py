@@ -120,14 +120,9 @@ class _OnnxEncoder(nn.Module):
     def __init__(self, encoder: nn.Module, pairs_BCHW: Tensor) -> None:
         super().__init__()
         self._session = _session(to_onnx(encoder, (pairs_BCHW,), ["pairs"], "latents"))
-        self._last: tuple[Tensor, Tensor] | None = None
 
     def forward(self, pairs_BCHW: Tensor) -> Tensor:
-        # Without what is followed, one frame is mostly as the one before.
-        last = self._last
-        if last is None or not torch.equal(last[0], pairs_BCHW):
-            self._last = last = pairs_BCHW, _run(self._session, {"pairs": pairs_BCHW})
-        return last[1]
+        return _run(self._session, {"pairs": pairs_BCHW})
 
 
 class _OnnxDecoder(nn.Module):

@@ -14,6 +14,7 @@ from ghostpad.play.keys import resting_control
 from ghostpad.play.real_game import RealGame, RealPicture
 from ghostpad.play.starts import Starts
 from ghostpad.world.control_map import ControlMap
+from ghostpad.world.things import packed
 from ghostpad.world.world_model import WorldModel, WorldState
 
 NOTHING = 255
@@ -64,13 +65,13 @@ class PixelFormat:
         self.channels = 1 if world.grayscale or model.predicts_palette else 3
         self.colors: np.ndarray | None = None
         """(P, 3) uint8, what the byte of a pixel stands for; None with three channels."""
-        self._keys = np.zeros(0, np.int64)
+        self._keys = np.zeros(0, np.int32)
         if world.grayscale:
             self.colors = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
         elif model.predicts_palette:
             colors = (model.palette_PC * 255).round().to(torch.uint8).cpu().numpy()
-            self.colors = colors[np.argsort(_keys(colors))]
-            self._keys = _keys(self.colors)
+            self.colors = colors[np.argsort(packed(colors, 1))]
+            self._keys = packed(self.colors, 1)
 
     def pack(self, picture_HW3: np.ndarray) -> bytes:
         """The bytes of a uint8 picture, row by row.
@@ -82,15 +83,11 @@ class PixelFormat:
             return picture_HW3.tobytes()
         if not len(self._keys):
             return picture_HW3[:, :, 0].tobytes()
-        keys = _keys(picture_HW3)
+        keys = packed(picture_HW3, 2)
         places = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
         if (self._keys[places] != keys).any():
             raise UserError("this frame has a colour that the world has never seen")
         return places.astype(np.uint8).tobytes()
-
-
-def _keys(colors: np.ndarray) -> np.ndarray:
-    return colors.astype(np.int64) @ np.array([65536, 256, 1])
 
 
 @dataclass(frozen=True)
@@ -122,6 +119,7 @@ class Game:
         self._generator = torch.Generator(world.device).manual_seed(seed)
         self._no_codes = np.zeros(world.grid, np.int64)
         self._state: WorldState
+        self._button: int
 
     def buttons_for(self, control: int | None, button: int | None) -> tuple[int, int]:
         """The button to press in the world and the control to hold in the real game.
@@ -146,6 +144,7 @@ class Game:
         state = self.world.start(self.starts.read(episode, frame))
         picture = self.pixels.pack(state.pictures[0])
         self._state, self._real = state, self._real_game(episode, frame)
+        self._button, _ = self.buttons_for(self.rest, None)
         return self._shown(NOTHING, NOTHING, self._no_codes, picture, began)
 
     def _real_game(self, episode: int, frame: int) -> RealGame | None:
@@ -167,13 +166,14 @@ class Game:
         if self._real is not None:
             self._real.act(control)
         began = time.perf_counter()
+        self._button = button
         self._state, codes = self.world.step(self._state, button, temperature, self._generator)
         picture = self.pixels.pack(self._state.pictures[0])
         return self._shown(button, control, codes[0].cpu().numpy(), picture, began)
 
     def look_ahead(self) -> None:
         """Do what can be done of the next prediction before it is known what is held. Before it, `start`."""
-        self._state = self.world.look_ahead(self._state)
+        self._state = self.world.look_ahead(self._state, self._button)
 
     def _shown(self, button: int, control: int, codes_hw: np.ndarray, picture: bytes, began: float) -> Shown:
         milliseconds = 1000 * (time.perf_counter() - began)

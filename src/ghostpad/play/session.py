@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import time
 from concurrent.futures import Executor
+from functools import partial
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -159,8 +160,10 @@ class Session:
                 self._news.clear()
                 await self._news.wait()
             await self._tick()
-            due = max(due + 1 / self._wishes.fps, clock.time())
-            await asyncio.sleep(due - clock.time())
+            # A frame that took long is made up for by the next, but no more than one.
+            period = 1 / self._wishes.fps
+            due = max(due + period, clock.time() - period)
+            await asyncio.sleep(max(0.0, due - clock.time()))
 
     def _has_work(self) -> bool:
         wishes = self._wishes
@@ -169,22 +172,34 @@ class Session:
 
     async def _tick(self) -> None:
         """Compute one frame in the pool and send it."""
-        wishes, compute = self._wishes, asyncio.get_running_loop().run_in_executor
+        wishes, game = self._wishes, self._game
         reset, wishes.reset = wishes.reset, None
         if reset is not None:
-            try:
-                shown = await compute(self._pool, self._game.start, *reset)
-            except UserError as error:
-                await self._socket.send_json({"type": "refused", "reason": str(error)})
-                return
+            compute = partial(game.start, *reset)
         else:
             wishes.single = False
             # A key that was down for less than a tick counts for one.
             pressed = self._tapped if self._held == self._rest else self._held
             self._tapped, self._answered = self._rest, wishes.heard
-            shown = await compute(self._pool, self._game.advance, *pressed, wishes.temperature)
-        await self._send(shown)
-        await compute(self._pool, self._game.look_ahead)
+            compute = partial(game.advance, *pressed, wishes.temperature)
+        loop = asyncio.get_running_loop()
+        shown: asyncio.Future[Shown] = loop.create_future()
+
+        def work() -> None:
+            # The frame is on its way while the next is prepared.
+            loop.call_soon_threadsafe(shown.set_result, compute())
+            game.look_ahead()
+
+        done = loop.run_in_executor(self._pool, work)
+        try:
+            await asyncio.wait((shown, done), return_when=asyncio.FIRST_COMPLETED)
+            if shown.done():
+                await self._send(shown.result())
+            await done
+        except UserError as error:
+            if reset is None:
+                raise
+            await self._socket.send_json({"type": "refused", "reason": str(error)})
 
     async def _send(self, shown: Shown) -> None:
         real = shown.real

@@ -22,7 +22,13 @@ from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_we
 from ghostpad.world.coming import with_coming
 from ghostpad.world.decide import decide
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
-from ghostpad.world.following import Followed, follow, next_things, steered_next
+from ghostpad.world.following import (
+    Followed,
+    follow,
+    next_things,
+    same_apart_from_steered,
+    steered_next,
+)
 from ghostpad.world.going_on import bare, bare_next, due, go_on, mended, with_due
 from ghostpad.world.movement import Movement
 from ghostpad.world.pushes import Pushed
@@ -50,12 +56,16 @@ class WorldState:
     Attributes:
         history: (N, k, C, H, W) float32 in [0, 1], the newest last.
         pushed: how what is steered was pushed, see `Pushed`; None where nobody knows.
-        moving: what moves in the history, where somebody looked already, see `look_ahead`.
+        shown: the history as uint8; None where nobody has it.
+        last: what was known of the transition that led here, for what is the same in the next.
+        ahead: what is known of the next transition, where somebody looked, see `WorldModel.look_ahead`.
     """
 
     history: Tensor
     pushed: Pushed | None = None
-    moving: list[Followed] | None = None
+    shown: np.ndarray | None = None
+    last: "Ahead | None" = None
+    ahead: "Ahead | None" = None
 
     def __len__(self) -> int:
         return len(self.history)
@@ -81,6 +91,30 @@ class Outlook:
     guesses: list[np.ndarray]
     codes: Tensor
     due: Tensor
+
+    def codes_of(self, grounds: list[np.ndarray], guesses: list[np.ndarray]) -> Tensor | None:
+        """The codes if these are the same frames, else None."""
+        same = np.array_equal(grounds, self.grounds) and np.array_equal(guesses, self.guesses)
+        return self.codes if same else None
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What was found of the next transition of N worlds, perhaps before it is known which buttons are held.
+
+    Attributes:
+        held: (N,) buttons, as if they were.
+        moving: what moves, before anything is foreseen.
+        followed: the same, as it goes if these buttons are held.
+        outlook: what follows of that.
+        features: of the history and the outlook, see `Dynamics.features`.
+    """
+
+    held: Tensor
+    moving: list[Followed] | None
+    followed: list[Followed] | None
+    outlook: Outlook | None
+    features: Tensor
 
 
 class WorldModel(nn.Module):
@@ -181,7 +215,8 @@ class WorldModel(nn.Module):
         given = torch.cat([given[:, :1].expand(-1, missing, -1, -1, -1), given], 1)
         model = self.latent_action_model
         shown, _ = to_frames(given.flatten(0, 1), model.config.frames, self.device, "frames")
-        return WorldState(shown.unflatten(0, (-1, self.history)).contiguous())
+        history = shown.unflatten(0, (-1, self.history)).contiguous()
+        return WorldState(history, shown=_bytes(history))
 
     @torch.no_grad()
     def predict(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> Tensor:
@@ -195,9 +230,7 @@ class WorldModel(nn.Module):
             UserError: a button that there is not, or not one for each world.
         """
         held_N = self._button_of_each(state, buttons)
-        followed = self.follow(state.history, held_N=held_N, before=state.pushed, moving=state.moving)
-        features = self.look(state.history, outlook=self.foreseen(followed))
-        return self.dynamics.logits(features, held_N).float()
+        return self.dynamics.logits(self._look_at(state, held_N).features, held_N).float()
 
     def _button_of_each(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> Tensor:
         """The button (N,) of each world."""
@@ -233,21 +266,53 @@ class WorldModel(nn.Module):
         if not temperature >= 0:
             raise UserError(f"temperature {temperature}: must be at least 0")
         held_N = self._button_of_each(state, buttons)
-        followed = self.follow(
-            state.history, None, temperature, generator, held_N, state.pushed, moving=state.moving
-        )
-        outlook = self.foreseen(followed)
-        features, newest = self.look(state.history, outlook=outlook), state.history[:, -1]
-        codes_Nhw = decide(self.dynamics, features, held_N, temperature, generator)
-        next_frames = self.live_on(newest, codes_Nhw, held_N, followed, outlook)
+        ahead = self._look_at(state, held_N, temperature, generator)
+        codes_Nhw = decide(self.dynamics, ahead.features, held_N, temperature, generator)
+        newest = state.history[:, -1]
+        next_frames = self.live_on(newest, codes_Nhw, held_N, ahead.followed, ahead.outlook)
         history = torch.cat([state.history[:, 1:], next_frames[:, None]], 1)
-        return WorldState(history, self._pushed(held_N, followed)), codes_Nhw
+        shown = state.shown
+        if shown is not None:
+            shown = np.concatenate([shown[:, 1:], _bytes(next_frames)[:, None]], 1)
+        return WorldState(history, self._pushed(held_N, ahead.followed), shown, ahead), codes_Nhw
 
-    def look_ahead(self, state: WorldState) -> WorldState:
-        """The same state with what a step needs to know whatever button is held, so it takes less time."""
-        if not self.config.dynamics.goes_on or state.moving is not None:
-            return state
-        return replace(state, moving=self._moving(state.history))
+    @torch.no_grad()
+    def look_ahead(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> WorldState:
+        """The same state with most of what the next step needs, which then takes less time.
+
+        Args:
+            state: N worlds.
+            buttons: that are likely to be held. With others the step leads to the same as without looking
+                ahead, as it does with these; it takes longer where what they steer is met by something.
+
+        Raises:
+            UserError: as in `predict`.
+        """
+        return replace(state, ahead=self._look_at(state, self._button_of_each(state, buttons)))
+
+    def _look_at(
+        self,
+        state: WorldState,
+        held_N: Tensor,
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> Ahead:
+        """What is known of the next transition when buttons are held; what was found ahead is used."""
+        ahead, last, moving = state.ahead, state.last, None
+        if ahead is not None and not temperature and torch.equal(held_N, ahead.held):
+            return ahead
+        if ahead is not None:
+            moving = ahead.moving
+        elif self.config.dynamics.goes_on:
+            shown = _bytes(state.history) if state.shown is None else state.shown
+            moving = self._moving(shown, last=None if last is None else last.moving)
+        followed = self.follow(
+            state.history, None, temperature, generator, held_N, state.pushed, moving=moving
+        )
+        if ahead is not None and same_apart_from_steered(followed, ahead.followed):
+            return replace(ahead, held=held_N, followed=followed)
+        outlook = self.foreseen(followed, None if last is None else last.outlook)
+        return Ahead(held_N, moving, followed, outlook, self.look(state.history, outlook=outlook))
 
     def _pushed(self, held_N: Tensor, followed: list[Followed] | None) -> Pushed:
         """How what is steered was pushed by buttons."""
@@ -368,20 +433,25 @@ class WorldModel(nn.Module):
         """
         if not self.config.dynamics.goes_on:
             return None
-        followed = moving or self._moving(history_NkCHW, corners_N2)
+        followed = moving or self._moving(_bytes(history_NkCHW), corners_N2)
         if next_frames_NCHW is not None:
             followed = self._seen(followed, next_frames_NCHW)
         if before is None and held_N is not None:
             before = self._pushed_on(followed)
         return self.movement.foresee(followed, temperature, generator, held_N, before)
 
-    def _moving(self, history_NkCHW: Tensor, corners_N2: Tensor | None = None) -> list[Followed]:
-        """What moves in each history, before anything is foreseen."""
+    def _moving(
+        self,
+        history_NkCHW: np.ndarray,
+        corners_N2: Tensor | None = None,
+        last: list[Followed] | None = None,
+    ) -> list[Followed]:
+        """What moves in each history of uint8 frames, before anything is foreseen; `last` a frame ago."""
         known, corners = self.movement.known, np.zeros((len(history_NkCHW), 2), int)
         if corners_N2 is not None:
             corners = corners_N2.cpu().numpy() * self.cell
-        pairs = zip(_bytes(history_NkCHW), corners, strict=True)
-        return [follow(history, known, corner) for history, corner in pairs]
+        each = zip(history_NkCHW, corners, last or [None] * len(corners), strict=True)
+        return [follow(history, known, corner, before) for history, corner, before in each]
 
     def _pushed_on(self, followed: list[Followed]) -> Pushed:
         """As if what stands at an edge had been pushed there for long."""
@@ -431,16 +501,21 @@ class WorldModel(nn.Module):
         return nats_NM
 
     @torch.no_grad()
-    def foreseen(self, followed: list[Followed] | None) -> Outlook | None:
-        """What follows if all goes on as it did; None where the dynamics do not ask for it."""
+    def foreseen(self, followed: list[Followed] | None, last: Outlook | None = None) -> Outlook | None:
+        """What follows if all goes on as it did; None where the dynamics do not ask for it.
+
+        The codes are those of the `last` transition where that was the same without what is taken out.
+        """
         if followed is None:
             return None
         grounds = [bare(each) for each in followed]
         guesses = [go_on(each, ground) for each, ground in zip(followed, grounds, strict=True)]
-        ground_NCHW, next_NCHW = self._unit(grounds), self._unit(guesses)
-        due_NHW = torch.from_numpy(np.stack([due(each) for each in followed]))
-        due_N1HW = self.latent_action_model.scale.shrink(due_NHW[:, None].to(ground_NCHW))
-        return Outlook(grounds, guesses, self.transition_codes(ground_NCHW, next_NCHW), due_N1HW)
+        due_NHW = torch.from_numpy(np.stack([due(each) for each in followed])).to(self.device)
+        due_N1HW = self.latent_action_model.scale.shrink(due_NHW[:, None].float())
+        codes_Nhw = last.codes_of(grounds, guesses) if last is not None else None
+        if codes_Nhw is None:
+            codes_Nhw = self.transition_codes(self._unit(grounds), self._unit(guesses))
+        return Outlook(grounds, guesses, codes_Nhw, due_N1HW)
 
     def bare_pair(
         self,
