@@ -24,6 +24,7 @@ from ghostpad.frames.atari import RecordConfig, record
 from ghostpad.frames.breakout import Tracker
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.machine import num_cores
 from ghostpad.world.control_map import fit_control_map
 from ghostpad.world.control_study import infer_buttons
 from ghostpad.world.imitation import (
@@ -125,7 +126,7 @@ def button_examples(store: FrameStore, transitions: Transitions, world_name: str
     episodes = len(np.unique(transitions.episode_index))
     path = folder / f"buttons_{world.model_hash[:12]}_{store.fingerprint[:12]}_{episodes}.npy"
     if not path.exists():
-        found = infer_buttons(world, transitions, np.arange(len(transitions)))
+        found = infer_buttons(world, transitions, np.arange(len(transitions)), num_cores())
         with whole_file(path) as temporary, temporary.open("wb") as file:
             np.save(file, found)
     return Examples(transitions, np.load(path))

@@ -53,6 +53,11 @@ class Quantized:
     terms: dict[str, Tensor]
 
 
+def _go_on_quantizing(quantizer: "Quantizer", incompatible_keys: object) -> None:
+    """Quantize where the weights that were loaded come from a training that did."""
+    quantizer.set_quantizing(bool(quantizer.started))
+
+
 class Quantizer(nn.Module):
     """Latents to codes and back; each kind says how in `choose`, `look_up` and `pass_through`.
 
@@ -77,7 +82,7 @@ class Quantizer(nn.Module):
         self.recent_latents: Tensor | None = None
         # The same as `started`, where asking costs no wait for the device.
         self.quantizing = False
-        self.register_load_state_dict_post_hook(lambda module, _: module.set_quantizing(bool(module.started)))
+        self.register_load_state_dict_post_hook(_go_on_quantizing)
 
     # -- what each kind says ----------------------------------------------------------------------------
 

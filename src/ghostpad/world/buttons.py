@@ -7,30 +7,59 @@ the one under which they surprise least.
 Dimensions: T transitions, M buttons.
 """
 
+import multiprocessing
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.workers import map_in_order
 from ghostpad.progress import progress
 from ghostpad.world.sequences import read_sequences
 from ghostpad.world.world_model import WorldModel
 
-BATCH = 32
+BATCH = 8
+"""Transitions that are looked at in one go; with more, activations leave a CPU's caches."""
+CHUNK = 64
+"""Transitions of a task of a process."""
+WORTH_PROCESSES = 4 * CHUNK
+"""Transitions from which more processes are quicker, although each takes seconds to start."""
 ENOUGH = 0.95
 
 
-def surprises(world: WorldModel, transitions: Transitions, rows: np.ndarray | None = None) -> np.ndarray:
-    """Surprise (T, M) in nats of the codes of `rows` (all when not given) under each button."""
+def surprises(
+    world: WorldModel, transitions: Transitions, rows: np.ndarray | None = None, num_workers: int = 1
+) -> np.ndarray:
+    """Surprise (T, M) in nats of the codes of transitions under each button.
+
+    Args:
+        world: in evaluation mode.
+        transitions: to read from.
+        rows: which of them; all when not given.
+        num_workers: processes for many, on a CPU.
+    """
     rows = np.arange(len(transitions)) if rows is None else rows
+    chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
+    alone = len(rows) < WORTH_PROCESSES or world.device.type != "cpu"
+    done = map_in_order(partial(_surprises, world, transitions), chunks, 1 if alone else num_workers)
     parts = []
     with progress(what="buttons", unit="transitions", total=len(rows)) as bar:
-        for start in range(0, len(rows), BATCH):
-            part = rows[start : start + BATCH]
-            frames = read_sequences(transitions, part, world.history, 1, world.grayscale)
-            parts.append(world.surprise(frames[:, :-1], frames[:, -1]).cpu().numpy())
+        for part in done:
+            parts.append(part)
             bar.update(len(part))
+    return np.concatenate(parts)
+
+
+def _surprises(world: WorldModel, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)
+    parts = []
+    for first in range(0, len(rows), BATCH):
+        part = rows[first : first + BATCH]
+        frames = read_sequences(transitions, part, world.history, 1, world.grayscale)
+        parts.append(world.surprise(frames[:, :-1], frames[:, -1]).cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -67,12 +96,14 @@ def buttons_needed(surprise_TM: np.ndarray) -> dict[str, Any]:
     return {"order": order, "bits": bits, "needed": needed}
 
 
-def found_buttons(world: WorldModel, transitions: Transitions, limit: int, seed: int = 0) -> dict[str, Any]:
+def found_buttons(
+    world: WorldModel, transitions: Transitions, limit: int, seed: int = 0, num_workers: int = 1
+) -> dict[str, Any]:
     """What is known of the buttons without labels, on at most `limit` held-out transitions, as plain data."""
     rows = np.arange(len(transitions))
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
-    surprise = surprises(world, transitions, rows)
+    surprise = surprises(world, transitions, rows, num_workers)
     shares = np.bincount(surprise.argmin(1), minlength=world.num_buttons) / len(rows)
     certainty = torch.from_numpy(-surprise).softmax(1).amax(1).mean()
     return {

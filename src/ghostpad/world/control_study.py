@@ -65,9 +65,11 @@ class Side:
         return Labelled(episodes, frames, codes, known, moved, self.transitions.stride)
 
 
-def infer_buttons(world: WorldModel, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
-    """P(button | transition), (T, K) float32, of the transitions `rows`."""
-    return softmax(-surprises(world, transitions, rows), axis=1)
+def infer_buttons(
+    world: WorldModel, transitions: Transitions, rows: np.ndarray, num_workers: int = 1
+) -> np.ndarray:
+    """P(button | transition), (T, K) float32, of the transitions `rows`; see `surprises`."""
+    return softmax(-surprises(world, transitions, rows, num_workers), axis=1)
 
 
 def by_map(names: list[str], classes_C: np.ndarray) -> Probe:

@@ -14,7 +14,7 @@ from ghostpad.evaluation.insight import observe
 from ghostpad.evaluation.measure import draw_blocks, infer_codes
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore, open_data
-from ghostpad.machine import resolve_device
+from ghostpad.machine import num_cores, resolve_device
 from ghostpad.world.control_labels import read_labels
 from ghostpad.world.control_map import CONTROLS_FILE, ControlMap, fit_control_map
 from ghostpad.world.control_report import draw_curves, print_report
@@ -49,7 +49,7 @@ class ControlsConfig:
     seed: int = 0
     """seed of what is drawn"""
     workers: int | None = None
-    """processes for reading episodes; all cores when not given"""
+    """processes for reading episodes and finding buttons; all cores when not given"""
 
 
 def controls(config: ControlsConfig) -> ControlMap:
@@ -83,7 +83,7 @@ def tie_controls(
     """The map, and the report that goes with it: with labels how good it is, and always what buttons do."""
     splits = [Transitions(store, split, world.latent_action_model.stride) for split in ("train", "test")]
     names, labels = _labels(splits, config)
-    train = _side(world, splits[0], labels[0], config.transitions, config.seed)
+    train = _side(world, splits[0], labels[0], config)
     report: dict[str, Any] = {"buttons": _what_buttons_do(train)}
     if names is None:
         found = _named_by_effect(train)
@@ -94,7 +94,7 @@ def tie_controls(
         chosen = np.random.default_rng(config.seed).permutation(known)[: config.labels]
         found = fit_control_map(names, train.buttons[chosen], train.controls[chosen])
     held_out = labels[1] if names is not None and (labels[1] >= 0).any() else np.full(len(splits[1]), -1)
-    test = _side(world, splits[1], held_out, config.transitions, config.seed)
+    test = _side(world, splits[1], held_out, config)
     report["mutual_information_bits"] = informations(test, config.seed)
     if names is not None and (held_out >= 0).any():
         report |= study_controls(train, test, names, config.seed)
@@ -118,17 +118,17 @@ def _labels(splits: list[Transitions], config: ControlsConfig) -> tuple[list[str
     return names, [unknown[i] if part is None or part[1] != names else part[0] for i, part in enumerate(read)]
 
 
-def _side(world: WorldModel, transitions: Transitions, controls: np.ndarray, most: int, seed: int) -> Side:
+def _side(world: WorldModel, transitions: Transitions, controls: np.ndarray, config: ControlsConfig) -> Side:
     """Look at blocks of the labelled transitions; of any when none is."""
     known = np.flatnonzero(controls >= 0)
     places = known if len(known) else np.arange(len(transitions))
-    rows = places[draw_blocks(len(places), most, seed, _BLOCK)]
+    rows = places[draw_blocks(len(places), config.transitions, config.seed, _BLOCK)]
     game = game_of(transitions.read(rows[:: max(1, len(rows) // 8)], grayscale=True)[0])
     return Side(
         transitions,
         rows,
         controls[rows],
-        infer_buttons(world, transitions, rows),
+        infer_buttons(world, transitions, rows, config.workers or num_cores()),
         infer_codes(world.latent_action_model, transitions, rows),
         observe(transitions, rows, game),
     )

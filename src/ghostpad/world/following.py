@@ -30,6 +30,7 @@ class Followed:
         corner: (2,) line and column of the frame at which a window of it begins.
         pushed: the button that will have pushed what is steered, and how far (2,) beyond an edge it will be.
         looks: what differs from `still` in each frame of the history; empty where not all was looked at.
+        following: what moves in the frame that follows, see `next_things`; None where nobody looked at it.
     """
 
     newest: np.ndarray
@@ -41,6 +42,7 @@ class Followed:
     corner: np.ndarray = field(default_factory=lambda: np.zeros(2, int))
     pushed: tuple[int, np.ndarray] | None = None
     looks: Sequence[list[Thing]] = ()
+    following: list[Thing] | None = None
 
     @property
     def steered(self) -> Thing | None:

@@ -39,7 +39,9 @@ def bare_next(followed: Followed, next_CHW: np.ndarray) -> np.ndarray:
     """The frame (C, H, W) uint8 that follows without the same things, as far as they are seen in it."""
     if not any(thing.is_apart for thing in followed.things or []):
         return next_CHW
-    picture, following = next_CHW.copy(), next_things(followed, next_CHW) or []
+    picture, following = next_CHW.copy(), followed.following
+    if following is None:
+        following = next_things(followed, next_CHW) or []
     steered = steered_next(followed, next_CHW, following)
     if steered is not None:
         _clear(picture, followed, steered)

@@ -304,8 +304,7 @@ class WorldModel(nn.Module):
         if ahead is not None:
             moving = ahead.moving
         elif self.config.dynamics.goes_on:
-            shown = _bytes(state.history) if state.shown is None else state.shown
-            moving = self._moving(shown, last=None if last is None else last.moving)
+            moving = self._moving(_shown(state), last=None if last is None else last.moving)
         followed = self.follow(
             state.history, None, temperature, generator, held_N, state.pushed, moving=moving
         )
@@ -387,9 +386,13 @@ class WorldModel(nn.Module):
         self._require_inference()
         state, model = self.start(frames), self.latent_action_model
         shown, _ = to_frames(next_frames, model.config.frames, self.device, "next_frames")
-        followed = self.follow(state.history, next_frames_NCHW=shown)
+        moving = self._moving(_shown(state)) if self.config.dynamics.goes_on else None
+        followed = self.follow(state.history, next_frames_NCHW=shown, moving=moving)
         outlook = self.foreseen(followed)
-        codes_Nhw = self.transition_codes(*self.bare_pair(state.history[:, -1], shown, followed, outlook))
+        if followed is None or outlook is None:
+            codes_Nhw = self.transition_codes(state.history[:, -1], shown)
+        else:
+            codes_Nhw = self._codes_between(outlook.grounds, _bare_next(followed, shown))
         features = self.look(state.history, outlook=outlook)
         surprise_NM = self.dynamics.surprise(features, codes_Nhw)
         return surprise_NM + self.push_surprise(followed, surprise_NM)
@@ -473,9 +476,9 @@ class WorldModel(nn.Module):
         """The same, with what is steered led to where it is in the frames that follow."""
         led = []
         for each, following in zip(followed, _bytes(next_frames_NCHW), strict=True):
-            there = None
-            if each.steered is not None:
-                there = steered_next(each, following, next_things(each, following))
+            if each.things:
+                each = replace(each, following=next_things(each, following) or [])
+            there = steered_next(each, following, each.following)
             led.append(each if there is None else each.led_to(there.place))
         return led
 
@@ -514,7 +517,7 @@ class WorldModel(nn.Module):
         due_N1HW = self.latent_action_model.scale.shrink(due_NHW[:, None].float())
         codes_Nhw = last.codes_of(grounds, guesses) if last is not None else None
         if codes_Nhw is None:
-            codes_Nhw = self.transition_codes(self._unit(grounds), self._unit(guesses))
+            codes_Nhw = self._codes_between(grounds, guesses)
         return Outlook(grounds, guesses, codes_Nhw, due_N1HW)
 
     def bare_pair(
@@ -530,9 +533,17 @@ class WorldModel(nn.Module):
         """
         if followed is None:
             return newest_NCHW, next_frames_NCHW
-        pairs = zip(followed, _bytes(next_frames_NCHW), strict=True)
         grounds = [bare(each) for each in followed] if outlook is None else outlook.grounds
-        return self._unit(grounds), self._unit([bare_next(*pair) for pair in pairs])
+        return self._unit(grounds), self._unit(_bare_next(followed, next_frames_NCHW))
+
+    def _codes_between(self, frames: list[np.ndarray], next_frames: list[np.ndarray]) -> Tensor:
+        """Codes (N, h, w) of transitions between uint8 frames; the same ones are looked at once."""
+        numbers: dict[tuple[bytes, bytes], int] = {}
+        pairs = [(one.tobytes(), other.tobytes()) for one, other in zip(frames, next_frames, strict=True)]
+        places = [numbers.setdefault(pair, len(numbers)) for pair in pairs]
+        first = [places.index(number) for number in range(len(numbers))]
+        given = (self._unit([part[index] for index in first]) for part in (frames, next_frames))
+        return self.transition_codes(*given)[places]
 
     def transition_codes(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:
         """Codes (N, h, w) of transitions between whole frames, or windows of them."""
@@ -595,6 +606,16 @@ class WorldModel(nn.Module):
         write_json(folder / "config.json", {**plain, "model_hash": self.model_hash})
 
 
+def _bare_next(followed: list[Followed], next_frames_NCHW: Tensor) -> list[np.ndarray]:
+    """The frames (C, H, W) uint8 that follow without what is taken out."""
+    return [bare_next(*pair) for pair in zip(followed, _bytes(next_frames_NCHW), strict=True)]
+
+
+def _shown(state: WorldState) -> np.ndarray:
+    """The history (N, k, C, H, W) as uint8."""
+    return _bytes(state.history) if state.shown is None else state.shown
+
+
 def _bytes(unit: Tensor) -> np.ndarray:
     """Frames in [0, 1] as uint8."""
-    return (unit * 255).round().to(torch.uint8).cpu().numpy()
+    return (unit * 255).round_().to(torch.uint8).cpu().numpy()
