@@ -5,6 +5,7 @@ import pytest
 
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
+from ghostpad.world import buttons
 from ghostpad.world.buttons import buttons_needed, found_buttons, mixed_bits, surprises
 from small_world import small_world
 
@@ -41,3 +42,12 @@ def test_what_is_reported_comes_from_the_surprises(store: FrameStore) -> None:
     assert found["num_transitions"] == 30 and sum(found["share"]) == pytest.approx(1)
     rows = np.sort(np.random.default_rng(0).choice(len(transitions), 30, replace=False))
     assert found["bits"][-1] == pytest.approx(mixed_bits(surprises(world, transitions, rows)), rel=1e-6)
+
+
+def test_more_processes_find_the_same(store: FrameStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, transitions = small_world(store), Transitions(store, "validation")
+    alone = surprises(world, transitions)
+    monkeypatch.setattr(buttons, "WORTH_PROCESSES", 2)
+    monkeypatch.setattr(buttons, "CHUNK", 16)
+    assert len(transitions) > 32
+    np.testing.assert_allclose(surprises(world, transitions, num_workers=2), alone, rtol=1e-4, atol=1e-4)
