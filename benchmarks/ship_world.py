@@ -20,6 +20,7 @@ from world import table
 
 from ghostpad.atomic import write_json
 from ghostpad.frames.store import open_data
+from ghostpad.machine import num_cores
 from ghostpad.world.build import METRICS_FILE, describe
 from ghostpad.world.controls import ControlsConfig, controls
 from ghostpad.world.starts import write_starts
@@ -93,7 +94,7 @@ def main() -> None:
     found.write(out)
     (out / "controls.png").unlink(missing_ok=True)
     size = size_or_exit(out)
-    told = describe(world, store, found, options.starts)
+    told = describe(world, store, found, options.starts, num_workers=num_cores())
     write_json(out / METRICS_FILE, told)
     card = CARD.format(
         name=options.name,

@@ -1,10 +1,13 @@
 """Buttons: read by Bayes' rule, counted by what they explain."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
+from ghostpad.frames.workers import map_in_order
 from ghostpad.world import buttons
 from ghostpad.world.buttons import buttons_needed, found_buttons, mixed_bits, surprises
 from small_world import small_world
@@ -50,4 +53,12 @@ def test_more_processes_find_the_same(store: FrameStore, monkeypatch: pytest.Mon
     monkeypatch.setattr(buttons, "WORTH_PROCESSES", 2)
     monkeypatch.setattr(buttons, "CHUNK", 16)
     assert len(transitions) > 32
+    used: list[int] = []
+
+    def recorded(function: Any, tasks: Any, num_workers: int) -> Any:
+        used.append(num_workers)
+        return map_in_order(function, tasks, num_workers)
+
+    monkeypatch.setattr(buttons, "map_in_order", recorded)
     np.testing.assert_allclose(surprises(world, transitions, num_workers=2), alone, rtol=1e-4, atol=1e-4)
+    assert used == [2]

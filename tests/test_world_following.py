@@ -1,8 +1,17 @@
 """What moves is followed though it touches what has its colour, or has come to look otherwise."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from ghostpad.world.following import Followed, follow, new_among, next_things, seen_again
+from ghostpad.world.following import (
+    Followed,
+    follow,
+    new_among,
+    next_things,
+    same_apart_from_steered,
+    seen_again,
+)
 from ghostpad.world.things import Thing
 from test_world_going_on import COLOUR, bar, flight
 
@@ -53,15 +62,30 @@ def test_a_paddle_is_told_from_a_wall_of_its_colour() -> None:
 
 
 def test_what_was_looked_at_a_frame_ago_is_not_needed() -> None:
-    frames = np.concatenate([on_bar(9, 0), flight(9)], 3)
-    frames[5:, :, 30:33, 100:110] = 7
-    last = None
-    for time in range(2, 8):
-        anew, last = follow(frames[time - 2 : time + 2]), follow(frames[time - 2 : time + 2], last=last)
-        assert (anew.still == last.still).all() and len(anew.things or []) == len(last.things or [])
+    frames = np.concatenate([flight(12, step=(4, -3)), flight(12, step=(4, 1))], 3)
+    frames[8:, :, 30:33, 100:110] = 7  # comes, and belongs to what stands after a while
+    last, reused = follow(frames[:4]), []
+    for first in range(1, 9):
+        history, before = frames[first : first + 4], last
+        anew, last = follow(history), follow(history, last=before)
+        reused.append(last.looks[0] is before.looks[1])
+        assert (anew.still == last.still).all() and len(anew.things or []) == len(last.things or []) >= 2
         for one, other in zip(anew.things or [], last.things or [], strict=True):
             assert one.place.tolist() == other.place.tolist() and one.looks_like(other)
             assert (one.went, one.age, one.times) == (other.went, other.age, other.times)
+    assert any(reused) and not all(reused)
+
+
+def test_what_is_foreseen_is_compared_but_for_what_is_steered() -> None:
+    followed = follow(flight(8))
+    (ball,) = followed.things or []
+    goes, hides = replace(ball, foreseen=ball.next_place), replace(ball, foreseen=ball.next_place, hides=True)
+    elsewhere = replace(ball, foreseen=ball.next_place + 1)
+    each = [replace(followed, things=[thing]) for thing in (ball, goes, hides, elsewhere)]
+    for one in each:
+        assert [same_apart_from_steered([one], [other]) for other in each] == [one is e for e in each]
+    steered = [replace(followed, things=[replace(t, is_steered=True)]) for t in (goes, elsewhere)]
+    assert same_apart_from_steered(steered[:1], steered[1:])
 
 
 def test_what_is_nowhere_seen_is_missing() -> None:

@@ -70,6 +70,14 @@ def test_who_looks_ahead_sees_the_same(world: WorldModel, frames: np.ndarray) ->
         assert after.ahead is None, "it is of other frames"
 
 
+def test_what_was_guessed_is_not_what_the_caller_writes_later(world: WorldModel, frames: np.ndarray) -> None:
+    state, buttons = world.start(frames), np.array([0])
+    ahead = world.look_ahead(state, buttons)
+    buttons[0] = 2
+    assert torch.equal(world.predict(ahead, buttons), world.predict(state, 2))
+    assert ahead.ahead is not None and ahead.ahead.held.tolist() == [0]
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_what_is_known_from_before_changes_no_game(temperature: float) -> None:
     world = WorldModel.from_pretrained("breakout-world")

@@ -159,6 +159,7 @@ class Session:
             while not self._has_work():
                 self._news.clear()
                 await self._news.wait()
+                due = clock.time()
             await self._tick()
             # A frame that took long is made up for by the next, but no more than one.
             period = 1 / self._wishes.fps
@@ -197,9 +198,11 @@ class Session:
                 await self._send(shown.result())
             await done
         except UserError as error:
-            if reset is None:
+            if reset is None or shown.done():
                 raise
             await self._socket.send_json({"type": "refused", "reason": str(error)})
+        finally:
+            done.cancel()  # what still waits for its turn; what fails later concerns nobody
 
     async def _send(self, shown: Shown) -> None:
         real = shown.real

@@ -9,6 +9,7 @@ from ghostpad.evaluation.agreement import read_controls
 from ghostpad.evaluation.measure import draw_blocks
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.machine import num_cores
 from ghostpad.world.buttons import found_buttons
 from ghostpad.world.closed_loop import measure
 from ghostpad.world.control_map import ControlMap, fit_control_map
@@ -40,8 +41,9 @@ def build_world(config: WorldConfig) -> dict[str, Any]:
     world = WorldModel.from_pretrained(config.out)
     store = open_data(config.data, config.workers)
     write_starts(config.out, store, world.history)
-    control_map = recorded_map(world, store, config.seed) if config.starts else None
-    told = describe(world, store, control_map, config.starts, config.seed)
+    workers = config.workers or num_cores()
+    control_map = recorded_map(world, store, config.seed, workers) if config.starts else None
+    told = describe(world, store, control_map, config.starts, config.seed, workers)
     told["model"] = config.model
     write_json(config.out / METRICS_FILE, told)
     if control_map is not None:
@@ -54,7 +56,12 @@ def build_world(config: WorldConfig) -> dict[str, Any]:
 
 
 def describe(
-    world: WorldModel, store: FrameStore, control_map: ControlMap | None, num_starts: int, seed: int = 0
+    world: WorldModel,
+    store: FrameStore,
+    control_map: ControlMap | None,
+    num_starts: int,
+    seed: int = 0,
+    num_workers: int = 1,
 ) -> dict[str, Any]:
     """The numbers of a world on held-out episodes, plain: its buttons, and itself beside the game.
 
@@ -64,9 +71,10 @@ def describe(
         control_map: which button a control is; None for single steps alone.
         num_starts: closed loops beside the emulator.
         seed: of what is drawn.
+        num_workers: processes that look for buttons.
     """
     stride = world.latent_action_model.stride
-    buttons = found_buttons(world, Transitions(store, "validation", stride), HELD_OUT, seed)
+    buttons = found_buttons(world, Transitions(store, "validation", stride), HELD_OUT, seed, num_workers)
     return {
         "version": FORMAT,
         "split": "test",
@@ -79,7 +87,9 @@ def describe(
     }
 
 
-def recorded_map(world: WorldModel, store: FrameStore, seed: int = 0) -> ControlMap | None:
+def recorded_map(
+    world: WorldModel, store: FrameStore, seed: int = 0, num_workers: int = 1
+) -> ControlMap | None:
     """Buttons for the recorded controls, for measuring; None where nobody recorded any.
 
     `ghostpad controls` makes the map that is kept.
@@ -91,7 +101,7 @@ def recorded_map(world: WorldModel, store: FrameStore, seed: int = 0) -> Control
         return None
     held, names = read
     known = held >= 0
-    return fit_control_map(names, infer_buttons(world, transitions, rows[known]), held[known])
+    return fit_control_map(names, infer_buttons(world, transitions, rows[known], num_workers), held[known])
 
 
 def print_found(told: dict[str, Any], folder: Path) -> None:

@@ -7,7 +7,7 @@ the one under which they surprise least.
 Dimensions: T transitions, M buttons.
 """
 
-import multiprocessing
+import pickle
 from functools import partial
 from typing import Any
 
@@ -16,12 +16,11 @@ import torch
 
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.workers import map_in_order
+from ghostpad.model.inputs import pairs_at_once
 from ghostpad.progress import progress
 from ghostpad.world.sequences import read_sequences
 from ghostpad.world.world_model import WorldModel
 
-BATCH = 8
-"""Transitions that are looked at in one go; with more, activations leave a CPU's caches."""
 CHUNK = 64
 """Transitions of a task of a process."""
 WORTH_PROCESSES = 4 * CHUNK
@@ -42,8 +41,12 @@ def surprises(
     """
     rows = np.arange(len(transitions)) if rows is None else rows
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
-    alone = len(rows) < WORTH_PROCESSES or world.device.type != "cpu"
-    done = map_in_order(partial(_surprises, world, transitions), chunks, 1 if alone else num_workers)
+    if num_workers == 1 or len(rows) < WORTH_PROCESSES or world.device.type != "cpu":
+        done = map(partial(_surprises, world, transitions), chunks)
+    else:
+        # As bytes: a tensor that is handed over by itself keeps a file open for each task.
+        work = partial(_surprises_in_process, pickle.dumps(world), transitions)
+        done = map_in_order(work, chunks, num_workers)
     parts = []
     with progress(what="buttons", unit="transitions", total=len(rows)) as bar:
         for part in done:
@@ -52,12 +55,15 @@ def surprises(
     return np.concatenate(parts)
 
 
+def _surprises_in_process(world: bytes, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
+    torch.set_num_threads(1)
+    return _surprises(pickle.loads(world), transitions, rows)
+
+
 def _surprises(world: WorldModel, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
-    if multiprocessing.parent_process() is not None:
-        torch.set_num_threads(1)
-    parts = []
-    for first in range(0, len(rows), BATCH):
-        part = rows[first : first + BATCH]
+    parts, size = [], pairs_at_once(world.device)
+    for first in range(0, len(rows), size):
+        part = rows[first : first + size]
         frames = read_sequences(transitions, part, world.history, 1, world.grayscale)
         parts.append(world.surprise(frames[:, :-1], frames[:, -1]).cpu().numpy())
     return np.concatenate(parts)

@@ -242,7 +242,9 @@ class Dynamics(nn.Module):
 
 def _seen(history_BkCHW: Tensor) -> Tensor:
     """The newest frame in its colours, and how much brighter each frame was than the one before it."""
-    weights = BRIGHTNESS if history_BkCHW.shape[2] == len(BRIGHTNESS) else (1.0,)
-    brightness = history_BkCHW.new_tensor(weights) @ history_BkCHW.flatten(3)
-    brightness = brightness.unflatten(2, history_BkCHW.shape[3:])
+    channels = history_BkCHW.unbind(2)
+    brightness = channels[0]
+    if len(channels) == len(BRIGHTNESS):
+        red, green, blue = (weight * part for weight, part in zip(BRIGHTNESS, channels, strict=True))
+        brightness = red + green + blue
     return torch.cat([history_BkCHW[:, -1], brightness[:, 1:] - brightness[:, :-1]], 1)

@@ -64,8 +64,8 @@ class WorldState:
     history: Tensor
     pushed: Pushed | None = None
     shown: np.ndarray | None = None
-    last: "Ahead | None" = None
-    ahead: "Ahead | None" = None
+    last: "Looked | None" = None
+    ahead: "Looked | None" = None
 
     def __len__(self) -> int:
         return len(self.history)
@@ -92,18 +92,18 @@ class Outlook:
     codes: Tensor
     due: Tensor
 
-    def codes_of(self, grounds: list[np.ndarray], guesses: list[np.ndarray]) -> Tensor | None:
-        """The codes if these are the same frames, else None."""
-        same = np.array_equal(grounds, self.grounds) and np.array_equal(guesses, self.guesses)
-        return self.codes if same else None
+    def codes_of(self, world: int, frame: np.ndarray, next_frame: np.ndarray) -> Tensor | None:
+        """The codes (h, w) of a world if these are its frames, else None."""
+        same = np.array_equal(frame, self.grounds[world]) and np.array_equal(next_frame, self.guesses[world])
+        return self.codes[world] if same else None
 
 
 @dataclass(frozen=True)
-class Ahead:
-    """What was found of the next transition of N worlds, perhaps before it is known which buttons are held.
+class Looked:
+    """What was found of a transition of N worlds from its history, and from the buttons that are held.
 
     Attributes:
-        held: (N,) buttons, as if they were.
+        held: (N,) buttons; a guess, where somebody looked ahead.
         moving: what moves, before anything is foreseen.
         followed: the same, as it goes if these buttons are held.
         outlook: what follows of that.
@@ -215,8 +215,8 @@ class WorldModel(nn.Module):
         given = torch.cat([given[:, :1].expand(-1, missing, -1, -1, -1), given], 1)
         model = self.latent_action_model
         shown, _ = to_frames(given.flatten(0, 1), model.config.frames, self.device, "frames")
-        history = shown.unflatten(0, (-1, self.history)).contiguous()
-        return WorldState(history, shown=_bytes(history))
+        state = WorldState(shown.unflatten(0, (-1, self.history)).contiguous())
+        return replace(state, shown=_shown(state)) if self.config.dynamics.goes_on else state
 
     @torch.no_grad()
     def predict(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> Tensor:
@@ -234,7 +234,7 @@ class WorldModel(nn.Module):
 
     def _button_of_each(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> Tensor:
         """The button (N,) of each world."""
-        held_N = torch.as_tensor(buttons, device=self.device).to(torch.int64).expand(len(state))
+        held_N = torch.as_tensor(buttons, device=self.device).to(torch.int64).expand(len(state)).clone()
         if len(state) and not 0 <= int(held_N.min()) <= int(held_N.max()) < self.num_buttons:
             raise UserError(f"buttons must lie in 0…{self.num_buttons - 1}")
         self._require_inference()
@@ -271,9 +271,9 @@ class WorldModel(nn.Module):
         newest = state.history[:, -1]
         next_frames = self.live_on(newest, codes_Nhw, held_N, ahead.followed, ahead.outlook)
         history = torch.cat([state.history[:, 1:], next_frames[:, None]], 1)
-        shown = state.shown
-        if shown is not None:
-            shown = np.concatenate([shown[:, 1:], _bytes(next_frames)[:, None]], 1)
+        shown = None
+        if self.config.dynamics.goes_on:
+            shown = np.concatenate([_shown(state)[:, 1:], _bytes(next_frames)[:, None]], 1)
         return WorldState(history, self._pushed(held_N, ahead.followed), shown, ahead), codes_Nhw
 
     @torch.no_grad()
@@ -282,8 +282,8 @@ class WorldModel(nn.Module):
 
         Args:
             state: N worlds.
-            buttons: that are likely to be held. With others the step leads to the same as without looking
-                ahead, as it does with these; it takes longer where what they steer is met by something.
+            buttons: that are likely to be held. The step leads to the same as without looking ahead, with
+                these and with others; with others, and with a temperature, it may take longer.
 
         Raises:
             UserError: as in `predict`.
@@ -296,7 +296,7 @@ class WorldModel(nn.Module):
         held_N: Tensor,
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
-    ) -> Ahead:
+    ) -> Looked:
         """What is known of the next transition when buttons are held; what was found ahead is used."""
         ahead, last, moving = state.ahead, state.last, None
         if ahead is not None and not temperature and torch.equal(held_N, ahead.held):
@@ -311,7 +311,7 @@ class WorldModel(nn.Module):
         if ahead is not None and same_apart_from_steered(followed, ahead.followed):
             return replace(ahead, held=held_N, followed=followed)
         outlook = self.foreseen(followed, None if last is None else last.outlook)
-        return Ahead(held_N, moving, followed, outlook, self.look(state.history, outlook=outlook))
+        return Looked(held_N, moving, followed, outlook, self.look(state.history, outlook=outlook))
 
     def _pushed(self, held_N: Tensor, followed: list[Followed] | None) -> Pushed:
         """How what is steered was pushed by buttons."""
@@ -392,7 +392,7 @@ class WorldModel(nn.Module):
         if followed is None or outlook is None:
             codes_Nhw = self.transition_codes(state.history[:, -1], shown)
         else:
-            codes_Nhw = self._codes_between(outlook.grounds, _bare_next(followed, shown))
+            codes_Nhw = self._codes_between(outlook.grounds, _bare_next(followed, shown), outlook)
         features = self.look(state.history, outlook=outlook)
         surprise_NM = self.dynamics.surprise(features, codes_Nhw)
         return surprise_NM + self.push_surprise(followed, surprise_NM)
@@ -475,10 +475,10 @@ class WorldModel(nn.Module):
     def _seen(self, followed: list[Followed], next_frames_NCHW: Tensor) -> list[Followed]:
         """The same, with what is steered led to where it is in the frames that follow."""
         led = []
-        for each, following in zip(followed, _bytes(next_frames_NCHW), strict=True):
+        for each, next_CHW in zip(followed, _bytes(next_frames_NCHW), strict=True):
             if each.things:
-                each = replace(each, following=next_things(each, following) or [])
-            there = steered_next(each, following, each.following)
+                each = replace(each, following=next_things(each, next_CHW) or [])
+            there = steered_next(each, next_CHW, each.following)
             led.append(each if there is None else each.led_to(there.place))
         return led
 
@@ -507,7 +507,7 @@ class WorldModel(nn.Module):
     def foreseen(self, followed: list[Followed] | None, last: Outlook | None = None) -> Outlook | None:
         """What follows if all goes on as it did; None where the dynamics do not ask for it.
 
-        The codes are those of the `last` transition where that was the same without what is taken out.
+        Of N worlds, those whose `last` transition was the same without what is taken out have its codes.
         """
         if followed is None:
             return None
@@ -515,10 +515,7 @@ class WorldModel(nn.Module):
         guesses = [go_on(each, ground) for each, ground in zip(followed, grounds, strict=True)]
         due_NHW = torch.from_numpy(np.stack([due(each) for each in followed])).to(self.device)
         due_N1HW = self.latent_action_model.scale.shrink(due_NHW[:, None].float())
-        codes_Nhw = last.codes_of(grounds, guesses) if last is not None else None
-        if codes_Nhw is None:
-            codes_Nhw = self._codes_between(grounds, guesses)
-        return Outlook(grounds, guesses, codes_Nhw, due_N1HW)
+        return Outlook(grounds, guesses, self._codes_between(grounds, guesses, last), due_N1HW)
 
     def bare_pair(
         self,
@@ -536,14 +533,24 @@ class WorldModel(nn.Module):
         grounds = [bare(each) for each in followed] if outlook is None else outlook.grounds
         return self._unit(grounds), self._unit(_bare_next(followed, next_frames_NCHW))
 
-    def _codes_between(self, frames: list[np.ndarray], next_frames: list[np.ndarray]) -> Tensor:
-        """Codes (N, h, w) of transitions between uint8 frames; the same ones are looked at once."""
-        numbers: dict[tuple[bytes, bytes], int] = {}
-        pairs = [(one.tobytes(), other.tobytes()) for one, other in zip(frames, next_frames, strict=True)]
-        places = [numbers.setdefault(pair, len(numbers)) for pair in pairs]
-        first = [places.index(number) for number in range(len(numbers))]
-        given = (self._unit([part[index] for index in first]) for part in (frames, next_frames))
-        return self.transition_codes(*given)[places]
+    def _codes_between(
+        self, frames: list[np.ndarray], next_frames: list[np.ndarray], known: Outlook | None
+    ) -> Tensor:
+        """Codes (N, h, w) of transitions between uint8 frames, N at least 1.
+
+        Those that are `known` are not looked at, and of those that are the same one.
+        """
+        pairs = list(zip(frames, next_frames, strict=True))
+        codes = [None if known is None else known.codes_of(world, *pair) for world, pair in enumerate(pairs)]
+        asked = [pair for pair, found in zip(pairs, codes, strict=True) if found is None]
+        names = [(frame.tobytes(), next_frame.tobytes()) for frame, next_frame in asked]
+        distinct = dict(zip(names, asked, strict=True))
+        if distinct:
+            given = (self._unit(list(part)) for part in zip(*distinct.values(), strict=True))
+            found = dict(zip(distinct, self.transition_codes(*given), strict=True))
+            answers = iter([found[name] for name in names])
+            codes = [next(answers) if each is None else each for each in codes]
+        return torch.stack([each for each in codes if each is not None])
 
     def transition_codes(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:
         """Codes (N, h, w) of transitions between whole frames, or windows of them."""
