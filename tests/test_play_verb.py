@@ -75,7 +75,8 @@ def test_the_verb_serves_until_it_is_interrupted(folder, store):
                 server.send_signal(signal.SIGINT)
                 assert player.closed()[0] == 1012
             assert server.wait(60) == 0
-            assert (server.stdout.read(), server.stderr.read()) == ("", "")
+            assert server.stdout.read() == ""
+            assert server.stderr.read() == "ghostpad: making world ready, which takes some seconds\n"
         finally:
             server.kill()
 

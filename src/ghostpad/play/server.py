@@ -105,6 +105,7 @@ def open_house(config: PlayConfig) -> "House":
     from ghostpad.world.world_model import WorldModel
 
     path = config.world or (TRAINED if TRAINED.is_dir() else SHIPPED)
+    print(f"ghostpad: making {path.name} ready, which takes some seconds", file=sys.stderr, flush=True)
     world = WorldModel.from_pretrained(path, str(resolve_device(config.device)))
     if config.data is not None:
         starts = starts_of_store(open_data(config.data, config.workers), world)
