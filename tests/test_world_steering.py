@@ -10,12 +10,12 @@ import torch
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
-from ghostpad.world import steering, train
+from ghostpad.world import pushes, steering, train
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.finding import ButtonFinder
 from ghostpad.world.learner import LearningWorld
 from ghostpad.world.movement_lessons import Example
-from ghostpad.world.steering import Steered, find_steered, habits, name_buttons
+from ghostpad.world.steering import Steered, find_steered, habits, name_buttons, recognize_buttons
 from ghostpad.world.things import Thing
 from ghostpad.world.train import make_world_loop
 from small_world import small_world_config
@@ -126,6 +126,29 @@ def test_the_button_with_which_something_comes_rests_otherwise() -> None:
     three = ButtonFinder(3, 100)
     three.take(Dynamics(DynamicsConfig(2, 3, (4, 4), 1, 1), 1, 8, (6, 8)), steered)
     assert set(three.pushed.tolist()) == {-1, 0, 1, 2}, "there is no button left for it"
+
+
+def test_a_world_that_was_trained_before_knows_its_buttons_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushes, "STEPS", 400)
+    seen, held = examples([0, 8, -8])
+    knows = pushes.Pushes(4)
+    offsets = np.stack([each.off for each in seen if each.off is not None])
+    knows.teach([each.thing for each in seen], offsets, np.array([0, 2, 3])[held], np.full(NUM, -1))
+    knows.resting.fill_(0)
+    ball = Thing(np.array([20, 30]), np.ones((4, 2), bool), np.full((3, 8), 50, np.int16))
+    served = [Example(row, ball, None, is_new=True) for row in (3, 70, 70)]
+    other = dataclasses.replace(ball, mask=np.ones((2, 4), bool))
+    again, held = examples([0, 8, -8], seed=1)
+    new = [*again, *served, Example(9, other, None, is_new=True)]
+    found = recognize_buttons(knows, [0, 2, 3], ball, new)
+    assert found.rest == 0 and found.comes.tolist() == [3, 70] and len(found.rows) > 0.6 * NUM
+    assert (found.buttons == np.array([0, 2, 3])[held[found.rows]]).mean() > 0.97
+    nothing = recognize_buttons(knows, [0, 2, 3], None, served)
+    assert not len(nothing.rows) and not len(nothing.comes)
+    dynamics, finder = Dynamics(DynamicsConfig(2, 4, (4, 4), 1, 1), 1, 8, (6, 8)), ButtonFinder(4, NUM)
+    finder.keep(dynamics, found, 1, [0, 1, 2, 3])
+    assert bool(dynamics.active.all()) and finder.pushed[[3, 70]].tolist() == [1, 1]
+    assert finder.stands(dynamics.active)[:4].tolist() == [0, 1, 2, 3]  # type: ignore[index]
 
 
 def test_lessons_take_what_was_found_for_labels(store: FrameStore, tmp_path: Path) -> None:

@@ -107,18 +107,30 @@ class ButtonFinder(nn.Module):
         Returns:
             The latter; None where nothing comes, or no button is left for it.
         """
+        in_use, comes = list(range(steered.num_buttons)), None
+        if len(steered.comes) and len(in_use) < len(self.idle):
+            comes = len(in_use)
+            in_use.append(comes)
+        self.keep(dynamics, steered, comes, in_use)
+        return comes
+
+    def keep(self, dynamics: Dynamics, steered: Steered, comes: int | None, in_use: list[int]) -> None:
+        """Let the buttons of transitions be known, and these buttons be in use.
+
+        Args:
+            dynamics: whose buttons.
+            steered: what was found.
+            comes: the button with which something comes; None where there is none.
+            in_use: all buttons that there are.
+        """
         pushed = np.full(len(self.pushed), -1, np.int8)
         pushed[steered.rows] = steered.buttons
-        num_buttons, comes = steered.num_buttons, None
-        if len(steered.comes) and num_buttons < len(self.idle):
-            comes = num_buttons
+        if comes is not None and len(steered.comes):
             rests = np.setdiff1d(steered.rows[steered.buttons == steered.rest], steered.comes)
             pushed[steered.comes] = pushed[rests[:: max(2, len(rests) // len(steered.comes))]] = comes
-            num_buttons += 1
         self.pushed.copy_(torch.from_numpy(pushed))
         self.rest.fill_(steered.rest)
-        self.teach(dynamics, list(range(num_buttons)))
-        return comes
+        self.teach(dynamics, in_use)
 
     def button_for(self, controls_B: Tensor, surprise_BM: Tensor) -> Tensor:
         """The button (B,) that stands for each control; until there are enough votes the likeliest one.

@@ -177,6 +177,30 @@ def name_buttons(steering: Steering, examples: Sequence[Example]) -> Steered:
     return Steered(rows, found, steering.num_buttons, rest, comes, _mostly(coming))
 
 
+def recognize_buttons(
+    pushes: Pushes, in_use: Sequence[int], coming: Thing | None, examples: Sequence[Example]
+) -> Steered:
+    """The buttons that were held, as far as a world says so that was trained before.
+
+    Args:
+        pushes: how far each button sends what is steered.
+        in_use: the buttons that do.
+        coming: what comes with one more; None where nothing does.
+        examples: looks at what is steered (`Thing.is_steered`), and at what comes.
+    """
+    seen = [each for each in examples if each.thing.is_steered and each.off is not None]
+    comes = [each.row for each in examples if each.is_new and coming and each.thing.looks_like(coming)]
+    rows, buttons = np.zeros((2, 0), np.int64)
+    if seen:
+        offsets = np.stack([each.off for each in seen if each.off is not None])
+        nats = pushes.surprise([each.thing for each in seen], offsets, np.zeros_like(offsets))[:, in_use]
+        chances, likeliest = (-nats).softmax(1).max(1)
+        sure = (chances >= SURELY).numpy()
+        rows, first = np.unique(np.array([each.row for each in seen])[sure], return_index=True)
+        buttons = np.array(in_use)[likeliest.numpy()[sure][first]]
+    return Steered(rows, buttons, len(in_use), int(pushes.resting), np.unique(np.array(comes, np.int64)))
+
+
 def teach_pushes(
     pushes: Pushes, examples: Sequence[Example], transitions: Transitions, buttons: np.ndarray, seed: int
 ) -> None:

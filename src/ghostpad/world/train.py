@@ -32,7 +32,14 @@ from ghostpad.world.scenery import Scenery, scenery_in
 from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.settings import WorldConfig
 from ghostpad.world.slack import find_slack, tracks_in
-from ghostpad.world.steering import Steering, find_steered, habits, name_buttons, teach_pushes
+from ghostpad.world.steering import (
+    Steering,
+    find_steered,
+    habits,
+    name_buttons,
+    recognize_buttons,
+    teach_pushes,
+)
 from ghostpad.world.world_model import KIND, WorldModel, WorldModelConfig
 
 VALIDATION_LENGTH = 8
@@ -56,7 +63,10 @@ def train_world(config: WorldConfig) -> dict[str, float]:
         loop.prepare_folder()
         if loop.step == 0:
             assert isinstance(loop.model, LearningWorld)
-            _follow_things(config, loop.model)
+            if bool(loop.model.movement.is_taught):
+                _recognize_buttons(config, loop.model)
+            else:
+                _follow_things(config, loop.model)
         return loop.run()
 
 
@@ -66,7 +76,7 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
     Where labels say what the buttons are, those that were found are not taken.
     """
     movement = world.movement
-    if not config.movement_steps or not config.dynamics.goes_on or bool(movement.is_taught):
+    if not config.movement_steps or not config.dynamics.goes_on:
         return
     transitions, gray, workers = world.rollouts.transitions, world.grayscale, config.workers or num_cores()
     rows = some_rows(transitions, config.movement_steps, config.seed)
@@ -102,6 +112,24 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
         print(f"Where things go: learned from {looks:,} looks at things that moved.")
     else:
         print("Nothing small moves in these recordings: the codes alone say what happens.")
+
+
+def _recognize_buttons(config: WorldConfig, world: LearningWorld) -> None:
+    """Name the buttons of these recordings as the world does that this one starts from; labels go first."""
+    movement, transitions = world.movement, world.rollouts.transitions
+    if config.labels or not config.movement_steps or not bool(movement.pushes.is_taught):
+        return
+    rows, workers = some_rows(transitions, config.movement_steps, config.seed), config.workers or num_cores()
+    followed = followed_in(transitions, rows, world.history, world.grayscale, workers, movement.known)
+    in_use = world.dynamics.active.nonzero()[:, 0].tolist()
+    comes = int(movement.coming_button) if int(movement.coming_button) in in_use else None
+    steers = [button for button in in_use if button != comes]
+    named = recognize_buttons(movement.pushes, steers, movement.coming.thing, followed)
+    if len(named.rows):
+        world.finder.keep(world.dynamics, named, comes, in_use)
+        print(
+            f"Buttons: those of {config.start_from}, known by where they push in {len(named.rows):,} looks."
+        )
 
 
 def _take_buttons(
