@@ -18,7 +18,6 @@ from ghostpad.frames.luma import luma
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.model.encoder import FramePyramid, grid_sizes
-from ghostpad.model.pretrained import load_weights, read_checkpoint
 from ghostpad.training.distributed import Ranks
 from ghostpad.training.loop import Loop
 from ghostpad.training.schedule import OptimizerConfig
@@ -115,7 +114,7 @@ def _halved(clips: Tensor) -> Tensor:
 
 
 def imitate(train: Examples, validation: Examples, out: Path, steps: int, history: int, seed: int) -> Policy:
-    """Train a policy on the CPU, or take up what an earlier call left in `out`; the best by validation.
+    """Train a policy on the CPU, or take up what an earlier call left in `out`.
 
     Raises:
         UserError: `out` holds another run.
@@ -142,7 +141,7 @@ def imitate(train: Examples, validation: Examples, out: Path, steps: int, histor
         batch_size=64,
         precision="fp32",
         optimizer=OptimizerConfig(learning_rate=2e-3, final_learning_rate=1e-4),
-        validate_every=max(1, steps // 8),
+        validate_every=max(1, steps // 4),
         validation_pairs=1024,
         validation_micro_batch=0,
         resume=True,
@@ -152,8 +151,6 @@ def imitate(train: Examples, validation: Examples, out: Path, steps: int, histor
     loop = Loop(task, config, Ranks(0, 1, torch.device("cpu")))
     loop.prepare_folder()
     loop.run()
-    best = out / "best.pt"
-    load_weights(policy, read_checkpoint(best)["model"], best)
     return policy.eval()
 
 
