@@ -53,6 +53,8 @@ class WorldModelConfig:
 class WorldState:
     """Where N worlds are: the last frames, from which everything else follows.
 
+    What was found in these frames belongs to them: with another history a state is made anew.
+
     Attributes:
         history: (N, k, C, H, W) float32 in [0, 1], the newest last.
         pushed: how what is steered was pushed, see `Pushed`; None where nobody knows.
