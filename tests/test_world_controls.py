@@ -54,6 +54,7 @@ class PaddleFinder:
     """A world that knows its buttons: 2 is held when the paddle goes right, 0 when left, 1 when it stays."""
 
     history, num_buttons, grayscale, latent_action_model = 2, 4, True, ChangedPixels()
+    device = torch.device("cpu")
 
     def surprise(self, frames, next_frames):
         before, after = (
@@ -163,7 +164,7 @@ def test_damaged_maps_are_refused(tmp_path, change):
 
 
 def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
-    found, report = tie_controls(PaddleFinder(), played, ControlsConfig())
+    found, report = tie_controls(PaddleFinder(), played, ControlsConfig(workers=1))
     assert found.control_names == tuple(NAMES)
     assert found.button_for_control == (1, 1, 2, 0)
     assert report["share_of_ceiling"] > 0.7
@@ -180,28 +181,30 @@ def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
 
 
 def test_buttons_by_lot_name_nothing(played):
-    _, report = tie_controls(Ignorant(), played, ControlsConfig())
+    _, report = tie_controls(Ignorant(), played, ControlsConfig(workers=1))
     assert abs(report["share_of_ceiling"]) < 0.1
     assert abs(report["window_share_of_ceiling"]) < 0.1
     assert report["mutual_information_bits"]["control"]["bits"] < 0.1
 
 
 def test_labels_limit_what_the_map_is_made_from(played):
-    few, report = tie_controls(PaddleFinder(), played, ControlsConfig(labels=20, transitions=100))
+    few, report = tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels=20, transitions=100))
     assert few.num_labels == 20
     assert report["num_train"] == 100
     assert report["num_test"] <= 100
     assert list(report["label_budget"]) == ["8", "16", "32", "64"]
-    again, _ = tie_controls(PaddleFinder(), played, ControlsConfig(labels=20, transitions=100))
+    again, _ = tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels=20, transitions=100))
     assert again == few
-    other, _ = tie_controls(PaddleFinder(), played, ControlsConfig(labels=20, transitions=100, seed=1))
+    other, _ = tie_controls(
+        PaddleFinder(), played, ControlsConfig(workers=1, labels=20, transitions=100, seed=1)
+    )
     assert other != few
 
 
 def test_without_labels_buttons_are_named_by_what_they_do(recorded, tmp_path):
     videos = tmp_path / "videos"
     shutil.copytree(recorded, videos, ignore=shutil.ignore_patterns("*.json", "*.npz"))
-    found, report = tie_controls(PaddleFinder(), open_data(videos), ControlsConfig())
+    found, report = tie_controls(PaddleFinder(), open_data(videos), ControlsConfig(workers=1))
     assert found.num_labels == 0
     assert found.to_button("paddle left") == 0
     assert found.to_button("paddle still") == 1
@@ -213,7 +216,7 @@ def test_without_labels_buttons_are_named_by_what_they_do(recorded, tmp_path):
 def test_an_unknown_game_has_numbered_buttons(tmp_path):
     dark = {f"e{n}": [frame // 4 for frame in noise(6, "gray", n, (210, 160))] for n in range(3)}
     videos = write_pngs(tmp_path / "videos", dark)
-    found, report = tie_controls(Ignorant(), open_data(videos), ControlsConfig())
+    found, report = tie_controls(Ignorant(), open_data(videos), ControlsConfig(workers=1))
     assert found.control_names == ("button 0", "button 1", "button 2", "button 3")
     assert found.button_for_control == (0, 1, 2, 3)
     assert report["mutual_information_bits"] == {}
@@ -236,7 +239,7 @@ def write_csv(path, played, splits=("train", "test"), every=3):
 
 def test_labels_by_hand_do_what_recorded_ones_do(played, tmp_path, capsys):
     path, _ = write_csv(tmp_path / "labels.csv", played)
-    found, report = tie_controls(PaddleFinder(), played, ControlsConfig(labels_file=path))
+    found, report = tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels_file=path))
     names = set(found.control_names)
     assert names == {"noop", "fire", "right", "left"}
     assert [found.to_button(name) for name in ("noop", "fire", "right", "left")] == [1, 1, 2, 0]
@@ -244,15 +247,15 @@ def test_labels_by_hand_do_what_recorded_ones_do(played, tmp_path, capsys):
     assert "window_accuracy" not in report  # no two labels stand side by side
     assert "not used" not in capsys.readouterr().out
     everywhere, _ = write_csv(tmp_path / "all.csv", played, ("train", "validation", "test"))
-    tie_controls(PaddleFinder(), played, ControlsConfig(labels_file=everywhere, transitions=64))
+    tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels_file=everywhere, transitions=64))
     assert re.search(r"all\.csv: \d+ labels in validation episodes are not used", capsys.readouterr().out)
     only_train, num = write_csv(tmp_path / "train.csv", played, ("train",))
-    found, report = tie_controls(PaddleFinder(), played, ControlsConfig(labels_file=only_train))
+    found, report = tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels_file=only_train))
     assert found.num_labels == num
     assert "accuracy" not in report
     only_test, _ = write_csv(tmp_path / "test.csv", played, ("test",))
     with pytest.raises(UserError, match="label some of those"):
-        tie_controls(PaddleFinder(), played, ControlsConfig(labels_file=only_test))
+        tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels_file=only_test))
 
 
 def test_labels_are_read_as_people_write_them(played, tmp_path):
