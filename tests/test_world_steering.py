@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
@@ -14,7 +15,9 @@ from ghostpad.world import pushes, steering, train
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.finding import ButtonFinder
 from ghostpad.world.learner import LearningWorld
+from ghostpad.world.lessons import Labels
 from ghostpad.world.movement_lessons import Example
+from ghostpad.world.settings import WorldConfig
 from ghostpad.world.steering import Steered, find_steered, habits, name_buttons, recognize_buttons
 from ghostpad.world.things import Thing
 from ghostpad.world.train import make_world_loop
@@ -149,6 +152,60 @@ def test_a_world_that_was_trained_before_knows_its_buttons_again(monkeypatch: py
     finder.keep(dynamics, found, 1, [0, 1, 2, 3])
     assert bool(dynamics.active.all()) and finder.pushed[[3, 70]].tolist() == [1, 1]
     assert finder.stands(dynamics.active)[:4].tolist() == [0, 1, 2, 3]  # type: ignore[index]
+
+
+@pytest.fixture
+def taught(
+    store: FrameStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[WorldConfig, LearningWorld, np.ndarray]:
+    """A world whose buttons 0 and 1 push and 2 makes something come; and which were held in recordings."""
+    monkeypatch.setattr(pushes, "STEPS", 400)
+    monkeypatch.setattr(train, "FEWEST", 20)
+    config = dataclasses.replace(small_world_config(store, tmp_path), start_from="another")
+    world = make_world_loop(
+        dataclasses.replace(config, start_from=None), store, Ranks(0, 1, torch.device("cpu"))
+    ).model
+    assert isinstance(world, LearningWorld)
+    seen, held = examples([-8, 8])
+    offsets = np.stack([each.off for each in seen if each.off is not None])
+    world.movement.pushes.teach([each.thing for each in seen], offsets, held, np.full(NUM, -1))
+    world.movement.coming_button.fill_(2)
+    seen = seen[: len(world.rollouts.transitions)]
+    monkeypatch.setattr(train, "followed_in", lambda *given: seen)
+    return config, world, held[: len(seen)]
+
+
+def test_who_starts_from_a_world_has_its_buttons(
+    taught: tuple[WorldConfig, LearningWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, world, held = taught
+    train._recognize_buttons(dataclasses.replace(config, labels=5), world)
+    assert not capsys.readouterr().out and int(world.finder.pushed.max()) == -1, "labels go first"
+    train._recognize_buttons(config, world)
+    found = world.finder.pushed.numpy()
+    assert "those of another" in capsys.readouterr().out
+    assert (found >= 0).mean() > 0.5 and (found == held)[found >= 0].mean() > 0.97
+    assert bool(world.dynamics.active.all()), "the button with which something comes stays in use"
+
+
+def test_buttons_that_push_alike_are_left_to_the_codes(
+    taught: tuple[WorldConfig, LearningWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, world, _ = taught
+    world.movement.coming_button.fill_(-1)
+    world.movement.pushes.acts_as[2] = 1
+    train._recognize_buttons(config, world)
+    assert "the codes are asked" in capsys.readouterr().out and int(world.finder.pushed.max()) == -1
+
+
+def test_labels_that_call_buttons_otherwise_are_refused(
+    taught: tuple[WorldConfig, LearningWorld, np.ndarray],
+) -> None:
+    config, world, held = taught
+    rows = np.arange(len(held))
+    train._require_same_buttons(config, world, Labels(rows, held, 0))
+    with pytest.raises(UserError, match="leave --labels out"):
+        train._require_same_buttons(config, world, Labels(rows, 1 - held, 0))
 
 
 def test_lessons_take_what_was_found_for_labels(store: FrameStore, tmp_path: Path) -> None:

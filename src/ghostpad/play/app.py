@@ -12,7 +12,6 @@ from typing import Any
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.staticfiles import StaticFiles
 
-from ghostpad.machine import num_cores
 from ghostpad.play.game import Game, PixelFormat, buttons_of, left_to_chance
 from ghostpad.play.guard import Guard
 from ghostpad.play.keys import held_for, resting_control
@@ -91,7 +90,7 @@ class House:
 
 def build_app(house: House, host: str) -> FastAPI:
     """The application for one house; `host` is the address that it is bound to."""
-    pool = ThreadPoolExecutor(num_cores(), "play")
+    pool = ThreadPoolExecutor(house.seats, "play")  # or one would wait while another's next is prepared
     numbers = itertools.count()
     seated: set[int] = set()
 

@@ -33,6 +33,8 @@ from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.settings import WorldConfig
 from ghostpad.world.slack import find_slack, tracks_in
 from ghostpad.world.steering import (
+    FEWEST,
+    Steered,
     Steering,
     find_steered,
     habits,
@@ -42,6 +44,8 @@ from ghostpad.world.steering import (
 )
 from ghostpad.world.world_model import KIND, WorldModel, WorldModelConfig
 
+RARELY = 0.01
+"""Share of the transitions that were told below which a button is not told from another."""
 VALIDATION_LENGTH = 8
 FIRST_LOOK, LEAST_LOOK = 2, 8192
 """One of how many transitions is looked at to find what is steered, and how many are looked at at least."""
@@ -63,9 +67,10 @@ def train_world(config: WorldConfig) -> dict[str, float]:
         loop.prepare_folder()
         if loop.step == 0:
             assert isinstance(loop.model, LearningWorld)
-            if bool(loop.model.movement.is_taught):
+            movement = loop.model.movement
+            if config.start_from and bool(movement.is_taught | movement.pushes.is_taught):
                 _recognize_buttons(config, loop.model)
-            else:
+            elif not bool(movement.is_taught):
                 _follow_things(config, loop.model)
         return loop.run()
 
@@ -115,21 +120,34 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
 
 
 def _recognize_buttons(config: WorldConfig, world: LearningWorld) -> None:
-    """Name the buttons of these recordings as the world does that this one starts from; labels go first."""
-    movement, transitions = world.movement, world.rollouts.transitions
-    if config.labels or not config.movement_steps or not bool(movement.pushes.is_taught):
+    """Name the buttons of these recordings as the world does that this one starts from.
+
+    Where they cannot be told apart by where they push, they are looked for in the codes.
+    """
+    if config.labels:
         return
-    rows, workers = some_rows(transitions, config.movement_steps, config.seed), config.workers or num_cores()
-    followed = followed_in(transitions, rows, world.history, world.grayscale, workers, movement.known)
-    in_use = world.dynamics.active.nonzero()[:, 0].tolist()
-    comes = int(movement.coming_button) if int(movement.coming_button) in in_use else None
+    steps = config.movement_steps or WorldConfig.movement_steps
+    named = _recognized(config, world, some_rows(world.rollouts.transitions, steps, config.seed))
+    in_use, comes = world.dynamics.active.nonzero()[:, 0].tolist(), int(world.movement.coming_button)
+    times = np.bincount(named.buttons, minlength=world.num_buttons)
+    told = [button for button in in_use if button != comes and times[button] >= RARELY * len(named.rows)]
+    if len(named.rows) >= FEWEST and len(told) == named.num_buttons:
+        world.finder.keep(world.dynamics, named, comes if comes in in_use else None, in_use)
+        print(f"Buttons: those of {config.start_from}, told by where they push in {len(named.rows):,} steps.")
+    else:
+        print(f"Buttons: where they push does not tell those of {config.start_from}; the codes are asked.")
+
+
+def _recognized(config: WorldConfig, world: LearningWorld, rows: np.ndarray) -> Steered:
+    """The buttons that were held in training transitions, by where they push in the world as it is."""
+    movement, workers = world.movement, config.workers or num_cores()
+    in_use, comes = world.dynamics.active.nonzero()[:, 0].tolist(), int(movement.coming_button)
     steers = [button for button in in_use if button != comes]
-    named = recognize_buttons(movement.pushes, steers, movement.coming.thing, followed)
-    if len(named.rows):
-        world.finder.keep(world.dynamics, named, comes, in_use)
-        print(
-            f"Buttons: those of {config.start_from}, known by where they push in {len(named.rows):,} looks."
-        )
+    followed: list[Example] = []
+    if bool(movement.pushes.is_taught):
+        transitions, gray = world.rollouts.transitions, world.grayscale
+        followed = followed_in(transitions, rows, world.history, gray, workers, movement.known)
+    return recognize_buttons(movement.pushes, steers, movement.coming.thing, followed)
 
 
 def _take_buttons(
@@ -204,6 +222,8 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
     world.latent_action_model.load_state_dict(weights)
     if config.start_from is not None:
         _start_from(world, config.start_from)
+        if labels is not None:
+            _require_same_buttons(config, world, labels)
     for part in (world.to(ranks.device).latent_action_model, world.dynamics):
         part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -232,6 +252,17 @@ def _start_from(world: LearningWorld, path_or_name: str) -> None:
         raise UserError(f"--start-from {path_or_name}: is built otherwise; give the same model and dynamics")
     world.load_state_dict(other.state_dict(), strict=False)
     world.finder.begun.fill_(True)
+    # None of its buttons is dropped.
+    world.least_buttons = max(world.least_buttons, int(world.dynamics.active.sum()))
+
+
+def _require_same_buttons(config: WorldConfig, world: LearningWorld, labels: Labels) -> None:
+    """Raise where labels would give the buttons of the world that this one starts from another meaning."""
+    named = _recognized(config, world, labels.rows)
+    if len(named.rows) and (labels.controls[named.rows] == named.buttons).mean() < 0.5:
+        raise UserError(
+            f"--labels: what they call a button is not what {config.start_from} calls it; leave --labels out"
+        )
 
 
 @torch.no_grad()
