@@ -284,8 +284,8 @@ class WorldModel(nn.Module):
 
         Args:
             state: N worlds.
-            buttons: that are likely to be held. The step leads to the same as without looking ahead, with
-                these and with others; with others, and with a temperature, it may take longer.
+            buttons: that are likely to be held. Whichever are, the step leads to the same as without looking
+                ahead; it takes longer where something else moves because of those that are.
 
         Raises:
             UserError: as in `predict`.
