@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.staticfiles import StaticFiles
 
-from ghostpad.play.game import Game, PixelFormat, buttons_of, left_to_chance
+from ghostpad.play.game import Game, PixelFormat, left_to_chance
 from ghostpad.play.guard import Guard
 from ghostpad.play.keys import held_for, resting_control
 from ghostpad.play.messages import FASTEST, HOTTEST, Join
@@ -67,7 +67,7 @@ class House:
             "colors": None if pixels.colors is None else pixels.colors.tolist(),
             "grid": list(world.grid),
             "codes": world.codebook_size,
-            "buttons": buttons_of(world),
+            "buttons": world.buttons_in_use,
             "controls": [
                 {"name": name, "holds": sorted(held_for(name)), "chance": number in chance}
                 for number, name in enumerate(names)

@@ -35,14 +35,9 @@ def controls_of(world: WorldModel) -> ControlMap | None:
     return found
 
 
-def buttons_of(world: WorldModel) -> tuple[int, ...]:
-    """Numbers of the buttons that are in use: training drops those that are not needed."""
-    return tuple(torch.nonzero(world.dynamics.active).flatten().tolist())
-
-
 def buttons_alone(world: WorldModel) -> ControlMap:
     """Each button as a control of its own, for a world whose buttons nobody has named."""
-    buttons = buttons_of(world)
+    buttons = world.buttons_in_use
     names = tuple(f"button {button}" for button in buttons)
     given = [tuple(float(button == other) for other in buttons) for button in range(world.num_buttons)]
     return ControlMap(names, tuple(given), buttons, 0)
@@ -113,7 +108,7 @@ class Game:
         self._emulator = starts.emulator if beside else None
         self._real: RealGame | None = None
         self.pixels = PixelFormat(world)
-        self._buttons = buttons_of(world)
+        self._buttons = world.buttons_in_use
         self._left_to_chance = left_to_chance(controls)
         self.rest = resting_control(controls.control_names)
         self._generator = torch.Generator(world.device).manual_seed(seed)

@@ -40,12 +40,14 @@ class Explained:
         codes: (B, h, w), of the transitions.
         surprise: (B, M) nats, under each button; (B, 1), under those that are told, where all are.
         outlook: what would have followed.
+        bare: both frames of the transitions, see `WorldModel.bare_pair`.
     """
 
     features: Tensor
     codes: Tensor
     surprise: Tensor
     outlook: Outlook | None
+    bare: tuple[Tensor, Tensor]
 
 
 class LearningWorld(WorldModel):
@@ -121,9 +123,7 @@ class LearningWorld(WorldModel):
             terms["labelled"] = self._labelled_loss(batch.labelled, resting)
             loss = loss + LABELLED_WEIGHT * terms["labelled"]
         if self.reconstruction_weight and not finds:
-            terms["reconstruction"] = self._drawing_loss(
-                *self.bare_pair(frames, next_frames, followed, explained.outlook), explained.codes
-            )
+            terms["reconstruction"] = self._drawing_loss(*explained.bare, explained.codes)
             loss = loss + self.reconstruction_weight * terms["reconstruction"]
         terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
@@ -201,9 +201,10 @@ class LearningWorld(WorldModel):
             told = seen.told
             if told is not None:
                 surprise = self.dynamics.surprise_under(told, features, codes, seen.counted)
-                return Explained(features, codes, surprise[:, None], outlook)
+                return Explained(features, codes, surprise[:, None], outlook, pair)
             surprise = self.dynamics.surprise(features, codes, seen.counted)
-            return Explained(features, codes, surprise + self.push_surprise(followed, surprise), outlook)
+            surprise = surprise + self.push_surprise(followed, surprise)
+            return Explained(features, codes, surprise, outlook, pair)
 
     def _drawing_loss(self, frames: Tensor, next_frames: Tensor, codes: Tensor) -> Tensor:
         """Reconstruction loss of the frames that the decoder draws from these codes."""
@@ -236,8 +237,7 @@ class LearningWorld(WorldModel):
             held = explained.surprise.argmin(1)
             logits = self.dynamics.logits(explained.features, held)
             drawn, predicted = self._lived(history[:, -1], followed, explained, held)
-            pair = self.bare_pair(history[:, -1], next_frames, followed, explained.outlook)
-            loss = self._drawing_loss(*pair, predicted)
+            loss = self._drawing_loss(*explained.bare, predicted)
             code_loss = F.cross_entropy(logits.float(), explained.codes)
             yield drawn, {"reconstruction": loss, "code_loss": code_loss}
             history = torch.cat([history[:, 1:], drawn[:, None]], 1)

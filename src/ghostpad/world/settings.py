@@ -61,7 +61,7 @@ class WorldConfig(LoopConfig):
     starts: int = 20
     """held-out starts from which the world is measured beside the emulator; 0 for none"""
     start_from: str | None = None
-    """trained world model (folder, file or shipped name) whose weights and buttons are started from"""
+    """trained world model (folder, file or shipped name) to start from; its buttons stay"""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N"""
     workers: int | None = None

@@ -128,10 +128,10 @@ def _recognize_buttons(config: WorldConfig, world: LearningWorld) -> None:
         return
     steps = config.movement_steps or WorldConfig.movement_steps
     named = _recognized(config, world, some_rows(world.rollouts.transitions, steps, config.seed))
-    in_use, comes = world.dynamics.active.nonzero()[:, 0].tolist(), int(world.movement.coming_button)
-    times = np.bincount(named.buttons, minlength=world.num_buttons)
-    told = [button for button in in_use if button != comes and times[button] >= RARELY * len(named.rows)]
-    if len(named.rows) >= FEWEST and len(told) == named.num_buttons:
+    _, times = np.unique(named.buttons, return_counts=True)
+    num_told = np.count_nonzero(times >= RARELY * len(named.rows))
+    if len(named.rows) >= FEWEST and num_told == named.num_buttons:
+        in_use, comes = list(world.buttons_in_use), int(world.movement.coming_button)
         world.finder.keep(world.dynamics, named, comes if comes in in_use else None, in_use)
         print(f"Buttons: those of {config.start_from}, told by where they push in {len(named.rows):,} steps.")
     else:
@@ -141,8 +141,7 @@ def _recognize_buttons(config: WorldConfig, world: LearningWorld) -> None:
 def _recognized(config: WorldConfig, world: LearningWorld, rows: np.ndarray) -> Steered:
     """The buttons that were held in training transitions, by where they push in the world as it is."""
     movement, workers = world.movement, config.workers or num_cores()
-    in_use, comes = world.dynamics.active.nonzero()[:, 0].tolist(), int(movement.coming_button)
-    steers = [button for button in in_use if button != comes]
+    steers = [button for button in world.buttons_in_use if button != int(movement.coming_button)]
     followed: list[Example] = []
     if bool(movement.pushes.is_taught):
         transitions, gray = world.rollouts.transitions, world.grayscale
@@ -253,7 +252,7 @@ def _start_from(world: LearningWorld, path_or_name: str) -> None:
     world.load_state_dict(other.state_dict(), strict=False)
     world.finder.begun.fill_(True)
     # None of its buttons is dropped.
-    world.least_buttons = max(world.least_buttons, int(world.dynamics.active.sum()))
+    world.least_buttons = max(world.least_buttons, len(world.buttons_in_use))
 
 
 def _require_same_buttons(config: WorldConfig, world: LearningWorld, labels: Labels) -> None:

@@ -150,6 +150,11 @@ class WorldModel(nn.Module):
         return self.config.dynamics.num_buttons
 
     @property
+    def buttons_in_use(self) -> tuple[int, ...]:
+        """Their numbers: training drops those that are not needed."""
+        return tuple(self.dynamics.active.nonzero()[:, 0].tolist())
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the grid of codes."""
         return self.latent_action_model.grid
@@ -268,15 +273,15 @@ class WorldModel(nn.Module):
         if not temperature >= 0:
             raise UserError(f"temperature {temperature}: must be at least 0")
         held_N = self._button_of_each(state, buttons)
-        ahead = self._look_at(state, held_N, temperature, generator)
-        codes_Nhw = decide(self.dynamics, ahead.features, held_N, temperature, generator)
+        looked = self._look_at(state, held_N, temperature, generator)
+        codes_Nhw = decide(self.dynamics, looked.features, held_N, temperature, generator)
         newest = state.history[:, -1]
-        next_frames = self.live_on(newest, codes_Nhw, held_N, ahead.followed, ahead.outlook)
+        next_frames = self.live_on(newest, codes_Nhw, held_N, looked.followed, looked.outlook)
         history = torch.cat([state.history[:, 1:], next_frames[:, None]], 1)
         shown = None
         if self.config.dynamics.goes_on:
             shown = np.concatenate([_shown(state)[:, 1:], _bytes(next_frames)[:, None]], 1)
-        return WorldState(history, self._pushed(held_N, ahead.followed), shown, ahead), codes_Nhw
+        return WorldState(history, self._pushed(held_N, looked.followed), shown, looked), codes_Nhw
 
     @torch.no_grad()
     def look_ahead(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> WorldState:
@@ -542,17 +547,20 @@ class WorldModel(nn.Module):
 
         Those that are `known` are not looked at, and of those that are the same one.
         """
-        pairs = list(zip(frames, next_frames, strict=True))
-        codes = [None if known is None else known.codes_of(world, *pair) for world, pair in enumerate(pairs)]
-        asked = [pair for pair, found in zip(pairs, codes, strict=True) if found is None]
-        names = [(frame.tobytes(), next_frame.tobytes()) for frame, next_frame in asked]
-        distinct = dict(zip(names, asked, strict=True))
-        if distinct:
-            given = (self._unit(list(part)) for part in zip(*distinct.values(), strict=True))
-            found = dict(zip(distinct, self.transition_codes(*given), strict=True))
-            answers = iter([found[name] for name in names])
-            codes = [next(answers) if each is None else each for each in codes]
-        return torch.stack([each for each in codes if each is not None])
+        codes: dict[int, Tensor] = {}
+        asked: dict[tuple[bytes, bytes], list[int]] = {}
+        for world, pair in enumerate(zip(frames, next_frames, strict=True)):
+            found = None if known is None else known.codes_of(world, *pair)
+            if found is None:
+                asked.setdefault((pair[0].tobytes(), pair[1].tobytes()), []).append(world)
+            else:
+                codes[world] = found
+        if asked:
+            first = [worlds[0] for worlds in asked.values()]
+            given = (self._unit([part[world] for world in first]) for part in (frames, next_frames))
+            for worlds, found in zip(asked.values(), self.transition_codes(*given), strict=True):
+                codes |= dict.fromkeys(worlds, found)
+        return torch.stack([codes[world] for world in range(len(frames))])
 
     def transition_codes(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:
         """Codes (N, h, w) of transitions between whole frames, or windows of them."""
