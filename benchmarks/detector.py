@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostpad.evaluation.elements import GAMES
 from ghostpad.evaluation.truth import detector_error, look, tables
-from ghostpad.frames.atari import RecordConfig, record
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import open_data
+from ghostpad.games.registry import GAMES
+from ghostpad.sources.atari import RecordConfig, record
 
 NEEDED = {"ball_within_1px": 0.99, "paddle_within_1px": 0.999, "brick_states": 0.9995}
 EPISODE_FRAMES = 1000

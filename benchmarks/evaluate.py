@@ -19,10 +19,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 import numpy as np
 
 from ghostpad.evaluation.assess import Amounts, assess
-from ghostpad.evaluation.report import render
-from ghostpad.frames.atari import RecordConfig, record
+from ghostpad.evaluation.report.report import render
 from ghostpad.frames.store import open_data
 from ghostpad.machine import num_cores, peak_memory_mb
+from ghostpad.sources.atari import RecordConfig, record
 
 PARTS = {
     "SSIM": "structural_similarity",

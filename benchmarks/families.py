@@ -23,16 +23,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 import numpy as np
 from torch.utils.flop_counter import FlopCounterMode
 
-from ghostpad.atomic import whole_file
 from ghostpad.evaluation.assess import Amounts
 from ghostpad.evaluation.checks import light_checks
-from ghostpad.evaluation.report import METRICS, EvaluateConfig, evaluate
+from ghostpad.evaluation.report.report import METRICS, EvaluateConfig, evaluate
 from ghostpad.evaluation.schema import get
-from ghostpad.frames.atari import RecordConfig, record
 from ghostpad.frames.store import open_data
+from ghostpad.io import whole_file
 from ghostpad.machine import resolve_device
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.presets import PRESETS
+from ghostpad.sources.atari import RecordConfig, record
 from ghostpad.training.distributed import Ranks
 from ghostpad.training.latent_action import TrainConfig, make_loop, train
 

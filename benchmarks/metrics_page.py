@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from ghostpad.evaluation.rollouts import open_loop as closed_loop
 from ghostpad.evaluation.schema import KEYS, describe
-from ghostpad.world import closed_loop
 
 DOCS = Path(__file__).parent.parent / "docs"
 TABLES = {"metrics.md": KEYS, "world.md": closed_loop.KEYS}

@@ -19,11 +19,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 
 import torch
 
-from ghostpad.evaluation.report import EvaluateConfig, evaluate
-from ghostpad.frames.atari import RecordConfig, record
+from ghostpad.evaluation.report.report import EvaluateConfig, evaluate
 from ghostpad.frames.store import FrameStore, open_data
 from ghostpad.machine import resolve_device
 from ghostpad.presets import PRESETS
+from ghostpad.sources.atari import RecordConfig, record
 from ghostpad.training.latent_action import train
 
 CPU_STEPS = 300

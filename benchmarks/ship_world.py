@@ -18,11 +18,11 @@ import torch
 from shipping import shipped_folder, shipping_options, size_or_exit
 from world import table
 
-from ghostpad.atomic import write_json
+from ghostpad.evaluation.controls.controls import ControlsConfig, controls
+from ghostpad.evaluation.rollouts.build import METRICS_FILE, describe
 from ghostpad.frames.store import open_data
+from ghostpad.io import write_json
 from ghostpad.machine import num_cores
-from ghostpad.world.build import METRICS_FILE, describe
-from ghostpad.world.controls import ControlsConfig, controls
 from ghostpad.world.starts import write_starts
 from ghostpad.world.world_model import WorldModel
 

@@ -18,12 +18,12 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 
-from ghostpad.frames.atari import RecordConfig, record
+from ghostpad.buttons.control_map import ControlMap
+from ghostpad.evaluation.rollouts.build import recorded_map
+from ghostpad.evaluation.rollouts.film import write_rollout
+from ghostpad.evaluation.rollouts.open_loop import KEYS, measure
 from ghostpad.frames.store import FrameStore, open_data
-from ghostpad.world.build import recorded_map
-from ghostpad.world.closed_loop import KEYS, measure
-from ghostpad.world.control_map import ControlMap
-from ghostpad.world.rollout import write_rollout
+from ghostpad.sources.atari import RecordConfig, record
 from ghostpad.world.world_model import WorldModel
 
 FRESH_SEED, FRESH_EPISODES = 30_000, 100

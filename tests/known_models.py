@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ghostpad.evaluation import breakout
+from ghostpad.games.breakout import detector as breakout
 
 GRAY = {"wall": 142, "ball": 110, "bricks": (110, 129, 131, 148, 124, 85)}
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ghostpad.buttons.control_map import ControlMap
+from ghostpad.evaluation.rollouts.side_by_side import Start
 from ghostpad.frames.replay import replay
 from ghostpad.frames.store import FrameStore, luma
-from ghostpad.world.control_map import ControlMap
-from ghostpad.world.side_by_side import Start
 
 CONTROLS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 SAME = ControlMap(CONTROLS, tuple(map(tuple, np.eye(4))), (0, 1, 2, 3), 0)

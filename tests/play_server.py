@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
+from ghostpad.buttons.control_map import ControlMap
 from ghostpad.frames.store import FrameStore
 from ghostpad.play.app import House, build_app
 from ghostpad.play.game import NOTHING, buttons_alone
 from ghostpad.play.server import listen, make_server
 from ghostpad.play.starts import starts_of_store
-from ghostpad.world.control_map import ControlMap
 from ghostpad.world.world_model import WorldModel
 
 BREAKOUT = ControlMap(

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ghostpad.evaluation.agreement import Labelled, agreement, control_classes, read_controls
+from ghostpad.evaluation.agreement import Labelled, agreement
 from ghostpad.evaluation.measure import draw_blocks
+from ghostpad.frames.controls import control_classes, read_controls
 from ghostpad.frames.pairs import Transitions
 
 

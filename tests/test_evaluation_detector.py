@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ghostpad.evaluation import breakout
+from ghostpad.games.breakout import detector as breakout
 from known_models import breakout_picture
 
 

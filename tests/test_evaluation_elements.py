@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ghostpad.evaluation.elements import distances, element_sums, game_of, summarize_elements
 from ghostpad.evaluation.intervals import total
+from ghostpad.games.registry import distances, element_sums, game_of, summarize_elements
 from known_models import breakout_picture
 
 BEFORE = breakout_picture(ball=(80, 120), paddle=60, gone=[(5, 2)])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ghostpad.evaluation import breakout_events
 from ghostpad.evaluation.events import associate, grouped
+from ghostpad.games.breakout import events as breakout_events
 
 
 def table(ball, paddle=None, bricks=None, **more) -> dict[str, np.ndarray]:

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from ghostpad.evaluation import pong
 from ghostpad.evaluation.assess import Amounts, assess
-from ghostpad.evaluation.elements import game_of
-from ghostpad.frames.atari import RecordConfig, record
 from ghostpad.frames.store import open_data
+from ghostpad.games import pong
+from ghostpad.games.registry import game_of
+from ghostpad.sources.atari import RecordConfig, record
 from known_models import KnownModel
 
 FEW = Amounts(ssim=8, counterfactual=16, other_splits=16, examples=2, galleries=2, tsne=0)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation import breakout, report
 from ghostpad.evaluation.assess import Amounts, assess
 from ghostpad.evaluation.checks import light_checks
+from ghostpad.evaluation.report import report
+from ghostpad.evaluation.report.summary import alarms, criteria, verdicts
 from ghostpad.evaluation.schema import KEYS, complete
-from ghostpad.evaluation.summary import alarms, criteria, verdicts
 from ghostpad.frames.pairs import Transitions
+from ghostpad.games.breakout import detector as breakout
 from known_models import KnownModel, copy_model, still_model
 
 FEW = Amounts(ssim=16, counterfactual=16, other_splits=16, examples=3)

@@ -15,9 +15,9 @@ from PIL import Image
 
 from ghostpad.errors import UserError
 from ghostpad.frames.ingest import IngestConfig, ingest
-from ghostpad.frames.lock import writing
-from ghostpad.frames.pieces import PieceWriter
 from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.locking import writing
+from ghostpad.sources.pieces import PieceWriter
 from input_rows import FAULTS, RECORDINGS, SPLIT_THERE, Rows, fails, lengths, pattern, skips
 from recordings import noise, write_pngs, write_video
 
@@ -120,7 +120,7 @@ def permissions(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Non
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return open(path, mode)  # noqa: PTH123
 
-    monkeypatch.setattr("ghostpad.frames.png.open", guarded, raising=False)
+    monkeypatch.setattr("ghostpad.sources.png.open", guarded, raising=False)
     fails(name, source)
     skips(source, SPLIT_THERE, "Permission denied")
 

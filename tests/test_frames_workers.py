@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ghostpad.errors import UserError
-from ghostpad.frames.lock import writing
-from ghostpad.frames.workers import map_in_order
+from ghostpad.locking import writing
+from ghostpad.workers import map_in_order
 
 SOON = 20  # seconds, on a busy machine
 
@@ -52,7 +52,7 @@ def test_a_process_that_vanishes_is_one_clear_line() -> None:
 def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import os, time\n"
-        "from ghostpad.frames.workers import map_in_order\n"
+        "from ghostpad.workers import map_in_order\n"
         "from test_frames_workers import tell_and_sleep\n"
         f"list(map_in_order(tell_and_sleep, [{str(tmp_path)!r}] * 2, 2))\n"
     )

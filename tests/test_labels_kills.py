@@ -14,7 +14,7 @@ from small_model import saved, small_model
 KILLER = """
 import json, os, pathlib, random, signal, sys
 import pyarrow.parquet
-import ghostpad.atomic, ghostpad.labels.encoders, ghostpad.labels.shards, ghostpad.labels.extract as verb
+import ghostpad.io, ghostpad.labels.encoders, ghostpad.labels.shards, ghostpad.labels.extract as verb
 
 model, data, home, kills = sys.argv[1:]
 left = -1
@@ -31,7 +31,7 @@ def counted(owner, name):
 
 counted(ghostpad.labels.encoders.TorchEncoder, "__call__")
 counted(pyarrow.parquet.ParquetWriter, "write_table")
-counted(ghostpad.atomic, "_sync")
+counted(ghostpad.io, "_sync")
 counted(pathlib.Path, "replace")
 
 def run(out, steps):

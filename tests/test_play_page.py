@@ -10,7 +10,7 @@ pytest.importorskip("fastapi")
 pytest.importorskip("websockets")
 
 from browser import PROGRAM, browser
-from ghostpad.evaluation.breakout import detect
+from ghostpad.games.breakout.detector import detect
 from ghostpad.model.pretrained import shipped_models
 from ghostpad.play.server import PlayConfig, open_house
 from play_server import house_of, serving

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ghostpad.errors import UserError
+from ghostpad.evaluation.rollouts.build import build_world, recorded_map
 from ghostpad.frames.store import FrameStore
-from ghostpad.world.build import build_world, recorded_map
 from ghostpad.world.starts import read_starts
 from ghostpad.world.world_model import WorldModel
 from small_world import small_world, small_world_config

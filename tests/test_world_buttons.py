@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ghostpad.buttons.selection import buttons_needed, mixed_bits
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.frames.workers import map_in_order
-from ghostpad.world import buttons
-from ghostpad.world.buttons import buttons_needed, found_buttons, mixed_bits, surprises
+from ghostpad.workers import map_in_order
+from ghostpad.world import likelihood as buttons
+from ghostpad.world.likelihood import found_buttons, surprises
 from small_world import small_world
 
 

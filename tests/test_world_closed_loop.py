@@ -6,17 +6,17 @@ import pathlib
 import numpy as np
 import pytest
 
+from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
-from ghostpad.evaluation import breakout
-from ghostpad.evaluation.breakout import BALL_RGB, BRICK_RGB
 from ghostpad.evaluation.intervals import total
+from ghostpad.evaluation.rollouts import scores as closed_loop_scores
+from ghostpad.evaluation.rollouts.open_loop import KEYS, closed_loop, measure, watch
+from ghostpad.evaluation.rollouts.scores import FARTHEST_PX, score, summarize
+from ghostpad.evaluation.rollouts.side_by_side import draw_starts, side_by_side
 from ghostpad.evaluation.schema import describe
-from ghostpad.world import closed_loop_scores
-from ghostpad.world.ball_in_play import BLINK, PAUSE, ball_in_play
-from ghostpad.world.closed_loop import KEYS, closed_loop, measure, watch
-from ghostpad.world.closed_loop_scores import FARTHEST_PX, score, summarize
-from ghostpad.world.control_map import ControlMap
-from ghostpad.world.side_by_side import draw_starts, side_by_side
+from ghostpad.games.breakout import detector as breakout
+from ghostpad.games.breakout.ball_in_play import BLINK, PAUSE, ball_in_play
+from ghostpad.games.breakout.detector import BALL_RGB, BRICK_RGB
 from known_worlds import CONTROLS, SAME, KnownWorld
 from small_world import small_world
 
@@ -80,7 +80,7 @@ def alone(store, num_starts, num_frames):
 
 def test_how_many_stand_side_by_side_changes_nothing(store, monkeypatch):
     together, _ = alone(store, 3, 30)
-    monkeypatch.setattr("ghostpad.world.closed_loop.CPU_BATCH", 2)
+    monkeypatch.setattr("ghostpad.evaluation.rollouts.open_loop.CPU_BATCH", 2)
     assert alone(store, 3, 30)[0] == pytest.approx(together, rel=0, abs=0, nan_ok=True)
 
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from ghostpad.buttons.control_labels import read_labels
+from ghostpad.buttons.control_map import fit_control_map
 from ghostpad.cli import main
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
-from ghostpad.evaluation import breakout
+from ghostpad.evaluation.controls.controls import ControlMap, ControlsConfig, tie_controls
 from ghostpad.evaluation.measure import to_numpy
-from ghostpad.frames.atari import RecordConfig, record
 from ghostpad.frames.store import open_data
+from ghostpad.games.breakout import detector as breakout
+from ghostpad.sources.atari import RecordConfig, record
 from ghostpad.training.checkpoint import write_checkpoint
-from ghostpad.world.control_labels import read_labels
-from ghostpad.world.control_map import fit_control_map
-from ghostpad.world.controls import ControlMap, ControlsConfig, tie_controls
 from recordings import noise, write_pngs
 from small_world import small_world
 

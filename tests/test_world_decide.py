@@ -2,7 +2,7 @@
 
 import torch
 
-from ghostpad.world.decide import decide, partly_told
+from ghostpad.world.decoding import decide, partly_told
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from ghostpad.buttons.control_map import ControlMap
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
-from ghostpad.evaluation.breakout_display import lives_shown
-from ghostpad.frames.atari import RecordConfig, open_emulator
-from ghostpad.frames.breakout import Tracker
+from ghostpad.games.breakout.display import lives_shown
+from ghostpad.games.breakout.memory import Tracker
+from ghostpad.sources.atari import RecordConfig, open_emulator
 from ghostpad.training.checkpoint import write_checkpoint
-from ghostpad.world.control_map import ControlMap
-from ghostpad.world.games import Games
+from ghostpad.world.rollouts import Games
 from ghostpad.world.starts import write_starts
 from ghostpad.world.world_model import KIND, WorldState
 from known_models import breakout_picture

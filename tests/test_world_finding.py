@@ -2,8 +2,8 @@
 
 import torch
 
+from ghostpad.buttons.assignment import ButtonFinder
 from ghostpad.world.dynamics import NEVER, Dynamics, DynamicsConfig
-from ghostpad.world.finding import ButtonFinder
 
 
 def test_shares_are_bayes_rule_softened_by_the_temperature() -> None:

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ghostpad.world.following import (
+from ghostpad.objects.detection import Thing
+from ghostpad.objects.tracking import (
     Followed,
     follow,
     new_among,
@@ -12,7 +13,6 @@ from ghostpad.world.following import (
     same_apart_from_steered,
     seen_again,
 )
-from ghostpad.world.things import Thing
 from test_world_going_on import COLOUR, bar, flight
 
 BALL, BAR = (4, 2), (4, 16)

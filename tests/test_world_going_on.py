@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from ghostpad.evaluation.breakout import detect
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.store import FrameStore
-from ghostpad.world import going_on, world_model
+from ghostpad.games.breakout.detector import detect
+from ghostpad.objects import rendering as going_on
+from ghostpad.objects.rendering import bare, bare_next, due, mended, with_due
+from ghostpad.objects.tracking import Followed, follow
+from ghostpad.world import world_model
 from ghostpad.world.dynamics import TRUST
-from ghostpad.world.following import Followed, follow
-from ghostpad.world.going_on import bare, bare_next, due, mended, with_due
-from ghostpad.world.sequences import read_sequences
 from small_world import small_world
 
 COLOUR = np.array([200, 72, 72], np.uint8)[:, None, None]

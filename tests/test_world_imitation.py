@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
-from ghostpad.frames.breakout import Tracker
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import open_data
-from ghostpad.world.control_map import ControlMap
-from ghostpad.world.imitation import (
+from ghostpad.games.breakout.memory import Tracker
+from imitation import (
     Examples,
     Moves,
     Policy,

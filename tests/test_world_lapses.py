@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ghostpad.world import lapses
-from ghostpad.world.lapses import LARGEST, with_lapses
+from ghostpad.objects import dropout as lapses
+from ghostpad.objects.dropout import LARGEST, with_lapses
 
 
 def flight(num: int = 9, speed: int = 3) -> np.ndarray:

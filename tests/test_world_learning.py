@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation.agreement import read_controls
+from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
+from ghostpad.world.config import WorldConfig
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.learner import LearningWorld
-from ghostpad.world.sequences import Labelled, Practice, Rollouts, WorldBatch, read_sequences
-from ghostpad.world.settings import WorldConfig
+from ghostpad.world.sequences import Labelled, Practice, Rollouts, WorldBatch
 from ghostpad.world.train import make_world_loop, train_world
 from ghostpad.world.world_model import WorldModel
 from small_world import small_world_config

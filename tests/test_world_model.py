@@ -13,7 +13,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.play.starts import starts_of_world
 from ghostpad.training.checkpoint import write_checkpoint
-from ghostpad.world.decide import decide
+from ghostpad.world.decoding import decide
 from ghostpad.world.dynamics import BRIGHTNESS, NEVER
 from ghostpad.world.world_model import KIND, WorldModel, WorldState
 from small_model import saved

@@ -8,9 +8,9 @@ import torch
 
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.world.following import Followed, follow
-from ghostpad.world.movement import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number, offsets, sight
-from ghostpad.world.movement_lessons import Example, followed_in, some_rows, teach
+from ghostpad.objects.dynamics import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number, offsets, sight
+from ghostpad.objects.tracking import Followed, follow
+from ghostpad.objects.training import Example, followed_in, some_rows, teach
 from test_world_going_on import flight
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from ghostpad.world import pushes as module
-from ghostpad.world.pushes import Pushed, Pushes, at_edge, edges_of
-from ghostpad.world.slack import find_slack
-from ghostpad.world.things import Thing
+from ghostpad.objects import action_motion as module
+from ghostpad.objects.action_motion import Pushed, Pushes, at_edge, edges_of
+from ghostpad.objects.detection import Thing
+from ghostpad.objects.overshoot import find_slack
 
 STEPS = np.array([-8, 0, 8])
 LOWEST, HIGHEST, SLACK_LOW, SLACK_HIGH = 8, 120, 2, 21

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image, ImageSequence
 
 from ghostpad.errors import UserError
-from ghostpad.world.rollout import Rollout, draw_film, roll_out, write_film, write_rollout
-from ghostpad.world.side_by_side import draw_starts
+from ghostpad.evaluation.rollouts.film import Rollout, draw_film, roll_out, write_film, write_rollout
+from ghostpad.evaluation.rollouts.side_by_side import draw_starts
 from known_worlds import CONTROLS, SAME, KnownWorld
 from small_world import small_world
 
@@ -47,7 +47,9 @@ def test_the_film_ends_with_the_game(store, monkeypatch):
     world = KnownWorld(store, [])
     world.starts = draw_starts(world, store, 1, seed=0)
     start = world.starts[0]
-    monkeypatch.setattr("ghostpad.frames.breakout.Tracker.__call__", lambda self, ram: int(ram[101] == 0))
+    monkeypatch.setattr(
+        "ghostpad.games.breakout.memory.Tracker.__call__", lambda self, ram: int(ram[101] == 0)
+    )
     rollout = roll_out(world, SAME, store, start, 400, seed=0)
     assert 100 < len(rollout.drawn) < 400
 

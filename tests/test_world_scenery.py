@@ -8,11 +8,11 @@ import pytest
 
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore, open_data
-from ghostpad.world.following import follow
-from ghostpad.world.going_on import bare, bare_next, draw, mended, with_due
-from ghostpad.world.scenery import make_whole, scenery_in
-from ghostpad.world.steered import Known
-from ghostpad.world.things import Thing
+from ghostpad.objects.background import make_whole, scenery_in
+from ghostpad.objects.controllable import Known
+from ghostpad.objects.detection import Thing
+from ghostpad.objects.rendering import bare, bare_next, draw, mended, with_due
+from ghostpad.objects.tracking import follow
 from recordings import write_pngs
 
 GRAY, BRICK, BALL = (142, 142, 142), (66, 72, 200), (200, 72, 72)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ghostpad.evaluation import breakout
+from ghostpad.buttons.control_map import ControlMap
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.store import FrameStore
+from ghostpad.games.breakout import detector as breakout
 from ghostpad.model.pretrained import shipped_models
-from ghostpad.world.control_map import ControlMap
-from ghostpad.world.sequences import read_sequences
 from ghostpad.world.starts import read_starts
 from ghostpad.world.world_model import WorldModel
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ghostpad.errors import UserError
-from ghostpad.world.single_steps import single_steps, speed
+from ghostpad.evaluation.rollouts.single_steps import single_steps, speed
 from known_worlds import SAME
 from small_world import small_world
 

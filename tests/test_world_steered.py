@@ -6,13 +6,13 @@ import numpy as np
 
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.world.coming import with_coming
-from ghostpad.world.following import Followed, follow, next_things, steered_next
-from ghostpad.world.going_on import bare, bare_next, due, mended, with_due
-from ghostpad.world.movement import LARGEST, Movement
-from ghostpad.world.movement_lessons import find_tints, followed_in, small_looks, stays_in, usual_frame
-from ghostpad.world.steered import Known, located
-from ghostpad.world.things import Thing, Tints
+from ghostpad.objects.controllable import Known, located
+from ghostpad.objects.detection import Thing, Tints
+from ghostpad.objects.dynamics import LARGEST, Movement
+from ghostpad.objects.rendering import bare, bare_next, due, mended, with_due
+from ghostpad.objects.spawning import with_coming
+from ghostpad.objects.tracking import Followed, follow, next_things, steered_next
+from ghostpad.objects.training import find_tints, followed_in, small_looks, stays_in, usual_frame
 from test_world_going_on import COLOUR, bar, flight
 
 LOOKS = Thing(np.zeros(2, int), np.ones((4, 16), bool), np.repeat(COLOUR[:, 0].astype(np.int16), 64, 1))

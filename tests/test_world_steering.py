@@ -7,19 +7,21 @@ import numpy as np
 import pytest
 import torch
 
+from ghostpad.buttons import discovery as steering
+from ghostpad.buttons.assignment import ButtonFinder
+from ghostpad.buttons.discovery import Steered, find_steered, habits, name_buttons, recognize_buttons
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
+from ghostpad.objects import action_motion as pushes
+from ghostpad.objects.detection import Thing
+from ghostpad.objects.training import Example
 from ghostpad.training.distributed import Ranks
-from ghostpad.world import pushes, steering, train
+from ghostpad.world import train
+from ghostpad.world.batches import Labels
+from ghostpad.world.config import WorldConfig
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
-from ghostpad.world.finding import ButtonFinder
 from ghostpad.world.learner import LearningWorld
-from ghostpad.world.lessons import Labels
-from ghostpad.world.movement_lessons import Example
-from ghostpad.world.settings import WorldConfig
-from ghostpad.world.steering import Steered, find_steered, habits, name_buttons, recognize_buttons
-from ghostpad.world.things import Thing
 from ghostpad.world.train import make_world_loop
 from small_world import small_world_config
 

@@ -9,12 +9,13 @@ import torch
 
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import Ranks
+from ghostpad.world.config import WorldConfig
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.learner import LearningWorld
-from ghostpad.world.sequences import Seen, read_sequences
-from ghostpad.world.settings import WorldConfig
+from ghostpad.world.sequences import Seen
 from ghostpad.world.train import make_world_loop
 from ghostpad.world.windows import read_windows
 from small_model import saved, small_model

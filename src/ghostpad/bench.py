@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ghostpad.atomic import whole_file, write_json
 from ghostpad.frames.store import open_data
+from ghostpad.io import whole_file, write_json
 from ghostpad.machine import num_cores, resolve_device, resolve_precision
 from ghostpad.presets import PRESETS
 from ghostpad.training.latent_action import TrainConfig, require_preset

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ghostpad import __version__
-from ghostpad.atomic import write_json
 from ghostpad.config import differences, to_plain
 from ghostpad.errors import UserError
+from ghostpad.io import write_json
 
 DIARY = "demo.json"
 # These change how fast things go and where, never what comes out.
@@ -81,11 +81,11 @@ def demo(config: DemoConfig) -> dict[str, Any]:
 
 def _stages(config: DemoConfig) -> list[Stage]:
     # Here, so that `ghostpad demo --help` does not load torch.
-    from ghostpad.evaluation.report import EvaluateConfig, evaluate, light_checks
-    from ghostpad.frames.atari import RecordConfig, record
+    from ghostpad.evaluation.report.report import EvaluateConfig, evaluate, light_checks
     from ghostpad.frames.store import open_data
     from ghostpad.labels.extract import ExtractConfig, extract
     from ghostpad.presets import tiny
+    from ghostpad.sources.atari import RecordConfig, record
     from ghostpad.training.latent_action import train
 
     out = config.out

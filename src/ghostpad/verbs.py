@@ -29,7 +29,7 @@ class Verb:
 VERBS = {
     "record": Verb(
         "play an Atari game and write its frames as folders of PNGs",
-        "ghostpad.frames.atari",
+        "ghostpad.sources.atari",
         "RecordConfig",
         "record",
         "--game breakout --episodes 40",
@@ -76,14 +76,14 @@ VERBS = {
     ),
     "evaluate": Verb(
         "measure a model on held-out episodes, and write a report",
-        "ghostpad.evaluation.report",
+        "ghostpad.evaluation.report.report",
         "EvaluateConfig",
         "evaluate",
         "--model checkpoints/latent_action --data bulk_videos",
     ),
     "world": Verb(
         "learn a world that the codes drive, and the buttons behind them",
-        "ghostpad.world.build",
+        "ghostpad.evaluation.rollouts.build",
         "WorldConfig",
         "build_world",
         "--model checkpoints/latent_action --data bulk_videos",
@@ -91,7 +91,7 @@ VERBS = {
     ),
     "controls": Verb(
         "tie a world's buttons to the game's controls, from a few labels",
-        "ghostpad.world.controls",
+        "ghostpad.evaluation.controls.controls",
         "ControlsConfig",
         "controls",
         "--world checkpoints/world --data bulk_videos --labels 64",

@@ -7,7 +7,6 @@ import numpy as np
 
 import ghostpad
 from ghostpad.evaluation.collect import collect, flat_metrics
-from ghostpad.evaluation.elements import Game, game_of
 from ghostpad.evaluation.insight import Insight, Scene, observe, study
 from ghostpad.evaluation.intervals import total
 from ghostpad.evaluation.meaning import (
@@ -24,6 +23,7 @@ from ghostpad.evaluation.truth import detector_error
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
+from ghostpad.games.registry import Game, game_of
 
 _TRANSFERRED = ("paddle_left", "paddle_right", "paddle_up", "paddle_down", "bounce_paddle", "brick_broken")
 """Events whose codes the report applies to other frames."""

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 
 from ghostpad.evaluation.codebook import summarize_codes
-from ghostpad.evaluation.elements import element_sums, game_of, summarize_elements
 from ghostpad.evaluation.intervals import total
 from ghostpad.evaluation.measure import Model, as_unit, batch_size, draw, to_numpy
 from ghostpad.evaluation.reconstruction import (
-    Sums,
     counterfactual_sums,
     delta_psnr,
     pair_sums,
     structural_similarity,
     summarize,
 )
-from ghostpad.evaluation.summary import alarms
+from ghostpad.evaluation.report.summary import alarms
+from ghostpad.games.registry import element_sums, game_of, summarize_elements
+from ghostpad.games.sums import Sums
 
 _KEPT = ("psnr_db", "gain_over_copy_db", "moving_psnr_db")
 # SSIM is slow and steady: every fourth pair is enough to watch it.

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from ghostpad.evaluation.codebook import summarize_codes
-from ghostpad.evaluation.elements import Game, distances, summarize_elements
 from ghostpad.evaluation.intervals import bootstrap, total
 from ghostpad.evaluation.measure import Measured, Model
-from ghostpad.evaluation.reconstruction import Sums, delta_psnr, psnr_db, ratio, summarize
+from ghostpad.evaluation.reconstruction import delta_psnr, psnr_db, summarize
 from ghostpad.evaluation.schema import nest
+from ghostpad.games.registry import Game, distances, summarize_elements
+from ghostpad.games.sums import Sums, ratio
 
 
 def flat_metrics(game: Game | None, sums: Sums) -> Sums:

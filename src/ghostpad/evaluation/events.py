@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ghostpad.evaluation.elements import Game
-from ghostpad.evaluation.parts import Found
 from ghostpad.frames.pairs import Transitions
+from ghostpad.games.elements import Found
+from ghostpad.games.registry import Game
 
 NUM_SHUFFLES = 200
 CLEAR_LEVEL = 0.95

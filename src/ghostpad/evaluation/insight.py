@@ -7,13 +7,14 @@ import numpy as np
 
 from ghostpad.evaluation import agreement as probing
 from ghostpad.evaluation.codebook import entropy
-from ghostpad.evaluation.elements import Game
 from ghostpad.evaluation.events import Association, associate, event_columns, grouped
 from ghostpad.evaluation.intervals import bootstrap
 from ghostpad.evaluation.measure import Measured, Model, draw_blocks, infer_codes
-from ghostpad.evaluation.reconstruction import Sums, ratio
 from ghostpad.evaluation.truth import Known, tables
+from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions
+from ghostpad.games.registry import Game
+from ghostpad.games.sums import Sums, ratio
 
 GROUPS = {"paddle": "paddle_", "bounce": "bounce_", "brick": "brick_"}
 """Groups of exclusive events that the text asks for, and how the names of their events begin."""
@@ -115,13 +116,13 @@ def _agreement(
     """The keys of `agreement`, or why they are not there."""
     if split == "train":
         return "the probe is fitted on the training episodes and cannot be scored on them"
-    held_out = probing.read_controls(measured.transitions, measured.rows)
+    held_out = read_controls(measured.transitions, measured.rows)
     if held_out is None:
         return "nobody recorded the controls"
     store, stride = measured.transitions.store, measured.transitions.stride
     training = Transitions(store, "train", stride)
     rows = draw_blocks(len(training), num_probe, seed)
-    fitted = probing.read_controls(training, rows)
+    fitted = read_controls(training, rows)
     if fitted is None or fitted[1] != held_out[1]:
         return "nobody recorded the controls of the training episodes, or they are others"
     parts, game = [], scene.game

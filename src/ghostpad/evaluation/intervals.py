@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ghostpad.evaluation.reconstruction import Sums
+from ghostpad.games.sums import Sums
 
 NUM_RESAMPLES = 1000
 COVERAGE = 0.95

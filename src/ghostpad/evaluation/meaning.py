@@ -10,8 +10,9 @@ import numpy as np
 
 from ghostpad.evaluation.insight import Scene
 from ghostpad.evaluation.measure import Measured, Model, draw, to_bytes, to_numpy
-from ghostpad.evaluation.pictures import mark, to_rgb
-from ghostpad.evaluation.reconstruction import changed, ratio
+from ghostpad.evaluation.reconstruction import changed
+from ghostpad.evaluation.report.pictures import mark, to_rgb
+from ghostpad.games.sums import ratio
 
 MIN_PATCH = 48
 """Smallest side (pixels) of a picture of what happens around a code's cell."""

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ghostpad.evaluation.elements import Game, found_sums, transfer_sums
-from ghostpad.evaluation.reconstruction import Sums, counterfactual_sums, pair_sums, structural_similarity
+from ghostpad.evaluation.reconstruction import counterfactual_sums, pair_sums, structural_similarity
 from ghostpad.evaluation.truth import Seen, look
 from ghostpad.frames.pairs import Transitions
+from ghostpad.games.registry import Game, found_sums, transfer_sums
+from ghostpad.games.sums import Sums
 from ghostpad.progress import progress
 
 CPU_BATCH, GPU_BATCH = 8, 64

@@ -8,12 +8,12 @@ Dimensions: N transitions, C colour channels (1 or 3), H W frame. Frames are flo
 
 import numpy as np
 
+from ghostpad.games.sums import Sums, ratio
+
 PSNR_CAP_DB = 100.0
 """PSNR of a perfect prediction, instead of infinity."""
 MOVING_MARGIN = 2
 """Pixels by which changed pixels are dilated for the moving PSNR."""
-Sums = dict[str, np.ndarray]
-"""Quantities by name, one value per transition; or their sums over many, as scalars or arrays alike."""
 
 
 def psnr_db(mse: np.ndarray | float) -> np.ndarray:
@@ -129,12 +129,6 @@ def delta_psnr(sums: Sums) -> Sums:
     own = psnr_db(ratio(sums["own_squared"], sums["drawn_pixels"]))
     drawn = psnr_db(ratio(sums["drawn_squared"], sums["drawn_pixels"]))
     return {"delta_psnr_db": own - drawn, "leak_share": ratio(sums["leaked"], sums["leakable"])}
-
-
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """`part / whole`, not a number where `whole` is 0."""
-    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole != 0)
 
 
 def _total(values_NCHW: np.ndarray) -> np.ndarray:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostpad.evaluation.elements import Game
 from ghostpad.evaluation.intervals import total
-from ghostpad.evaluation.parts import Ball, Found
-from ghostpad.evaluation.reconstruction import ratio
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
+from ghostpad.games.elements import Ball, Found
+from ghostpad.games.registry import Game
+from ghostpad.games.sums import ratio
 
 _CHUNK = 64
 Known = dict[int, tuple[Found, str]]

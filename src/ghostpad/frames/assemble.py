@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ghostpad.frames.manifest import Encoding
-from ghostpad.frames.pieces import HEADER_BYTES, MAX_COLORS, Piece, copy_frames, npy_header, palette_rgb
+from ghostpad.sources.pieces import HEADER_BYTES, MAX_COLORS, Piece, copy_frames, npy_header, palette_rgb
 
 _GRAY_LEVELS = tuple(level * 0x010101 for level in range(MAX_COLORS))
 

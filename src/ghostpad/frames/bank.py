@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostpad.frames.luma import luma_of
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
+from ghostpad.luma import luma_of
 
 
 @dataclass(frozen=True)

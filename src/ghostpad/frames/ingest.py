@@ -14,20 +14,20 @@ import numpy as np
 
 from ghostpad.errors import UserError
 from ghostpad.frames.assemble import Draft, join_pieces
-from ghostpad.frames.decode import Decoded, Task, decode
-from ghostpad.frames.faults import Faults, OnBad, Rejected
-from ghostpad.frames.lock import writing
-from ghostpad.frames.manifest import MAX_SIDE, store_beside
+from ghostpad.frames.manifest import store_beside
 from ghostpad.frames.old import Old
 from ghostpad.frames.revision import Revision
-from ghostpad.frames.sources import Wishes, list_units
 from ghostpad.frames.splits import Splitting, read_split_file, too_few
 from ghostpad.frames.store import FrameStore
-from ghostpad.frames.units import Fit, Frame, Unit
-from ghostpad.frames.video import Cutting
-from ghostpad.frames.workers import map_in_order
+from ghostpad.locking import writing
 from ghostpad.machine import num_cores
 from ghostpad.progress import progress
+from ghostpad.sources.decode import Decoded, Task, decode
+from ghostpad.sources.faults import Faults, OnBad, Rejected
+from ghostpad.sources.registry import Wishes, list_units
+from ghostpad.sources.units import MAX_SIDE, Fit, Frame, Unit
+from ghostpad.sources.video import Cutting
+from ghostpad.workers import map_in_order
 
 _ROOM = 0.9  # share of the free space that a suggestion fills
 _FEW_FRAMES = 3000  # below this, starting processes costs more than they save

@@ -8,11 +8,9 @@ from typing import Any, Literal
 
 from ghostpad.errors import UserError
 from ghostpad.frames.splits import SPLITS
+from ghostpad.sources.registry import MANIFEST
 
 VERSION = 1
-MAX_SIDE = 4096
-"""Most pixels that a frame may be high or wide."""
-MANIFEST = "manifest.json"
 REJECTED = "rejected.json"
 Encoding = Literal["palette", "rgb", "gray"]
 
@@ -76,11 +74,6 @@ def read_rejected(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError):
         return []
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
-def is_store(path: Path) -> bool:
-    """Whether `path` looks like a frame store."""
-    return (path / MANIFEST).is_file()
 
 
 def store_beside(source: Path) -> Path:

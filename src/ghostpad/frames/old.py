@@ -7,10 +7,11 @@ from typing import Any
 
 from ghostpad.errors import UserError
 from ghostpad.frames.assemble import Coding
-from ghostpad.frames.manifest import MANIFEST, is_store, read_manifest
+from ghostpad.frames.manifest import read_manifest
 from ghostpad.frames.splits import Splitting
 from ghostpad.frames.store import FrameStore
-from ghostpad.frames.units import Unit
+from ghostpad.sources.registry import MANIFEST, is_store
+from ghostpad.sources.units import Unit
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.frames.atari import RecordConfig, draw_player, open_emulator
 from ghostpad.frames.store import FrameStore
+from ghostpad.sources.atari import RecordConfig, draw_player, open_emulator
 
 _NEEDED = {"game", "frame_skip", "sticky", "seed", "recorded_policy", "controls"}
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ghostpad.atomic import write_json
 from ghostpad.errors import UserError
 from ghostpad.frames.assemble import (
     Coding,
@@ -21,12 +20,13 @@ from ghostpad.frames.assemble import (
     recoding,
     write_episode,
 )
-from ghostpad.frames.faults import BadInput, Faults, Rejected
 from ghostpad.frames.manifest import MANIFEST, REJECTED, VERSION, read_rejected
 from ghostpad.frames.old import Old
-from ghostpad.frames.pieces import HEADER_BYTES, palette_rgb
 from ghostpad.frames.splits import Splitting, find_originals
-from ghostpad.frames.units import Fit, Unit
+from ghostpad.io import write_json
+from ghostpad.sources.faults import BadInput, Faults, Rejected
+from ghostpad.sources.pieces import HEADER_BYTES, palette_rgb
+from ghostpad.sources.units import Fit, Unit
 
 
 class Revision:

@@ -13,16 +13,10 @@ from typing import Any, get_args
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.frames.luma import luma
-from ghostpad.frames.manifest import (
-    MANIFEST,
-    MAX_SIDE,
-    Encoding,
-    Episode,
-    is_store,
-    read_episode,
-    read_manifest,
-)
+from ghostpad.frames.manifest import Encoding, Episode, read_episode, read_manifest
+from ghostpad.luma import luma
+from ghostpad.sources.registry import MANIFEST, is_store
+from ghostpad.sources.units import MAX_SIDE
 
 __all__ = ["Episode", "FrameStore", "is_store", "open_data"]
 

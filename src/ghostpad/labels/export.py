@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from ghostpad.atomic import whole_folder
 from ghostpad.errors import UserError
+from ghostpad.io import whole_folder
 from ghostpad.labels.card import write_card
 from ghostpad.labels.folder import Labels
 from ghostpad.progress import progress

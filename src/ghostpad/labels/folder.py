@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ghostpad.atomic import write_json
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
+from ghostpad.io import write_json
 from ghostpad.labels.format import PREFIX, SUFFIX, VERSION, Origin, Shard, read_origin, to_origin, to_shard
 
 MANIFEST = "labels.json"

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ghostpad.atomic import whole_file
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
+from ghostpad.io import whole_file
 
 VERSION = 1
 PREFIX, SUFFIX = "labels-", ".parquet"

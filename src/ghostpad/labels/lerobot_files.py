@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ghostpad.atomic import write_json
+from ghostpad.io import write_json
 from ghostpad.labels.hub import features_metadata
 
 CODEBASE_VERSION = "v3.0"

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ghostpad.frames.luma import luma
 from ghostpad.frames.store import FrameStore
 from ghostpad.labels.folder import Labels
 from ghostpad.labels.format import Shard
 from ghostpad.labels.png import to_rgb
+from ghostpad.luma import luma
 
 # Codes of this many shards stay in memory: up to 65,536 transitions each, a few MB.
 _SHARDS_KEPT = 256

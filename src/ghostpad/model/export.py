@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ghostpad import __version__
-from ghostpad.atomic import whole_folder
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
+from ghostpad.io import whole_folder
 from ghostpad.model.inference import PairEncoder
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.model.pretrained import KIND

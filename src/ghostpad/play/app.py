@@ -12,13 +12,13 @@ from typing import Any
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.staticfiles import StaticFiles
 
+from ghostpad.buttons.control_map import ControlMap
 from ghostpad.play.game import Game, PixelFormat, left_to_chance
 from ghostpad.play.guard import Guard
 from ghostpad.play.keys import held_for, resting_control
 from ghostpad.play.messages import FASTEST, HOTTEST, Join
 from ghostpad.play.session import BROKEN, FULL, POLICY, Dismissed, Mailbox, Session
 from ghostpad.play.starts import Starts
-from ghostpad.world.control_map import ControlMap
 from ghostpad.world.world_model import WorldModel
 
 STATIC = Path(__file__).parent / "static"

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
+from ghostpad.objects.detection import packed
 from ghostpad.play.keys import resting_control
 from ghostpad.play.real_game import RealGame, RealPicture
 from ghostpad.play.starts import Starts
-from ghostpad.world.control_map import ControlMap
-from ghostpad.world.things import packed
 from ghostpad.world.world_model import WorldModel, WorldState
 
 NOTHING = 255

@@ -1,6 +1,6 @@
 """Which keys hold which control, read off the control's name."""
 
-from ghostpad.world.control_map import REST
+from ghostpad.buttons.control_map import REST
 
 DIRECTIONS = ("up", "down", "left", "right", "fire")
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from ghostpad import __version__
-from ghostpad.atomic import whole_file
 from ghostpad.config import differences
 from ghostpad.errors import UserError
+from ghostpad.io import whole_file
 from ghostpad.model.pretrained import CHECKPOINT_FORMAT, read_checkpoint
 
 # Fields that say where, how long and on what to run, not what is computed.

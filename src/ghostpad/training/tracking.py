@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostpad.atomic import whole_file, write_json
+from ghostpad.io import whole_file, write_json
 
 
 class Silence:

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ghostpad.buttons.selection import NEVER
+
 BRIGHTNESS = (0.299, 0.587, 0.114)
 """Of red, green and blue: ITU-R 601 luma."""
 PATCH = 4
 """Pixels of a patch's side."""
-NEVER = 1e6
-"""Surprise (nats) under a button that is not in use."""
 TRUST = 6.0
 """What the guessed code has ahead of the others at the start of a training, in nats."""
 FLAT = 1e-3

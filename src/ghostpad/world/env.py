@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from ghostpad.errors import UserError
-from ghostpad.world.games import Games
+from ghostpad.world.rollouts import Games
 from ghostpad.world.world_model import WorldModel
 
 try:

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ghostpad.buttons.assignment import ButtonFinder
 from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
-from ghostpad.world.decide import decide, partly_told
-from ghostpad.world.finding import ButtonFinder
-from ghostpad.world.following import Followed
+from ghostpad.objects.tracking import Followed
+from ghostpad.world.decoding import decide, partly_told
 from ghostpad.world.sequences import Labelled, Rollouts, Seen, WorldBatch
 from ghostpad.world.world_model import Outlook, WorldModel, WorldModelConfig
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostpad.atomic import whole_file
 from ghostpad.config import from_plain, to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.replay import Replay, can_replay, replay_of
 from ghostpad.frames.store import FrameStore
+from ghostpad.io import whole_file
 
 STARTS_FILE = "starts.npz"
 

@@ -6,33 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ghostpad.config import to_plain
-from ghostpad.errors import UserError
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.splits import MIN_EPISODES
-from ghostpad.frames.store import FrameStore, open_data
-from ghostpad.machine import num_cores, resolve_device
-from ghostpad.model.pretrained import read_model
-from ghostpad.training.distributed import Ranks, joined
-from ghostpad.training.loop import Loop
-from ghostpad.training.task import Task
-from ghostpad.world.learner import LearningWorld
-from ghostpad.world.lessons import Labels, Lessons, cell_for_windows, draw_labels, num_rollouts, read_whole
-from ghostpad.world.movement_lessons import (
-    Example,
-    find_tints,
-    followed_in,
-    small_looks,
-    some_rows,
-    stays_in,
-    teach,
-    usual_frame,
-)
-from ghostpad.world.scenery import Scenery, scenery_in
-from ghostpad.world.sequences import Rollouts, WorldBatch
-from ghostpad.world.settings import WorldConfig
-from ghostpad.world.slack import find_slack, tracks_in
-from ghostpad.world.steering import (
+from ghostpad.buttons.discovery import (
     FEWEST,
     Steered,
     Steering,
@@ -42,6 +16,32 @@ from ghostpad.world.steering import (
     recognize_buttons,
     teach_pushes,
 )
+from ghostpad.config import to_plain
+from ghostpad.errors import UserError
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.splits import MIN_EPISODES
+from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.machine import num_cores, resolve_device
+from ghostpad.model.pretrained import read_model
+from ghostpad.objects.background import Scenery, scenery_in
+from ghostpad.objects.overshoot import find_slack, tracks_in
+from ghostpad.objects.training import (
+    Example,
+    find_tints,
+    followed_in,
+    small_looks,
+    some_rows,
+    stays_in,
+    teach,
+    usual_frame,
+)
+from ghostpad.training.distributed import Ranks, joined
+from ghostpad.training.loop import Loop
+from ghostpad.training.task import Task
+from ghostpad.world.batches import Labels, Lessons, cell_for_windows, draw_labels, num_rollouts, read_whole
+from ghostpad.world.config import WorldConfig
+from ghostpad.world.learner import LearningWorld
+from ghostpad.world.sequences import Rollouts, WorldBatch
 from ghostpad.world.world_model import KIND, WorldModel, WorldModelConfig
 
 RARELY = 0.01

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.sequences import read_sequence
 from ghostpad.frames.store import FrameStore
 from ghostpad.frames.windows import ANYWHERE
-from ghostpad.world.lapses import with_lapses
-from ghostpad.world.sequences import Seen, read_sequence
+from ghostpad.objects.dropout import with_lapses
+from ghostpad.world.sequences import Seen
 
 
 def read_windows(

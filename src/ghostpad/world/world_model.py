@@ -12,26 +12,26 @@ import torch
 from torch import Tensor, nn
 
 from ghostpad import __version__
-from ghostpad.atomic import whole_file, write_json
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
+from ghostpad.io import whole_file, write_json
 from ghostpad.model.export import write_safetensors
 from ghostpad.model.inputs import to_frames
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
-from ghostpad.world.coming import with_coming
-from ghostpad.world.decide import decide
-from ghostpad.world.dynamics import Dynamics, DynamicsConfig
-from ghostpad.world.following import (
+from ghostpad.objects.action_motion import Pushed
+from ghostpad.objects.dynamics import Movement
+from ghostpad.objects.rendering import bare, bare_next, due, go_on, mended, with_due
+from ghostpad.objects.spawning import with_coming
+from ghostpad.objects.tracking import (
     Followed,
     follow,
     next_things,
     same_apart_from_steered,
     steered_next,
 )
-from ghostpad.world.going_on import bare, bare_next, due, go_on, mended, with_due
-from ghostpad.world.movement import Movement
-from ghostpad.world.pushes import Pushed
+from ghostpad.world.decoding import decide
+from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 
 KIND = "world"
 

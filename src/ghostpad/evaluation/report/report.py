@@ -1,0 +1,143 @@
+"""`ghostpad evaluate`: measure a model on held-out episodes, and write `metrics.json` and `report.html`."""
+
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ghostpad.errors import UserError
+from ghostpad.evaluation.assess import Amounts, Assessment, assess
+from ghostpad.evaluation.checks import light_checks
+from ghostpad.evaluation.report import chapters, meaning_chapters, picture_chapters
+from ghostpad.evaluation.report.comparison import comparison
+from ghostpad.evaluation.report.page import page
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.splits import MIN_EPISODES
+from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.io import whole_file, write_json
+
+if TYPE_CHECKING:
+    from ghostpad.model.latent_action_model import LatentActionModel
+
+__all__ = ["EvaluateConfig", "evaluate", "light_checks"]
+
+METRICS, REPORT = "metrics.json", "report.html"
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What to evaluate, on what, and how much of it."""
+
+    model: Path = Path("checkpoints/latent_action")
+    """folder of a training run (its best.pt, else last.pt), a checkpoint, or a shipped name"""
+    data: Path = Path("bulk_videos")
+    """folder of episodes or a frame store"""
+    split: Literal["train", "validation", "test"] = "test"
+    """episodes to measure on"""
+    out: Path = Path("reports/latent_action")
+    """folder for report.html and metrics.json"""
+    compare: tuple[Path, ...] = ()
+    """more models to measure on the same transitions, side by side"""
+    amounts: Amounts = field(default_factory=Amounts)
+    """how much to look at"""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N"""
+    seed: int = 0
+    """seed of everything that is drawn"""
+    workers: int | None = None
+    """processes for ingesting a folder; all cores when not given"""
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Measure a model, write the report, and return the content of `metrics.json`.
+
+    Raises:
+        UserError: the model or the data cannot be read, they do not fit each other, or `out` holds something
+            else.
+    """
+    began = time.perf_counter()
+    check_folder(config.out)
+    store = open_data(config.data, config.workers, MIN_EPISODES)
+    paths = (config.model, *config.compare)
+    models = [_load(path, store, config) for path in paths]
+    few = dataclasses.replace(config.amounts, examples=0, galleries=0, tsne=0)
+    assessments = [
+        assess(model, store, config.split, few if number else config.amounts, config.seed, name=str(path))
+        for number, (path, model) in enumerate(zip(paths, models, strict=True))
+    ]
+    metrics = assessments[0].metrics
+    if config.compare:
+        metrics["compare"] = {item.name: item.metrics for item in assessments[1:]}
+    metrics["timing"] = {"seconds": round(time.perf_counter() - began, 1)}
+    with whole_file(config.out / REPORT) as temporary:
+        temporary.write_text(render(assessments), encoding="utf-8")
+    write_json(config.out / METRICS, metrics)
+    print(f"report: {config.out / REPORT}\nmetrics: {config.out / METRICS}")
+    return metrics
+
+
+def render(assessments: list[Assessment]) -> str:
+    """The report as one HTML file: about the first model, with the others beside it."""
+    assessment = assessments[0]
+    metrics = assessment.metrics
+    body = [
+        chapters.opening(assessment),
+        chapters.success(metrics),
+        comparison(assessments),
+        picture_chapters.looks(assessment),
+        chapters.quality(metrics),
+        chapters.elements(metrics),
+        chapters.splits(metrics),
+        chapters.codebook(assessment),
+        meaning_chapters.events(assessment),
+        meaning_chapters.gallery(assessment),
+        meaning_chapters.transfer(assessment),
+        meaning_chapters.agreement(metrics),
+        meaning_chapters.maps(assessment),
+        chapters.missing(metrics),
+    ]
+    contents = [
+        ("criteria", "Criteria"),
+        ("compare", "Side by side"),
+        ("look", "Pictures"),
+        ("quality", "Reconstruction"),
+        ("elements", "Elements"),
+        ("splits", "Splits"),
+        ("codebook", "Codebook"),
+        ("events", "Events"),
+        ("codes", "Codes"),
+        ("transfer", "Transfer"),
+        ("agreement", "Controls"),
+        ("maps", "Maps"),
+    ]
+    there = [(anchor, name) for anchor, name in contents if any(f'id="{anchor}"' in part for part in body)]
+    return page(f"Latent actions: {assessment.name}", body, there)
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that holds something else than a report.
+
+    Raises:
+        UserError: `out` is a file, or a folder with other things but no report.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file, not a folder for the report; give another --out")
+    if out.is_dir() and any(out.iterdir()) and not (out / REPORT).is_file():
+        raise UserError(f"{out}: holds something else than a report; give another --out")
+
+
+def _load(path: Path, store: FrameStore, config: EvaluateConfig) -> "LatentActionModel":
+    """Load a model and see that it can read these frames."""
+    from ghostpad.machine import resolve_device
+    from ghostpad.model.latent_action_model import LatentActionModel
+
+    model = LatentActionModel.from_pretrained(path, device=str(resolve_device(config.device)))
+    first = Transitions(store, config.split, model.stride).read(np.array([0]), model.grayscale)
+    try:
+        model.encode(*first)
+    except UserError as error:
+        raise UserError(f"{path} does not fit {config.data}: {error}") from None
+    return model

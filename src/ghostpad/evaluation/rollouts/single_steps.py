@@ -1,0 +1,158 @@
+"""A world one step at a time: how near the next frame comes, and how many it draws in a second.
+
+Dimensions: N transitions, k frames of history, C colour channels, H W frame.
+"""
+
+import statistics
+import time
+from functools import partial
+
+import numpy as np
+import torch
+
+from ghostpad.buttons.control_map import ControlMap
+from ghostpad.errors import UserError
+from ghostpad.evaluation.intervals import bootstrap, total
+from ghostpad.evaluation.reconstruction import pair_sums, summarize
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.store import FrameStore
+from ghostpad.games.registry import Game, element_sums, game_of, summarize_elements
+from ghostpad.games.sums import Sums
+from ghostpad.machine import num_cores
+from ghostpad.world.world_model import WorldModel, WorldState
+
+NUM_TRANSITIONS = 400
+_BATCH = 8
+_TIMED_STEPS, _WARM_STEPS = 30, 3
+
+_OF_RECORDED = "of held-out transitions predicted from recorded frames"
+_NUMBERS = {
+    "psnr_db": ("dB", f"PSNR {_OF_RECORDED}, MSE pooled"),
+    "copy_psnr_db": ("dB", "the same for copying the current frame"),
+    "gain_over_copy_db": ("dB", "what is gained over copying"),
+    "moving_psnr_db": ("dB", "PSNR over the pixels that differ between the true frames, dilated by 2 pixels"),
+    "ball_within_2px": ("share of transitions", f"{_OF_RECORDED}: the ball at most 2 pixels off"),
+    "paddle_within_1px": ("share of transitions", f"{_OF_RECORDED}: the paddle at most 1 pixel off"),
+}
+_BUTTONS = {
+    "one_step": "the button for the recorded control",
+    "inferred": "the button that explains the transition best",
+}
+KEYS: dict[str, tuple[str, str]] = {
+    f"{kind}_{name}": (unit, f"{meaning}; with {button}")
+    for kind, button in _BUTTONS.items()
+    for name, (unit, meaning) in _NUMBERS.items()
+} | {
+    "frames_per_s": ("frames per second", "one world alone, all threads"),
+    "frames_per_s_one_thread": ("frames per second", "one world alone, one thread"),
+    "num_threads": ("threads", "that are all"),
+}
+
+
+def single_steps(
+    world: WorldModel,
+    control_map: ControlMap | None,
+    store: FrameStore,
+    num_transitions: int = NUM_TRANSITIONS,
+    seed: int = 0,
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Predict held-out next frames, each from recorded frames.
+
+    Args:
+        world: in evaluation mode.
+        control_map: which button it gets for a recorded control.
+        store: recordings; the test split is used.
+        num_transitions: how many are drawn, at most.
+        seed: of the draw and of resampling.
+
+    Returns:
+        Numbers of `KEYS`, without those named `one_step_…` where the map or the recorded controls are missing
+        and without elements of games that have no detector; their 95 % intervals by bootstrap over episodes.
+
+    Raises:
+        UserError: no test episode is long enough, or the map lacks a control.
+    """
+    stride = world.latent_action_model.stride
+    transitions = Transitions(store, "test", stride)
+    rows = np.flatnonzero(transitions.frame_index >= stride * (world.history - 1))
+    if not len(rows):
+        raise UserError(f"{store.path}: no test episode is longer than the history of {world.history} frames")
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:num_transitions])
+    episodes, frames = transitions.episode_index[rows], transitions.frame_index[rows]
+    recorded = control_map and all(store.controls(episode) is not None for episode in np.unique(episodes))
+    game = game_of(store.read(episodes[0], frames[:1], world.grayscale))
+    metrics, intervals = {}, {}
+    for kind, used_map in (("one_step", control_map), ("inferred", None)):
+        if kind == "one_step" and not recorded:
+            continue
+        parts = []
+        for first in range(0, len(rows), _BATCH):
+            batch = slice(first, first + _BATCH)
+            parts.append(_step_sums(world, used_map, transitions, rows[batch], game))
+        sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        told = partial(_summarize, game, f"{kind}_")
+        metrics |= {name: float(value) for name, value in told(total(sums)).items()}
+        intervals |= bootstrap(sums, episodes, told, seed)
+    return metrics, intervals
+
+
+def _step_sums(
+    world: WorldModel,
+    control_map: ControlMap | None,
+    transitions: Transitions,
+    rows: np.ndarray,
+    game: Game | None,
+) -> Sums:
+    """What `_summarize` takes, of one batch; without a map, with the buttons that explain it best."""
+    shown = read_sequences(transitions, rows, world.history, 1, world.grayscale).numpy()
+    histories, true = shown[:, :-1], shown[:, -1]
+    if control_map is None:
+        buttons = world.button_probabilities(histories, true).argmax(1).cpu().numpy()
+    else:
+        places = zip(transitions.episode_index[rows], transitions.frame_index[rows], strict=True)
+        buttons = np.array([_button(control_map, transitions.store, e, f) for e, f in places])
+    state, _ = world.step(world.start(histories), buttons)
+    drawn = state.pictures[..., : true.shape[1]].transpose(0, 3, 1, 2)
+    current = histories[:, -1]
+    unit = [pictures.astype(np.float32) / 255 for pictures in (drawn, true, current)]
+    return pair_sums(*unit) | (element_sums(game, drawn, true, current) if game else {})
+
+
+def _button(control_map: ControlMap, store: FrameStore, episode: int, frame: int) -> int:
+    controls, names = store.controls(episode), store.control_names(episode)
+    assert controls is not None and names is not None
+    return control_map.to_button(names[controls[frame]])
+
+
+def _summarize(game: Game | None, prefix: str, sums: Sums) -> Sums:
+    """Numbers of `_NUMBERS`, of sums over transitions."""
+    metrics = summarize(sums) | (summarize_elements(game, sums) if game else {})
+    metrics = {name.replace(".", "_"): value for name, value in metrics.items()}
+    return {f"{prefix}{name}": metrics[name] for name in _NUMBERS if name in metrics}
+
+
+def speed(world: WorldModel, store: FrameStore) -> dict[str, float]:
+    """Frames that one world draws in a second, with all threads and with one: medians of single steps."""
+    episode = next(i for i, e in enumerate(store.episodes) if e.num_frames >= world.history)
+    state = world.start(store.read(episode, np.arange(world.history), world.grayscale)[None])
+    before = torch.get_num_threads()
+    rates: dict[str, float] = {}
+    try:
+        for name, threads in (("frames_per_s", num_cores()), ("frames_per_s_one_thread", 1)):
+            torch.set_num_threads(threads)
+            rates[name] = 1 / statistics.median(_seconds(world, state))
+    finally:
+        torch.set_num_threads(before)
+    return rates | {"num_threads": num_cores()}
+
+
+def _seconds(world: WorldModel, state: WorldState) -> list[float]:
+    seconds = []
+    for step in range(_WARM_STEPS + _TIMED_STEPS):
+        began = time.perf_counter()
+        state, _ = world.step(state, 0)
+        state.pictures  # noqa: B018  waits for the device
+        if step >= _WARM_STEPS:
+            seconds.append(time.perf_counter() - began)
+    return seconds

@@ -1,0 +1,134 @@
+"""Games in worlds: frames, points and lives, as far as the pictures tell them.
+
+Dimensions: N games side by side, S starts, k frames of history, C colour channels, H W frame.
+"""
+
+import numpy as np
+import torch
+
+from ghostpad.buttons.control_map import ControlMap
+from ghostpad.errors import UserError
+from ghostpad.games.breakout import detector as breakout
+from ghostpad.games.breakout.ball_in_play import BLINK, LOW
+from ghostpad.games.breakout.display import lives_shown
+from ghostpad.objects.action_motion import Pushed
+from ghostpad.world.starts import read_starts
+from ghostpad.world.world_model import WorldModel, WorldState
+
+BRICK_POINTS = (7, 7, 4, 4, 1, 1)
+"""What a brick of each row is worth, top row first."""
+
+
+class Games:
+    """N games in one world, stepped in one batch.
+
+    In a world of Breakout, points are those of bricks that vanish and do not come back, and a life is lost
+    when a ball is gone for good at the bottom. In other worlds there are neither points nor ends.
+
+    Attributes:
+        world: where they are played.
+        num: N.
+        frames_SkHWC: (S, k, H, W, C) uint8, from which a game may begin.
+        control_names: what a player can hold: the game's controls when they are known, else the buttons.
+        scored: whether points and lives can be read.
+        lives: (N,) left, with the one in play.
+        pictures: (N, H, W, 3) uint8, what is shown.
+    """
+
+    def __init__(self, world: WorldModel, num: int, temperature: float = 0.0) -> None:
+        """Games that have not begun.
+
+        Args:
+            world: in evaluation mode, loaded from a folder that holds starts.
+            num: N.
+            temperature: of the codes, 0 for the likeliest.
+
+        Raises:
+            UserError: there are no starts, or the temperature is negative.
+        """
+        if not temperature >= 0:
+            raise UserError(f"temperature {temperature}: must be at least 0")
+        self.world, self.num, self.temperature = world, num, temperature
+        self.frames_SkHWC = read_starts(world.folder)
+        control_map = ControlMap.read(world.folder) if world.folder else None
+        names = [f"button {button}" for button in range(world.num_buttons)]
+        self.control_names = control_map.control_names if control_map else tuple(names)
+        buttons = control_map.button_for_control if control_map else range(world.num_buttons)
+        self._buttons = np.array(buttons)
+        self.scored = breakout.applies(self.frames_SkHWC[:, -1].transpose(0, 3, 1, 2))
+        shape = breakout.BRICK_ROWS, breakout.BRICK_COLUMNS
+        self.lives, self._unseen = np.zeros((2, num), int)
+        self._low = np.zeros(num, bool)
+        self._standing = np.zeros((num, *shape), bool)
+        self._generator = torch.Generator(world.device)
+        self._state: WorldState | None = None
+        self.pictures = np.zeros((num, world.height, world.width, 3), np.uint8)
+
+    def seed(self, seed: int) -> None:
+        """Seed the draws of codes, for temperatures above 0."""
+        self._generator.manual_seed(seed)
+
+    def begin(self, games: np.ndarray, starts: np.ndarray) -> None:
+        """Begin some of the games anew.
+
+        Args:
+            games: (n,) which.
+            starts: (n,) numbers of starts.
+
+        Raises:
+            UserError: there is no such start.
+        """
+        if starts.min() < 0 or starts.max() >= len(self.frames_SkHWC):
+            raise UserError(f"start {starts.tolist()}: they go from 0 to {len(self.frames_SkHWC) - 1}")
+        fresh = self.world.start(self.frames_SkHWC[starts])
+        if self._state is None:
+            self._state = WorldState(fresh.history[:1].repeat(self.num, 1, 1, 1, 1))
+        history, chosen = self._state.history.clone(), torch.from_numpy(games)
+        history[chosen] = fresh.history
+        pushed = self._state.pushed
+        if pushed is not None:
+            anew = self.world.pushed_on(fresh)
+            held, beyond = pushed.held.clone(), pushed.beyond.copy()
+            held[chosen], beyond[games] = anew.held, anew.beyond
+            pushed = Pushed(held, beyond)
+        self._state = WorldState(history, pushed)
+        self.pictures[games] = fresh.pictures
+        if self.scored:
+            shown = self._shown()[games]
+            found = breakout.detect(shown)
+            self.lives[games] = lives_shown(shown)
+            self._unseen[games] = 0
+            self._low[games] = found["ball_y"] >= LOW
+            self._standing[games] = found["bricks"]
+
+    def step(self, controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Hold a control (N,) in each; returns points (N,) float64 and whether the last life is lost (N,)."""
+        assert self._state is not None, "begin first"
+        self._state, _ = self.world.step(
+            self._state, self._buttons[controls], self.temperature, self._generator
+        )
+        self.pictures = self._state.pictures
+        if not self.scored:
+            return np.zeros(self.num), np.zeros(self.num, bool)
+        found = breakout.detect(self._shown())
+        return self._points(found["bricks"]), self._lost(found)
+
+    def _shown(self) -> np.ndarray:
+        """The pictures as the detector takes them."""
+        return self.pictures[..., : self.world.num_channels].transpose(0, 3, 1, 2)
+
+    def _points(self, bricks: np.ndarray) -> np.ndarray:
+        """What vanished for the first time; a wall that was cleared whole stands anew."""
+        cleared = ~self._standing.any((1, 2), keepdims=True)
+        self._standing |= cleared & bricks
+        points = ((self._standing & ~bricks).sum(2) * BRICK_POINTS).sum(1).astype(np.float64)
+        self._standing &= bricks
+        return points
+
+    def _lost(self, found: dict[str, np.ndarray]) -> np.ndarray:
+        seen = found["num_balls"] > 0
+        self._unseen = np.where(seen, 0, self._unseen + 1)
+        self._low = np.where(seen, found["ball_y"] >= LOW, self._low)
+        lost = self._low & (self._unseen == BLINK + 1)
+        self.lives -= lost
+        return lost & (self.lives == 0)
