@@ -188,7 +188,7 @@ def test_without_a_preset_training_follows_the_text(monkeypatch):
     ],
 )
 def test_what_can_go_wrong_has_a_status_and_a_line(error, status, line, monkeypatch, capsys):
-    from ghostpad.frames import atari
+    from ghostpad.sources import atari
 
     def fail(config):
         raise error
@@ -199,7 +199,7 @@ def test_what_can_go_wrong_has_a_status_and_a_line(error, status, line, monkeypa
 
 
 def test_a_bug_is_not_hidden(monkeypatch):
-    from ghostpad.frames import atari
+    from ghostpad.sources import atari
 
     def fail(config):
         raise ZeroDivisionError
