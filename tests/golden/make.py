@@ -63,8 +63,8 @@ PASSING = {"pairs_per_second", "memory_gb", "gpu_memory_gb", "timing", "ghostpad
 
 def make_store(folder: Path) -> Path:
     """Record a little Breakout below `folder`, and give the frame store of it: always the same bytes."""
-    from ghostpad.frames.atari import RecordConfig, record
     from ghostpad.frames.store import open_data
+    from ghostpad.sources.atari import RecordConfig, record
 
     record(RecordConfig(out=folder / "recorded", episodes=20, max_frames=80, seed=0, workers=1))
     return open_data(folder / "recorded", 1).path
@@ -187,7 +187,7 @@ def world_surprise(store_path: Path) -> list[list[float]]:
 def metrics(store_path: Path, folder: Path) -> dict[str, Any]:
     """Evaluate a shipped model: the content of its `metrics.json`."""
     from ghostpad.evaluation.assess import Amounts
-    from ghostpad.evaluation.report import EvaluateConfig, evaluate
+    from ghostpad.evaluation.report.report import EvaluateConfig, evaluate
 
     amounts = Amounts(ssim=16, counterfactual=32, other_splits=16, probe=256, examples=4, galleries=4, tsne=0)
     config = EvaluateConfig(
@@ -203,8 +203,8 @@ def metrics(store_path: Path, folder: Path) -> dict[str, Any]:
 
 def world_training(store_path: Path, folder: Path) -> dict[str, Any]:
     """Train a very small world for a few steps: every term at every step, and the buttons it found."""
+    from ghostpad.world.config import WorldConfig
     from ghostpad.world.dynamics import DynamicsConfig
-    from ghostpad.world.settings import WorldConfig
     from ghostpad.world.train import train_world
     from ghostpad.world.world_model import WorldModel
 
