@@ -6,7 +6,7 @@ import numpy as np
 
 from ghostpad.objects.detection import Thing
 from ghostpad.objects.tracking import (
-    Followed,
+    Tracks,
     follow,
     new_among,
     next_things,
@@ -18,11 +18,11 @@ from test_world_going_on import COLOUR, bar, flight
 BALL, BAR = (4, 2), (4, 16)
 
 
-def seen_next(followed: Followed, frame: np.ndarray) -> dict[int, Thing]:
+def seen_next(followed: Tracks, frame: np.ndarray) -> dict[int, Thing]:
     return seen_again(next_things(followed, frame) or [])
 
 
-def new_next(followed: Followed, frame: np.ndarray) -> list[Thing]:
+def new_next(followed: Tracks, frame: np.ndarray) -> list[Thing]:
     return new_among(next_things(followed, frame) or [])
 
 

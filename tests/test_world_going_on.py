@@ -10,9 +10,10 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.games.breakout.detector import detect
+from ghostpad.objects import prior as object_prior
 from ghostpad.objects import rendering as going_on
 from ghostpad.objects.rendering import bare, bare_next, due, mended, with_due
-from ghostpad.objects.tracking import Followed, follow
+from ghostpad.objects.tracking import Tracks, follow
 from ghostpad.world import world_model
 from ghostpad.world.dynamics import TRUST
 from small_world import small_world
@@ -77,7 +78,7 @@ def test_what_is_bent_goes_on_as_it_was() -> None:
     assert (go_on(seen) == frames[-1]).all()
 
 
-def foreseen(history: np.ndarray, place: tuple[int, int], hides: bool = False) -> Followed:
+def foreseen(history: np.ndarray, place: tuple[int, int], hides: bool = False) -> Tracks:
     """What moves in it, of whose small things somebody knows where they go."""
     followed = follow(history)
     told = [
@@ -209,7 +210,7 @@ def test_a_world_draws_what_its_codes_say_and_puts_in_what_it_foresees(
     shown = (after.history[0, -1] * 255).round().byte().numpy()
     assert (shown == with_due(followed, mended(followed, drawn))).all()
     picture = np.full_like(drawn, 7)
-    monkeypatch.setattr(world_model, "mended", lambda followed, drawn: picture)
+    monkeypatch.setattr(object_prior, "mended", lambda followed, drawn: picture)
     mended_too = world.step(state, 0)[0].history[0, -1]
     assert ((mended_too * 255).round().numpy() == with_due(followed, picture)).all()
 

@@ -95,8 +95,8 @@ def test_what_is_known_from_before_changes_no_game(temperature: float) -> None:
         anew, own = world.step(forgotten, button, temperature, other)
         assert torch.equal(state.history, anew.history) and torch.equal(codes, own)
         assert state.pushed is not None and anew.pushed is not None
-        assert torch.equal(state.pushed.held, anew.pushed.held)
-        assert np.array_equal(state.pushed.beyond, anew.pushed.beyond)
+        assert torch.equal(state.pushed.buttons, anew.pushed.buttons)
+        assert np.array_equal(state.pushed.overshoot, anew.pushed.overshoot)
 
 
 def test_temperature_samples_by_the_generator(world: WorldModel, frames: np.ndarray) -> None:
@@ -156,7 +156,7 @@ def test_a_world_is_read_back_from_a_file_and_from_nothing_else(
         WorldModel.from_pretrained(tmp_path / "other.pt")
     with pytest.raises(UserError, match="train one with 'ghostpad world'"):
         WorldModel.from_pretrained(tmp_path / "nothing")
-    earlier = {name: part for name, part in content["model"].items() if not name.startswith("movement.")}
+    earlier = {name: part for name, part in content["model"].items() if not name.startswith("prior.")}
     write_checkpoint(tmp_path / "earlier.pt", content | {"model": earlier})
     with pytest.raises(UserError, match="of an earlier version; train it again"):
         WorldModel.from_pretrained(tmp_path / "earlier.pt")

@@ -9,12 +9,12 @@ import torch
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.objects.dynamics import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number, offsets, sight
-from ghostpad.objects.tracking import Followed, follow
+from ghostpad.objects.tracking import Tracks, follow
 from ghostpad.objects.training import Example, followed_in, some_rows, teach
 from test_world_going_on import flight
 
 
-def fates(followed: Followed) -> list[tuple[bool, list[int]]]:
+def fates(followed: Tracks) -> list[tuple[bool, list[int]]]:
     return [
         (thing.hides, thing.foreseen.tolist())
         for thing in followed.things or []
@@ -71,8 +71,7 @@ def test_it_learns_from_recordings_what_holds_in_others(store: FrameStore) -> No
     examples = [e for e in followed_in(others, np.arange(len(others)), 8, False) if e.thing.is_sure]
     assert looks >= 30 and len(examples) >= 10 and bool(movement.is_taught)
     things = [
-        (Followed(*[others.read(np.array([each.row]), False)[0][0]] * 3, None), each.thing)
-        for each in examples
+        (Tracks(*[others.read(np.array([each.row]), False)[0][0]] * 3, None), each.thing) for each in examples
     ]
     answers = torch.tensor([example.fate for example in examples])
     with torch.no_grad():

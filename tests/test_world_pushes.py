@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ghostpad.objects import action_motion as module
-from ghostpad.objects.action_motion import Pushed, Pushes, at_edge, edges_of
+from ghostpad.objects.action_motion import ControlState, Pushes, at_edge, edges_of
 from ghostpad.objects.detection import Thing
 from ghostpad.objects.overshoot import find_slack
 
@@ -57,11 +57,11 @@ def test_it_goes_as_its_past_and_its_button_say(taught: Pushes) -> None:
     assert bool(taught.is_taught) and [edge.tolist() for edge in taught.edges()] == [[50, 8], [50, 120]]
     things = [thing_at(60, (0, 0, 0)), thing_at(60, (0, 0, 8)), thing_at(60)]
     held, corners = torch.tensor([2, 1, 2]), np.zeros((3, 2), int)
-    known = Pushed(torch.tensor([1, -1, 0]), np.zeros((3, 2), int))
+    known = ControlState(torch.tensor([1, -1, 0]), np.zeros((3, 2), int))
     places, after = taught.foresee(things, corners, held, known)
     assert places[:, 0].tolist() == [50] * 3
     assert np.abs(places[:, 1] - [68, 64, 64]).max() <= 1
-    assert after.held.tolist() == [2, 1, 2] and not after.beyond.any()
+    assert after.buttons.tolist() == [2, 1, 2] and not after.overshoot.any()
     windows = taught.foresee([thing_at(20, (0, 0, 0))], np.array([[0, 40]]), held[:1])[0]
     assert abs(int(windows[0, 1]) - 28) <= 1
     draws = torch.Generator().manual_seed(0)
@@ -78,7 +78,7 @@ def test_beyond_an_edge_it_is_pushed_and_must_be_pushed_back(taught: Pushes) -> 
     for held in (2, 2, 2, 2, 0, 0, 0):
         (place,), pushed = taught.foresee([thing], np.zeros((1, 2), int), torch.tensor([held]), pushed)
         thing = thing_at(int(place[1]), (int(place[1] - thing.place[1]),))
-        seen.append((int(place[1]), int(pushed.beyond[0, 1]), int(pushed.held[0])))
+        seen.append((int(place[1]), int(pushed.overshoot[0, 1]), int(pushed.buttons[0])))
     assert seen[3] == (120, SLACK_HIGH, 1), "as far as it goes, where the push is spent"
     places = [place for place, *_ in seen]
     assert places[:5] == [120] * 5 and places[-1] < 120

@@ -11,7 +11,7 @@ from ghostpad.objects.detection import Thing, Tints
 from ghostpad.objects.dynamics import LARGEST, Movement
 from ghostpad.objects.rendering import bare, bare_next, due, mended, with_due
 from ghostpad.objects.spawning import with_coming
-from ghostpad.objects.tracking import Followed, follow, next_things, steered_next
+from ghostpad.objects.tracking import Tracks, follow, next_things, steered_next
 from ghostpad.objects.training import find_tints, followed_in, small_looks, stays_in, usual_frame
 from test_world_going_on import COLOUR, bar, flight
 
@@ -21,7 +21,7 @@ ROWS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
 """Colours of the lines of a small thing, four lines each."""
 
 
-def followed_bar(frames: np.ndarray, known: Known = KNOWN) -> Followed:
+def followed_bar(frames: np.ndarray, known: Known = KNOWN) -> Tracks:
     followed = follow(frames, known)
     assert followed.steered is not None
     return followed

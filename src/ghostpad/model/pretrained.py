@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ghostpad.config import ConfigT, from_plain, to_plain
 from ghostpad.errors import UserError
 from ghostpad.model.architecture import LatentActionModelConfig
+from ghostpad.renamed import current_config, current_weights, former_config, former_weights
 
 CHECKPOINT_FORMAT = 1
 KIND = "latent_action_model"
@@ -102,7 +103,8 @@ def read_weights(
     if content.get("kind") != kind:
         found = NAMES.get(content.get("kind", ""), "something else")
         raise UserError(f"{path}: holds {found}, not {NAMES[kind]}")
-    return from_plain(config_type, content.get("model_config"), f"{path}: config"), content["model"]
+    plain = current_config(content.get("model_config"))
+    return from_plain(config_type, plain, f"{path}: config"), current_weights(content["model"])
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path_or_name: str | Path) -> None:
@@ -119,9 +121,9 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], path_or_name: str
 
 
 def hash_of(config: Any, weights: dict[str, Tensor]) -> str:
-    """SHA-256 (hex) over configuration and weights."""
-    digest = hashlib.sha256(json.dumps(to_plain(config), sort_keys=True).encode())
-    for name, tensor in sorted(weights.items()):
+    """SHA-256 (hex) over configuration and weights, which no renaming changes."""
+    digest = hashlib.sha256(json.dumps(former_config(to_plain(config)), sort_keys=True).encode())
+    for name, tensor in sorted(former_weights(weights).items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -35,16 +35,16 @@ FORGOTTEN = 0.5
 
 
 @dataclass(frozen=True)
-class Pushed:
-    """How things were pushed.
+class ControlState:
+    """How the controllable objects of n worlds were driven last, which their frames do not show.
 
     Attributes:
-        held: (n,) int64, buttons, −1 where nobody knows.
-        beyond: (n, 2) pixels by which they were pushed beyond an edge of where they are seen.
+        buttons: (n,) int64, −1 where unknown.
+        overshoot: (n, 2) pixels by which they are beyond an edge of where they are seen.
     """
 
-    held: Tensor
-    beyond: np.ndarray
+    buttons: Tensor
+    overshoot: np.ndarray
 
 
 class Pushes(nn.Module):
@@ -117,10 +117,10 @@ class Pushes(nn.Module):
         things: Sequence[Thing],
         corners_n2: np.ndarray,
         held_n: Tensor,
-        before: "Pushed | None" = None,
+        before: "ControlState | None" = None,
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
-    ) -> tuple[np.ndarray, "Pushed"]:
+    ) -> tuple[np.ndarray, "ControlState"]:
         """Places (n, 2) where things come to, and how they are pushed then.
 
         Args:
@@ -131,8 +131,8 @@ class Pushes(nn.Module):
             temperature: 0 for the likeliest, else draws.
             generator: of the draws.
         """
-        before = before or Pushed(torch.full_like(held_n, -1), np.zeros((len(things), 2), int))
-        logits = self._logits(things, corners_n2, held_n, before.held)
+        before = before or ControlState(torch.full_like(held_n, -1), np.zeros((len(things), 2), int))
+        logits = self._logits(things, corners_n2, held_n, before.buttons)
         if temperature:
             chances = (logits / temperature).softmax(2).flatten(0, 1)
             gone = torch.multinomial(chances, 1, generator=generator).view(len(things), 2)
@@ -140,13 +140,13 @@ class Pushes(nn.Module):
             gone = logits.argmax(2)
         lowest, highest = self.edges()
         places = np.stack([thing.place for thing in things]) + corners_n2
-        there = places + before.beyond + gone.cpu().numpy() - REACH
+        there = places + before.overshoot + gone.cpu().numpy() - REACH
         farthest = lowest - self.slack_low.cpu().numpy(), highest + self.slack_high.cpu().numpy()
         stopped = ((there < farthest[0]) | (there > farthest[1])).any(1)
         there = there.clip(*farthest)
         seen = there.clip(lowest, highest)
         held_n = torch.where(torch.from_numpy(stopped).to(held_n.device), self.resting, held_n)
-        return seen - corners_n2, Pushed(held_n, there - seen)
+        return seen - corners_n2, ControlState(held_n, there - seen)
 
     @torch.no_grad()
     def surprise(self, things: Sequence[Thing], offsets_n2: np.ndarray, corners_n2: np.ndarray) -> Tensor:

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ghostpad.objects.action_motion import Pushed, Pushes
+from ghostpad.objects.action_motion import ControlState, Pushes
 from ghostpad.objects.controllable import Known
 from ghostpad.objects.detection import REMINDED, Thing, Tints, pixels
-from ghostpad.objects.tracking import Followed
+from ghostpad.objects.tracking import Tracks
 
 AROUND = 28
 """Pixels that are seen from the middle of a thing to each side."""
@@ -170,12 +170,12 @@ class Movement(nn.Module):
     @torch.no_grad()
     def foresee(
         self,
-        followed: Sequence[Followed],
+        followed: Sequence[Tracks],
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
         held_N: Tensor | None = None,
-        before: Pushed | None = None,
-    ) -> list[Followed]:
+        before: ControlState | None = None,
+    ) -> list[Tracks]:
         """Say of what is steered and of all small things that were followed where they will be.
 
         Args:
@@ -209,23 +209,24 @@ class Movement(nn.Module):
 
     def _pushed(
         self,
-        followed: Sequence[Followed],
+        followed: Sequence[Tracks],
         temperature: float,
         generator: torch.Generator | None,
         held_N: Tensor,
-        before: Pushed | None,
-    ) -> list[Followed]:
+        before: ControlState | None,
+    ) -> list[Tracks]:
         """The same with what is steered where its button sends it."""
         steered = {number: each.steered for number, each in enumerate(followed) if each.steered is not None}
         if not steered:
             return list(followed)
         rows = list(steered)
         corners = np.stack([followed[number].corner for number in rows])
-        before = None if before is None else Pushed(before.held[rows], before.beyond[rows])
+        before = None if before is None else ControlState(before.buttons[rows], before.overshoot[rows])
         things = [thing for thing in steered.values() if thing is not None]
         places, pushed = self.pushes.foresee(things, corners, held_N[rows], before, temperature, generator)
         led = list(followed)
-        for row, place, held, beyond in zip(rows, places, pushed.held.tolist(), pushed.beyond, strict=True):
+        after = zip(rows, places, pushed.buttons.tolist(), pushed.overshoot, strict=True)
+        for row, place, held, beyond in after:
             led[row] = replace(led[row].led_to(place), pushed=(held, beyond))
         return led
 
@@ -254,7 +255,7 @@ def _told(things: list[Thing] | None, fates: dict[int, tuple[bool, np.ndarray]])
     ]
 
 
-def looked_at(things: Sequence[tuple[Followed, Thing]]) -> tuple[Tensor, Tensor, Tensor]:
+def looked_at(things: Sequence[tuple[Tracks, Thing]]) -> tuple[Tensor, Tensor, Tensor]:
     """What `Movement` is to know of things."""
     sights = np.stack([sight(each.newest, each.before, thing, each.steered) for each, thing in things])
     told = np.stack([facts(thing) for _, thing in things])

@@ -16,13 +16,13 @@ from scipy import ndimage
 from ghostpad.objects.background import make_whole
 from ghostpad.objects.detection import FARTHEST, Thing, nearest, packed, pixels, things_in
 from ghostpad.objects.occlusion import fitted
-from ghostpad.objects.tracking import Followed, next_things, seen_again, steered_next
+from ghostpad.objects.tracking import Tracks, next_things, seen_again, steered_next
 
 MARGIN = 2
 """Pixels around a thing's shape in which it may be seen bent."""
 
 
-def bare(followed: Followed) -> np.ndarray:
+def bare(followed: Tracks) -> np.ndarray:
     """The newest frame (C, H, W) uint8 without the things of which it is foreseen where they go."""
     if not any(thing.is_apart for thing in followed.things or []):
         return followed.newest
@@ -35,7 +35,7 @@ def bare(followed: Followed) -> np.ndarray:
     return picture
 
 
-def bare_next(followed: Followed, next_CHW: np.ndarray) -> np.ndarray:
+def bare_next(followed: Tracks, next_CHW: np.ndarray) -> np.ndarray:
     """The frame (C, H, W) uint8 that follows without the same things, as far as they are seen in it."""
     if not any(thing.is_apart for thing in followed.things or []):
         return next_CHW
@@ -52,7 +52,7 @@ def bare_next(followed: Followed, next_CHW: np.ndarray) -> np.ndarray:
     return picture
 
 
-def due(followed: Followed) -> np.ndarray:
+def due(followed: Tracks) -> np.ndarray:
     """Pixels (H, W) bool that will show things of which that is foreseen, whatever button is held."""
     shown = np.zeros(followed.newest.shape[1:], bool)
     for thing in followed.things or []:
@@ -63,7 +63,7 @@ def due(followed: Followed) -> np.ndarray:
     return shown
 
 
-def with_due(followed: Followed, picture_CHW: np.ndarray) -> np.ndarray:
+def with_due(followed: Tracks, picture_CHW: np.ndarray) -> np.ndarray:
     """A picture (C, H, W) uint8 with them; itself where there are none."""
     expected = [thing for thing in followed.things or [] if thing.is_due]
     if not expected:
@@ -75,7 +75,7 @@ def with_due(followed: Followed, picture_CHW: np.ndarray) -> np.ndarray:
     return picture_CHW
 
 
-def go_on(followed: Followed, ground_CHW: np.ndarray | None = None) -> np.ndarray:
+def go_on(followed: Tracks, ground_CHW: np.ndarray | None = None) -> np.ndarray:
     """Guess the frame (C, H, W) uint8 that follows, without the things that are taken out.
 
     Args:
@@ -117,7 +117,7 @@ def _free_place(frame_CHW: np.ndarray, thing: Thing) -> np.ndarray:
     return thing.place
 
 
-def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
+def mended(followed: Tracks, drawn_CHW: np.ndarray) -> np.ndarray:
     """The drawn next frame without the things that are taken out, and with larger ones as they were.
 
     What never changes stays, and what only changes as a whole does so. What looks like one that is taken out
@@ -138,7 +138,7 @@ def mended(followed: Followed, drawn_CHW: np.ndarray) -> np.ndarray:
     return picture if (picture != drawn_CHW).any() else drawn_CHW
 
 
-def _settle(picture: np.ndarray, followed: Followed) -> None:
+def _settle(picture: np.ndarray, followed: Tracks) -> None:
     """Show what is usual where it always is, but for what looks like a thing that may come, in place."""
     usual, stays = followed.known.usual, followed.known.stays
     if usual is None or stays is None:
@@ -152,7 +152,7 @@ def _settle(picture: np.ndarray, followed: Followed) -> None:
     picture[:, wrong] = usual[:, wrong]
 
 
-def _parts_alone(followed: Followed, parts_HW: np.ndarray) -> np.ndarray:
+def _parts_alone(followed: Tracks, parts_HW: np.ndarray) -> np.ndarray:
     """The same parts without those that something covers or will cover that moves and is not taken out."""
     shared: set[int] = set()
     for thing in followed.things or []:
@@ -163,7 +163,7 @@ def _parts_alone(followed: Followed, parts_HW: np.ndarray) -> np.ndarray:
     return np.where(np.isin(parts_HW, list(shared)), 0, parts_HW) if shared - {0} else parts_HW
 
 
-def _mend(picture: np.ndarray, followed: Followed, known: list[Thing], things: list[Thing]) -> None:
+def _mend(picture: np.ndarray, followed: Tracks, known: list[Thing], things: list[Thing]) -> None:
     """Give what is known its shape back, and erase what may be one that is taken out, in place."""
     hidden = [thing for thing in known if thing.hides]
     for thing in known:
@@ -183,7 +183,7 @@ def _mend(picture: np.ndarray, followed: Followed, known: list[Thing], things: l
                     erase(picture, followed, other)
 
 
-def _touches_what_stands(thing: Thing, place_2: np.ndarray, bent: Thing, followed: Followed) -> bool:
+def _touches_what_stands(thing: Thing, place_2: np.ndarray, bent: Thing, followed: Tracks) -> bool:
     """Whether what it has become is the thing as it was and, beside it, what stands there all the time."""
     stands = followed.still[:, *bent.box()][:, bent.mask] == bent.colors
     explained = np.zeros_like(bent.mask)
@@ -198,7 +198,7 @@ def _in_reach(other: Thing, thing: Thing) -> bool:
     return int(np.abs(other.place - thing.place).max()) <= FARTHEST * thing.age
 
 
-def _is_part(other: Thing, thing: Thing, followed: Followed) -> bool:
+def _is_part(other: Thing, thing: Thing, followed: Tracks) -> bool:
     """Whether another may be what is left of a thing, or what it has become."""
     if other.looks_like(thing) or other.colors.shape[1] > 2 * thing.colors.shape[1]:
         return False
@@ -210,7 +210,7 @@ def _is_part(other: Thing, thing: Thing, followed: Followed) -> bool:
     )
 
 
-def _take_out(picture_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
+def _take_out(picture_CHW: np.ndarray, followed: Tracks, thing: Thing) -> None:
     """Erase a thing where it is in the newest frame, if it is there."""
     if thing.bent is not None:
         box = thing.box(MARGIN + 1)
@@ -224,7 +224,7 @@ def _take_out(picture_CHW: np.ndarray, followed: Followed, thing: Thing) -> None
         erase(picture_CHW, followed, thing)
 
 
-def _clear(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
+def _clear(frame_CHW: np.ndarray, followed: Tracks, thing: Thing) -> None:
     """Erase the steered thing; where it stood all the time is what is usually there."""
     erase(frame_CHW, followed, thing)
     known = followed.known
@@ -237,7 +237,7 @@ def _clear(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
     frame_CHW[:, lines, columns] = known.usual[:, lines, columns]
 
 
-def erase(frame_CHW: np.ndarray, followed: Followed, thing: Thing) -> None:
+def erase(frame_CHW: np.ndarray, followed: Tracks, thing: Thing) -> None:
     """Show what is under a thing."""
     box, (height, width) = thing.box(1), thing.mask.shape
     under = np.zeros(frame_CHW[0, *box].shape, bool)

@@ -4,10 +4,10 @@ import numpy as np
 
 from ghostpad.objects.detection import Thing, things_in
 from ghostpad.objects.rendering import draw
-from ghostpad.objects.tracking import Followed
+from ghostpad.objects.tracking import Tracks
 
 
-def with_coming(followed: Followed, drawn_CHW: np.ndarray, coming: Thing) -> np.ndarray:
+def with_coming(followed: Tracks, drawn_CHW: np.ndarray, coming: Thing) -> np.ndarray:
     """The drawn next frame with what comes by a button, where it mostly comes, if nothing small is there."""
     if any(thing.is_small and thing.has_moved for thing in followed.things or []):
         return drawn_CHW

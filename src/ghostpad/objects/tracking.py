@@ -17,7 +17,7 @@ from ghostpad.objects.occlusion import behind, parted
 
 
 @dataclass(frozen=True)
-class Followed:
+class Tracks:
     """What moves in a history.
 
     Attributes:
@@ -49,7 +49,7 @@ class Followed:
         """The thing that is steered, if it is known and there."""
         return next((thing for thing in self.things or [] if thing.is_steered), None)
 
-    def led_to(self, place_2: np.ndarray) -> "Followed":
+    def led_to(self, place_2: np.ndarray) -> "Tracks":
         """The same, with what is steered foreseen at a place."""
         led = [replace(thing, foreseen=place_2) if thing.is_steered else thing for thing in self.things or []]
         return replace(self, things=led)
@@ -59,8 +59,8 @@ def follow(
     history_kCHW: np.ndarray,
     known: Known | None = None,
     corner_2: np.ndarray | None = None,
-    last: Followed | None = None,
-) -> Followed:
+    last: Tracks | None = None,
+) -> Tracks:
     """Follow what moves; and what is steered, whether it moves or not.
 
     Args:
@@ -86,12 +86,12 @@ def follow(
     return replace(followed, things=[*things, replace(steered, is_steered=True)])
 
 
-def _follow(history_kCHW: np.ndarray, known: Known, last: Followed | None) -> Followed:
+def _follow(history_kCHW: np.ndarray, known: Known, last: Tracks | None) -> Tracks:
     newest, before = history_kCHW[-1], history_kCHW[-2]
     moved = (history_kCHW[1:] != history_kCHW[:-1]).any((0, 1))
     lines, columns = moved.nonzero()
     if not len(lines):
-        return Followed(newest, before, newest, None, None, known)
+        return Tracks(newest, before, newest, None, None, known)
     still = newest.copy()
     still[:, lines, columns] = mostly(history_kCHW[:, :, lines, columns])
     looks: list[list[Thing]] = []
@@ -100,12 +100,12 @@ def _follow(history_kCHW: np.ndarray, known: Known, last: Followed | None) -> Fo
     for frame in history_kCHW[len(looks) :]:
         things = things_in(frame, still, known.tints)
         if things is None:
-            return Followed(newest, before, still, None, moved, known)
+            return Tracks(newest, before, still, None, moved, known)
         looks.append(things)
     followed: list[Thing] = []
     for things, frame in zip(looks, history_kCHW, strict=True):
         followed = _followed(followed, things, frame, still, known.covers)
-    return Followed(newest, before, still, followed, moved, known, looks=looks)
+    return Tracks(newest, before, still, followed, moved, known, looks=looks)
 
 
 def _followed(
@@ -150,7 +150,7 @@ def _bent(before: Thing, thing: Thing) -> Thing:
     return replace(moved, bent=thing)
 
 
-def next_things(followed: Followed, next_CHW: np.ndarray) -> list[Thing] | None:
+def next_things(followed: Tracks, next_CHW: np.ndarray) -> list[Thing] | None:
     """What moves with the frame (C, H, W) uint8 that follows; None where that is too much.
 
     What was known has its index in `followed.things` for a number.
@@ -167,7 +167,7 @@ def seen_again(things: list[Thing]) -> dict[int, Thing]:
     return {each.number: each for each in things if each.number >= 0 and each.age == 1 and each.bent is None}
 
 
-def steered_next(followed: Followed, next_CHW: np.ndarray, things: list[Thing] | None) -> Thing | None:
+def steered_next(followed: Tracks, next_CHW: np.ndarray, things: list[Thing] | None) -> Thing | None:
     """The steered thing in the frame that follows, of which these are `next_things`; None if it is not there.
 
     It is seen then for the first time where it did not move before.
@@ -179,7 +179,7 @@ def steered_next(followed: Followed, next_CHW: np.ndarray, things: list[Thing] |
     return again[0] if again else located(next_CHW, [], followed.known.steered)
 
 
-def same_apart_from_steered(some: list[Followed] | None, others: list[Followed] | None) -> bool:
+def same_apart_from_steered(some: list[Tracks] | None, others: list[Tracks] | None) -> bool:
     """Whether all but what is steered is foreseen to be the same, of what moves in the same frames."""
     pairs = [
         (one, other)

@@ -18,7 +18,7 @@ from ghostpad.objects.controllable import Known
 from ghostpad.objects.detection import Thing, Tints, mostly, things_in
 from ghostpad.objects.dynamics import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number
 from ghostpad.objects.rendering import bare
-from ghostpad.objects.tracking import Followed, follow, new_among, next_things, seen_again, steered_next
+from ghostpad.objects.tracking import Tracks, follow, new_among, next_things, seen_again, steered_next
 from ghostpad.progress import progress
 from ghostpad.workers import map_in_order
 
@@ -120,7 +120,7 @@ def _loss(
     device = movement.out.weight.device
     shown = [read_sequence(transitions, example.row, 2, 0, gray) for example in examples]
     things = [
-        (Followed(now, before, now, None if each.steered is None else [each.steered]), each.thing)
+        (Tracks(now, before, now, None if each.steered is None else [each.steered]), each.thing)
         for (before, now), each in zip(shown, examples, strict=True)
     ]
     sights, facts, straight = looked_at(things)

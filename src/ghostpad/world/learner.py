@@ -15,7 +15,7 @@ from torch import Tensor
 from ghostpad.buttons.assignment import ButtonFinder
 from ghostpad.frames.bank import Batch
 from ghostpad.model.inputs import palette_indices
-from ghostpad.objects.tracking import Followed
+from ghostpad.objects.tracking import Tracks
 from ghostpad.world.decoding import decide, partly_told
 from ghostpad.world.sequences import Labelled, Rollouts, Seen, WorldBatch
 from ghostpad.world.world_model import Outlook, WorldModel, WorldModelConfig
@@ -133,7 +133,7 @@ class LearningWorld(WorldModel):
         seen: Seen,
         temperature: float | None,
         resting: Tensor | None,
-        followed: list[Followed] | None = None,
+        followed: list[Tracks] | None = None,
     ) -> tuple[Explained, Tensor, Tensor]:
         """What explains the transitions, the button of each (the best if none is told), and nats per cell."""
         explained = self._explain(seen, temperature is not None, followed)
@@ -190,7 +190,7 @@ class LearningWorld(WorldModel):
             self.finder.watch_idle(held, rests)
         return F.cross_entropy(self.dynamics.logits(explained.features, held).float(), explained.codes)
 
-    def _explain(self, seen: Seen, learns: bool, followed: list[Followed] | None = None) -> Explained:
+    def _explain(self, seen: Seen, learns: bool, followed: list[Tracks] | None = None) -> Explained:
         """What explains transitions."""
         followed = followed or self.follow(seen.history, seen.corners, next_frames_NCHW=seen.next_frames)
         outlook = self.foreseen(followed)
@@ -243,7 +243,7 @@ class LearningWorld(WorldModel):
             history = torch.cat([history[:, 1:], drawn[:, None]], 1)
 
     def _lived(
-        self, newest: Tensor, followed: list[Followed] | None, explained: Explained, held: Tensor
+        self, newest: Tensor, followed: list[Tracks] | None, explained: Explained, held: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The next frames, with what is steered where its button sends it, and the codes that led there."""
         followed = None if followed is None else self.movement.foresee(followed, held_N=held)

@@ -11,7 +11,7 @@ from ghostpad.errors import UserError
 from ghostpad.games.breakout import detector as breakout
 from ghostpad.games.breakout.ball_in_play import BLINK, LOW
 from ghostpad.games.breakout.display import lives_shown
-from ghostpad.objects.action_motion import Pushed
+from ghostpad.objects.action_motion import ControlState
 from ghostpad.world.starts import read_starts
 from ghostpad.world.world_model import WorldModel, WorldState
 
@@ -88,9 +88,9 @@ class Games:
         pushed = self._state.pushed
         if pushed is not None:
             anew = self.world.pushed_on(fresh)
-            held, beyond = pushed.held.clone(), pushed.beyond.copy()
-            held[chosen], beyond[games] = anew.held, anew.beyond
-            pushed = Pushed(held, beyond)
+            held, beyond = pushed.buttons.clone(), pushed.overshoot.copy()
+            held[chosen], beyond[games] = anew.buttons, anew.overshoot
+            pushed = ControlState(held, beyond)
         self._state = WorldState(history, pushed)
         self.pictures[games] = fresh.pictures
         if self.scored:

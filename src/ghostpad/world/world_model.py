@@ -19,17 +19,11 @@ from ghostpad.model.export import write_safetensors
 from ghostpad.model.inputs import to_frames
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
-from ghostpad.objects.action_motion import Pushed
+from ghostpad.objects.action_motion import ControlState
 from ghostpad.objects.dynamics import Movement
-from ghostpad.objects.rendering import bare, bare_next, due, go_on, mended, with_due
-from ghostpad.objects.spawning import with_coming
-from ghostpad.objects.tracking import (
-    Followed,
-    follow,
-    next_things,
-    same_apart_from_steered,
-    steered_next,
-)
+from ghostpad.objects.prior import ObjectPrior
+from ghostpad.objects.rendering import bare
+from ghostpad.objects.tracking import Tracks, follow, same_apart_from_steered
 from ghostpad.world.decoding import decide
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 
@@ -57,14 +51,14 @@ class WorldState:
 
     Attributes:
         history: (N, k, C, H, W) float32 in [0, 1], the newest last.
-        pushed: how what is steered was pushed, see `Pushed`; None where nobody knows.
+        pushed: how what is steered was pushed, see `ControlState`; None where nobody knows.
         shown: the history as uint8; None where nobody has it.
         last: what was known of the transition that led here, for what is the same in the next.
         ahead: what is known of the next transition, where somebody looked, see `WorldModel.look_ahead`.
     """
 
     history: Tensor
-    pushed: Pushed | None = None
+    pushed: ControlState | None = None
     shown: np.ndarray | None = None
     last: "Looked | None" = None
     ahead: "Looked | None" = None
@@ -113,8 +107,8 @@ class Looked:
     """
 
     held: Tensor
-    moving: list[Followed] | None
-    followed: list[Followed] | None
+    moving: list[Tracks] | None
+    followed: list[Tracks] | None
     outlook: Outlook | None
     features: Tensor
 
@@ -137,7 +131,12 @@ class WorldModel(nn.Module):
         self.dynamics = Dynamics(dynamics, model.num_channels, model.codebook_size, model.grid)
         frames = config.latent_action_model.frames
         size = (frames.height, frames.width)
-        self.movement = Movement(model.num_channels, size, dynamics.num_buttons)
+        self.prior = ObjectPrior(model.num_channels, size, dynamics.num_buttons)
+
+    @property
+    def movement(self) -> Movement:
+        """The networks and buffers of the object prior."""
+        return self.prior.movement
 
     @property
     def history(self) -> int:
@@ -281,7 +280,9 @@ class WorldModel(nn.Module):
         shown = None
         if self.config.dynamics.goes_on:
             shown = np.concatenate([_shown(state)[:, 1:], _bytes(next_frames)[:, None]], 1)
-        return WorldState(history, self._pushed(held_N, looked.followed), shown, looked), codes_Nhw
+        return WorldState(
+            history, self.prior.control_after(looked.followed or [], held_N), shown, looked
+        ), codes_Nhw
 
     @torch.no_grad()
     def look_ahead(self, state: WorldState, buttons: Tensor | np.ndarray | int) -> WorldState:
@@ -320,21 +321,13 @@ class WorldModel(nn.Module):
         outlook = self.foreseen(followed, None if last is None else last.outlook)
         return Looked(held_N, moving, followed, outlook, self.look(state.history, outlook=outlook))
 
-    def _pushed(self, held_N: Tensor, followed: list[Followed] | None) -> Pushed:
-        """How what is steered was pushed by buttons."""
-        held_N, beyond_N2 = held_N.clone(), np.zeros((len(held_N), 2), int)
-        for number, each in enumerate(followed or []):
-            if each.pushed is not None:
-                held_N[number], beyond_N2[number] = each.pushed
-        return Pushed(held_N, beyond_N2)
-
     @torch.no_grad()
     def live_on(
         self,
         newest_NCHW: Tensor,
         codes_Nhw: Tensor,
         held_N: Tensor,
-        followed: list[Followed] | None,
+        followed: list[Tracks] | None,
         outlook: Outlook | None,
     ) -> Tensor:
         """The next frames (N, C, H, W) of worlds to which these codes happen.
@@ -344,13 +337,7 @@ class WorldModel(nn.Module):
         if followed is None or outlook is None:
             model = self.latent_action_model
             return model.draw(newest_NCHW, model.quantizer.embed(codes_Nhw))
-        pictures, coming = self._drawn(outlook, codes_Nhw), self.movement.coming.thing
-        comes_N = (held_N == self.movement.coming_button).tolist()
-        for world, each in enumerate(followed):
-            pictures[world] = with_due(each, mended(each, pictures[world]))
-            if coming is not None and comes_N[world]:
-                pictures[world] = with_coming(each, pictures[world], coming)
-        return self._unit(pictures)
+        return self._unit(self.prior.render(followed, self._drawn(outlook, codes_Nhw), held_N))
 
     def _drawn(self, outlook: Outlook, codes_Nhw: Tensor) -> list[np.ndarray]:
         """Frames (C, H, W) uint8 as foreseen, drawn anew around the cells whose codes say otherwise.
@@ -399,7 +386,9 @@ class WorldModel(nn.Module):
         if followed is None or outlook is None:
             codes_Nhw = self.transition_codes(state.history[:, -1], shown)
         else:
-            codes_Nhw = self._codes_between(outlook.grounds, _bare_next(followed, shown), outlook)
+            codes_Nhw = self._codes_between(
+                outlook.grounds, self.prior.next_backgrounds(followed, _bytes(shown)), outlook
+            )
         features = self.look(state.history, outlook=outlook)
         surprise_NM = self.dynamics.surprise(features, codes_Nhw)
         return surprise_NM + self.push_surprise(followed, surprise_NM)
@@ -425,10 +414,10 @@ class WorldModel(nn.Module):
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
         held_N: Tensor | None = None,
-        before: Pushed | None = None,
+        before: ControlState | None = None,
         next_frames_NCHW: Tensor | None = None,
-        moving: list[Followed] | None = None,
-    ) -> list[Followed] | None:
+        moving: list[Tracks] | None = None,
+    ) -> list[Tracks] | None:
         """What moves in each of N histories, and where to; None where the dynamics do not ask for it.
 
         Args:
@@ -445,90 +434,57 @@ class WorldModel(nn.Module):
             return None
         followed = moving or self._moving(_bytes(history_NkCHW), corners_N2)
         if next_frames_NCHW is not None:
-            followed = self._seen(followed, next_frames_NCHW)
-        if before is None and held_N is not None:
-            before = self._pushed_on(followed)
-        return self.movement.foresee(followed, temperature, generator, held_N, before)
+            followed = self.prior.observe(followed, _bytes(next_frames_NCHW))
+        return self.prior.predict(followed, held_N, before, temperature, generator)
 
     def _moving(
         self,
         history_NkCHW: np.ndarray,
         corners_N2: Tensor | None = None,
-        last: list[Followed] | None = None,
-    ) -> list[Followed]:
+        last: list[Tracks] | None = None,
+    ) -> list[Tracks]:
         """What moves in each history of uint8 frames, before anything is foreseen; `last` a frame ago."""
-        known, corners = self.movement.known, np.zeros((len(history_NkCHW), 2), int)
-        if corners_N2 is not None:
-            corners = corners_N2.cpu().numpy() * self.cell
-        each = zip(history_NkCHW, corners, last or [None] * len(corners), strict=True)
-        return [follow(history, known, corner, before) for history, corner, before in each]
+        if corners_N2 is None:
+            return self.prior.track(history_NkCHW, last)
+        known, corners = self.movement.known, corners_N2.cpu().numpy() * self.cell
+        return [
+            follow(history, known, corner) for history, corner in zip(history_NkCHW, corners, strict=True)
+        ]
 
-    def _pushed_on(self, followed: list[Followed]) -> Pushed:
-        """As if what stands at an edge had been pushed there for long."""
-        pushes, steered = self.movement.pushes, [each.steered for each in followed]
-        beyond = [np.zeros(2, int) if one is None else pushes.at_edges([one])[0] for one in steered]
-        held = [int(pushes.resting) if far.any() else -1 for far in beyond]
-        return Pushed(torch.tensor(held, device=self.device), np.array(beyond).reshape(-1, 2))
-
-    def pushed_on(self, state: WorldState) -> Pushed:
+    def pushed_on(self, state: WorldState) -> ControlState:
         """How what is steered was pushed, as if what stands at an edge had been pushed there for long."""
-        return self._pushed_on(self.follow(state.history) or [])
+        return self.prior.initial_control(self.follow(state.history) or [])
 
     @property
     def cell(self) -> int:
         """Pixels that a cell of the grid covers, of the source."""
         return cell_of(self.latent_action_model.config)
 
-    def _seen(self, followed: list[Followed], next_frames_NCHW: Tensor) -> list[Followed]:
-        """The same, with what is steered led to where it is in the frames that follow."""
-        led = []
-        for each, next_CHW in zip(followed, _bytes(next_frames_NCHW), strict=True):
-            if each.things:
-                each = replace(each, following=next_things(each, next_CHW) or [])
-            there = steered_next(each, next_CHW, each.following)
-            led.append(each if there is None else each.led_to(there.place))
-        return led
-
-    def push_surprise(self, followed: list[Followed] | None, like_NM: Tensor) -> Tensor:
+    def push_surprise(self, followed: list[Tracks] | None, like_NM: Tensor) -> Tensor:
         """Negative log-likelihood (N, num_buttons), nats, of where what is steered went, see `follow`.
 
         0 where it is not seen.
         """
-        nats_NM = torch.zeros_like(like_NM)
-        if followed is None or not bool(self.movement.pushes.is_taught):
-            return nats_NM
-        gone = {
-            number: (thing, thing.foreseen - thing.place)
-            for number, thing in enumerate(each.steered for each in followed)
-            if thing is not None and thing.foreseen is not None
-        }
-        if gone:
-            rows = list(gone)
-            things, offsets = zip(*gone.values(), strict=True)
-            corners = np.stack([followed[number].corner for number in rows])
-            nats = self.movement.pushes.surprise(things, np.stack(offsets), corners)
-            nats_NM[rows] = nats.to(nats_NM)
-        return nats_NM
+        return torch.zeros_like(like_NM) if followed is None else self.prior.nll(followed).to(like_NM)
 
     @torch.no_grad()
-    def foreseen(self, followed: list[Followed] | None, last: Outlook | None = None) -> Outlook | None:
+    def foreseen(self, followed: list[Tracks] | None, last: Outlook | None = None) -> Outlook | None:
         """What follows if all goes on as it did; None where the dynamics do not ask for it.
 
         Of N worlds, those whose `last` transition was the same without what is taken out have its codes.
         """
         if followed is None:
             return None
-        grounds = [bare(each) for each in followed]
-        guesses = [go_on(each, ground) for each, ground in zip(followed, grounds, strict=True)]
-        due_NHW = torch.from_numpy(np.stack([due(each) for each in followed])).to(self.device)
-        due_N1HW = self.latent_action_model.scale.shrink(due_NHW[:, None].float())
-        return Outlook(grounds, guesses, self._codes_between(grounds, guesses, last), due_N1HW)
+        expected = self.prior.expect(followed)
+        codes_Nhw = self._codes_between(expected.backgrounds, expected.frames, last)
+        due_N1HW = self.latent_action_model.scale.shrink(expected.mask_N1HW.to(self.device))
+        return Outlook(expected.backgrounds, expected.frames, codes_Nhw, due_N1HW)
 
     def bare_pair(
         self,
         newest_NCHW: Tensor,
         next_frames_NCHW: Tensor,
-        followed: list[Followed] | None,
+        followed: list[Tracks] | None,
         outlook: Outlook | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Both frames of transitions, of whole frames or windows, without what the codes do not speak of.
@@ -538,7 +494,9 @@ class WorldModel(nn.Module):
         if followed is None:
             return newest_NCHW, next_frames_NCHW
         grounds = [bare(each) for each in followed] if outlook is None else outlook.grounds
-        return self._unit(grounds), self._unit(_bare_next(followed, next_frames_NCHW))
+        return self._unit(grounds), self._unit(
+            self.prior.next_backgrounds(followed, _bytes(next_frames_NCHW))
+        )
 
     def _codes_between(
         self, frames: list[np.ndarray], next_frames: list[np.ndarray], known: Outlook | None
@@ -603,7 +561,7 @@ class WorldModel(nn.Module):
         world = cls(config)
         # What a training needs to go on is no part of the world.
         weights = {n: part for n, part in weights.items() if not n.startswith(("rollouts.", "finder."))}
-        if "movement.parts" not in weights:
+        if "prior.movement.parts" not in weights:
             raise UserError(
                 f"{path_or_name}: a world of an earlier version; train it again with 'ghostpad world'"
             )
@@ -621,11 +579,6 @@ class WorldModel(nn.Module):
             write_safetensors(temporary, self.state_dict())
         plain = {"kind": KIND, "version": __version__, "model_config": to_plain(self.config)}
         write_json(folder / "config.json", {**plain, "model_hash": self.model_hash})
-
-
-def _bare_next(followed: list[Followed], next_frames_NCHW: Tensor) -> list[np.ndarray]:
-    """The frames (C, H, W) uint8 that follow without what is taken out."""
-    return [bare_next(*pair) for pair in zip(followed, _bytes(next_frames_NCHW), strict=True)]
 
 
 def _shown(state: WorldState) -> np.ndarray:
