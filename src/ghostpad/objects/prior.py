@@ -1,7 +1,7 @@
 """The object-centric prior of a world: sprites are tracked, moved by small networks and composited by code.
 
 A world calls it in this order: `track` the objects of a history, `predict` where they go, `expect` what
-follows without them, and `render` the world's own next frame with them. It can wrap any world of flat-coloured
+follows without them, and `render` the next frame of the world with them. It wraps any world of flat-coloured
 games.
 
 Dimensions: N worlds, k frames of history, C colour channels, H W frame, M buttons.
