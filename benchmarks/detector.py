@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ghostpad.evaluation.truth import detector_error, look, tables
+from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.store import open_data
 from ghostpad.games.registry import GAMES
 from ghostpad.sources.atari import RecordConfig, record
 

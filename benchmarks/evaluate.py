@@ -20,7 +20,7 @@ import numpy as np
 
 from ghostpad.evaluation.assess import Amounts, assess
 from ghostpad.evaluation.report.report import render
-from ghostpad.frames.store import open_data
+from ghostpad.frames.ingest import open_data
 from ghostpad.machine import num_cores, peak_memory_mb
 from ghostpad.sources.atari import RecordConfig, record
 

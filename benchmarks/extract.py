@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.labels.encoders import RunEncoder, fast_encoder
 from ghostpad.labels.extract import ExtractConfig, label_here, origin_of
 from ghostpad.labels.format import plan_shards

@@ -27,7 +27,7 @@ from ghostpad.evaluation.assess import Amounts
 from ghostpad.evaluation.checks import light_checks
 from ghostpad.evaluation.report.report import METRICS, EvaluateConfig, evaluate
 from ghostpad.evaluation.schema import get
-from ghostpad.frames.store import open_data
+from ghostpad.frames.ingest import open_data
 from ghostpad.io import whole_file
 from ghostpad.machine import resolve_device
 from ghostpad.model.latent_action_model import LatentActionModel

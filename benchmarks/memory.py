@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
 
 from ghostpad.bench import made_up_frames
-from ghostpad.frames.store import open_data
+from ghostpad.frames.ingest import open_data
 from ghostpad.machine import resolve_device
 from ghostpad.presets import PRESETS
 from ghostpad.training.speed import measure_apart

@@ -20,7 +20,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 import torch
 
 from ghostpad.evaluation.report.report import EvaluateConfig, evaluate
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.ingest import open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.machine import resolve_device
 from ghostpad.presets import PRESETS
 from ghostpad.sources.atari import RecordConfig, record

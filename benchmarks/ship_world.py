@@ -20,7 +20,7 @@ from world import table
 
 from ghostpad.evaluation.controls.controls import ControlsConfig, controls
 from ghostpad.evaluation.rollouts.build import METRICS_FILE, describe
-from ghostpad.frames.store import open_data
+from ghostpad.frames.ingest import open_data
 from ghostpad.io import write_json
 from ghostpad.machine import num_cores
 from ghostpad.world.starts import write_starts

@@ -17,7 +17,7 @@ from pathlib import Path
 os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
 
 from ghostpad.evaluation.report.report import EvaluateConfig, evaluate
-from ghostpad.frames.store import open_data
+from ghostpad.frames.ingest import open_data
 from ghostpad.presets import tiny
 from ghostpad.sources.atari import RecordConfig, record
 from ghostpad.training.latent_action import train

@@ -21,7 +21,8 @@ os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
 
 import torch
 
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.ingest import open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.machine import num_cores, resolve_device
 from ghostpad.presets import PRESETS
 from ghostpad.training.distributed import Ranks

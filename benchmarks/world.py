@@ -22,7 +22,8 @@ from ghostpad.buttons.control_map import ControlMap
 from ghostpad.evaluation.rollouts.build import recorded_map
 from ghostpad.evaluation.rollouts.film import write_rollout
 from ghostpad.evaluation.rollouts.open_loop import KEYS, measure
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.ingest import open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.sources.atari import RecordConfig, record
 from ghostpad.world.world_model import WorldModel
 

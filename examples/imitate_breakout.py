@@ -21,8 +21,9 @@ import numpy as np
 from ghostpad.buttons.control_map import fit_control_map
 from ghostpad.evaluation.controls.study import infer_buttons
 from ghostpad.evaluation.intervals import bootstrap
+from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.games.breakout.memory import Tracker
 from ghostpad.io import whole_file, write_json
 from ghostpad.machine import num_cores

@@ -37,7 +37,7 @@ def episodes_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def store(episodes_folder: pathlib.Path) -> "FrameStore":
     """The frame store of `episodes_folder`. Read only."""
-    from ghostpad.frames.store import open_data
+    from ghostpad.frames.ingest import open_data
 
     return open_data(episodes_folder)
 

@@ -11,7 +11,8 @@ import torch
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.evaluation.rollouts.side_by_side import Start
 from ghostpad.frames.replay import replay
-from ghostpad.frames.store import FrameStore, luma
+from ghostpad.frames.store import FrameStore
+from ghostpad.luma import luma
 
 CONTROLS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 SAME = ControlMap(CONTROLS, tuple(map(tuple, np.eye(4))), (0, 1, 2, 3), 0)

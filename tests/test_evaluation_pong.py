@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ghostpad.evaluation.assess import Amounts, assess
-from ghostpad.frames.store import open_data
+from ghostpad.frames.ingest import open_data
 from ghostpad.games import pong
 from ghostpad.games.registry import game_of
 from ghostpad.sources.atari import RecordConfig, record

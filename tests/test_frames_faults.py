@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from ghostpad.errors import UserError
-from ghostpad.frames.ingest import IngestConfig, ingest
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.ingest import IngestConfig, ingest, open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.locking import writing
 from ghostpad.sources.pieces import PieceWriter
 from input_rows import FAULTS, RECORDINGS, SPLIT_THERE, Rows, fails, lengths, pattern, skips

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ghostpad.errors import UserError
-from ghostpad.frames.ingest import IngestConfig, ingest
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.ingest import IngestConfig, ingest, open_data
+from ghostpad.frames.store import FrameStore
 from recordings import noise, write_lerobot, write_minari, write_pngs, write_video
 
 LONGER = int(os.environ.get("GHOSTPAD_FUZZ", "0"))

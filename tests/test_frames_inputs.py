@@ -10,8 +10,8 @@ from PIL import Image
 
 from ghostpad.errors import UserError
 from ghostpad.frames import ingest as ingest_module
-from ghostpad.frames.ingest import IngestConfig, ingest
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.ingest import IngestConfig, ingest, open_data
+from ghostpad.frames.store import FrameStore
 from input_rows import RECORDINGS, Rows, lengths
 from recordings import noise, write_lerobot, write_minari, write_pngs, write_video
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ghostpad.errors import UserError
-from ghostpad.frames.ingest import IngestConfig, ingest
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.ingest import IngestConfig, ingest, open_data
+from ghostpad.frames.store import FrameStore
 from recordings import noise, write_lerobot, write_minari, write_pngs, write_video
 
 

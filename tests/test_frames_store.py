@@ -10,9 +10,9 @@ from PIL import Image
 
 from ghostpad.errors import UserError
 from ghostpad.frames import ingest as ingest_module
-from ghostpad.frames.ingest import IngestConfig, ingest
+from ghostpad.frames.ingest import IngestConfig, ingest, open_data
 from ghostpad.frames.manifest import read_rejected
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.luma import luma
 from recordings import noise, write_pngs
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ghostpad.errors import UserError
-from ghostpad.frames.bank import Batch
+from ghostpad.frames.batches import Batch
 from ghostpad.frames.windows import WindowConfig, check_windows, cut_windows
 
 CELL, CONFIG = 8, WindowConfig(24, 16)

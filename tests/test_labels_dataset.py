@@ -139,7 +139,7 @@ def test_a_store_that_moved_along_is_found_and_one_that_vanished_is_named(folder
 
 
 def test_another_store_is_refused(folder, episodes_folder, tmp_path):
-    from ghostpad.frames.store import open_data
+    from ghostpad.frames.ingest import open_data
 
     for name in ("episode_0000", "episode_0001", "episode_0002"):
         shutil.copytree(episodes_folder / name, tmp_path / "fewer" / name)

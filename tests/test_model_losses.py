@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ghostpad.frames.bank import luma as torch_luma
 from ghostpad.luma import luma
+from ghostpad.luma import tensor_luma as torch_luma
 from ghostpad.model.losses import assignment_entropy_loss, soft_assignment
 from ghostpad.model.quantizer import QuantizerConfig, VectorQuantizer
 from test_model_spec import moving_square, small

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ghostpad.errors import UserError
-from ghostpad.frames.bank import Batch
+from ghostpad.frames.batches import Batch
 from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.bottleneck import QuantizerConfig
 from ghostpad.model.decoder import DecoderConfig

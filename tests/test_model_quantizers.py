@@ -9,7 +9,7 @@ import torch
 from vector_quantize_pytorch import FSQ, ResidualVQ, VectorQuantize
 
 from ghostpad.errors import UserError
-from ghostpad.frames.bank import Batch
+from ghostpad.frames.batches import Batch
 from ghostpad.model.bottleneck import Quantizer, QuantizerConfig
 from ghostpad.model.frame_format import FrameFormat
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ghostpad.errors import UserError
-from ghostpad.frames.bank import Batch
+from ghostpad.frames.batches import Batch
 from ghostpad.model.architecture import ArchitectureConfig
 from ghostpad.model.decoder import DecoderConfig
 from ghostpad.model.encoder import EncoderConfig, grid_sizes

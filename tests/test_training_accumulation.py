@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ghostpad.config import to_plain
-from ghostpad.frames.bank import Batch
+from ghostpad.frames.batches import Batch
 from ghostpad.frames.store import FrameStore
 from ghostpad.model.bottleneck import QuantizerConfig
 from ghostpad.model.latent_action_model import LatentActionModel

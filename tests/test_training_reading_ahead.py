@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ghostpad.frames.bank import FrameBank
+from ghostpad.frames.batches import BatchLoader
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.training import latent_action
@@ -19,7 +19,7 @@ from small_run import small_architecture, small_run
 CPU = torch.device("cpu")
 
 
-class Watched(FrameBank):
+class Watched(BatchLoader):
     """A bank that remembers which thread read which rows."""
 
     readers: list[tuple[str, bytes]]
@@ -34,12 +34,12 @@ def test_expected_batches_are_read_once_by_the_thread_and_are_the_same(
     store: FrameStore, grayscale: bool
 ) -> None:
     transitions = Transitions(store, "train")
-    plain, ahead = FrameBank(transitions, grayscale, CPU), Watched(transitions, grayscale, CPU, ahead=True)
+    plain, ahead = BatchLoader(transitions, grayscale, CPU), Watched(transitions, grayscale, CPU, ahead=True)
     assert plain.thread is None
     wanted = [np.arange(start, start + 5) for start in (0, 20, 7)]
     for rows in wanted[:2]:
-        ahead.expect(rows)
-        ahead.expect(rows)
+        ahead.prefetch(rows)
+        ahead.prefetch(rows)
     for rows in reversed(wanted):
         one, other = plain.batch(rows), ahead.batch(rows)
         for part in ("frames", "next_frames", "colors", "next_colors"):
@@ -50,9 +50,9 @@ def test_expected_batches_are_read_once_by_the_thread_and_are_the_same(
 
 
 def test_what_goes_wrong_in_the_thread_is_told_where_the_batch_is_wanted(store: FrameStore) -> None:
-    ahead = FrameBank(Transitions(store, "train"), True, CPU, ahead=True)
+    ahead = BatchLoader(Transitions(store, "train"), True, CPU, ahead=True)
     rows = np.array([10**9])
-    ahead.expect(rows)
+    ahead.prefetch(rows)
     with pytest.raises(IndexError):
         ahead.batch(rows)
 
@@ -71,11 +71,11 @@ def test_training_is_the_same(store_path: Path, tmp_path: Path, monkeypatch: pyt
     train(config)
     banks = []
 
-    def watched(*arguments: object) -> FrameBank:
+    def watched(*arguments: object) -> BatchLoader:
         banks.append(functools.partial(Watched, ahead=True)(*arguments))  # type: ignore[arg-type]
         return banks[-1]
 
-    monkeypatch.setattr(latent_action, "FrameBank", watched)
+    monkeypatch.setattr(latent_action, "BatchLoader", watched)
     train(dataclasses.replace(config, out=tmp_path / "ahead"))
     one, other = (
         torch.load(tmp_path / name / "last.pt", weights_only=True)["model"] for name in ("plain", "ahead")

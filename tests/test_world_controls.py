@@ -15,7 +15,7 @@ from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.evaluation.controls.controls import ControlMap, ControlsConfig, tie_controls
 from ghostpad.evaluation.measure import to_numpy
-from ghostpad.frames.store import open_data
+from ghostpad.frames.ingest import open_data
 from ghostpad.games.breakout import detector as breakout
 from ghostpad.sources.atari import RecordConfig, record
 from ghostpad.training.checkpoint import write_checkpoint

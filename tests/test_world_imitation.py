@@ -6,8 +6,8 @@ import torch
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
+from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.store import open_data
 from ghostpad.games.breakout.memory import Tracker
 from imitation import (
     Examples,

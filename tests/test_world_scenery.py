@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.objects.background import make_whole, scenery_in
 from ghostpad.objects.controllable import Known
 from ghostpad.objects.detection import Thing

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ghostpad.frames.store import open_data
+from ghostpad.frames.ingest import open_data
 from ghostpad.io import whole_file, write_json
 from ghostpad.machine import num_cores, resolve_device, resolve_precision
 from ghostpad.presets import PRESETS

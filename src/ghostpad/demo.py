@@ -82,7 +82,7 @@ def demo(config: DemoConfig) -> dict[str, Any]:
 def _stages(config: DemoConfig) -> list[Stage]:
     # Here, so that `ghostpad demo --help` does not load torch.
     from ghostpad.evaluation.report.report import EvaluateConfig, evaluate, light_checks
-    from ghostpad.frames.store import open_data
+    from ghostpad.frames.ingest import open_data
     from ghostpad.labels.extract import ExtractConfig, extract
     from ghostpad.presets import tiny
     from ghostpad.sources.atari import RecordConfig, record

@@ -18,3 +18,8 @@ def luma_of(red: Whole, green: Whole, blue: Whole) -> Whole:
 def luma(rgb: np.ndarray) -> np.ndarray:
     """Luma of (…, 3) uint8 as (…) uint8."""
     return luma_of(*(rgb[..., channel].astype(np.int32) for channel in range(3))).astype(np.uint8)
+
+
+def tensor_luma(frames_N3HW: "Tensor") -> "Tensor":
+    """Luma of (N, 3, H, W) uint8 on any device as (N, 1, H, W) int32."""
+    return luma_of(*frames_N3HW.int().unbind(1))[:, None]

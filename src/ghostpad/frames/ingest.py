@@ -24,7 +24,7 @@ from ghostpad.machine import num_cores
 from ghostpad.progress import progress
 from ghostpad.sources.decode import Decoded, Task, decode
 from ghostpad.sources.faults import Faults, OnBad, Rejected
-from ghostpad.sources.registry import Wishes, list_units
+from ghostpad.sources.registry import Wishes, is_store, list_units
 from ghostpad.sources.units import MAX_SIDE, Fit, Frame, Unit
 from ghostpad.sources.video import Cutting
 from ghostpad.workers import map_in_order
@@ -86,10 +86,23 @@ def ingest(config: IngestConfig) -> FrameStore:
     return store
 
 
-def ingest_beside(source: Path, workers: int | None, min_episodes: int) -> FrameStore:
-    """Make or refresh the store beside `source`, waiting for another process that does just that."""
-    config = IngestConfig(source, workers=workers)
-    return _ingest(config, store_beside(source), None, wait=True, min_episodes=min_episodes)
+def open_data(path: Path, workers: int | None = None, min_episodes: int = 1) -> FrameStore:
+    """Open a store, or a folder of episodes, which is ingested once into `<path>.store` beside it.
+
+    That store is reused while the folder is unchanged, and brought up to date when it is not.
+
+    Args:
+        path: a store or a folder of episodes.
+        workers: processes that decode (default: one per core).
+        min_episodes: refuse a folder with fewer, before anything is ingested.
+
+    Raises:
+        UserError: there is nothing to read at `path`, a file in it is bad, or there are too few episodes.
+    """
+    if is_store(path):
+        return FrameStore.open(path)
+    config = IngestConfig(path, workers=workers)
+    return _ingest(config, store_beside(path), None, wait=True, min_episodes=min_episodes)
 
 
 def _ingest(

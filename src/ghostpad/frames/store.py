@@ -15,10 +15,8 @@ import numpy as np
 from ghostpad.errors import UserError
 from ghostpad.frames.manifest import Encoding, Episode, read_episode, read_manifest
 from ghostpad.luma import luma
-from ghostpad.sources.registry import MANIFEST, is_store
+from ghostpad.sources.registry import MANIFEST
 from ghostpad.sources.units import MAX_SIDE
-
-__all__ = ["Episode", "FrameStore", "is_store", "open_data"]
 
 _WHITE = np.float32(255)
 
@@ -177,23 +175,3 @@ class FrameStore:
 def _look_up(indices: bytes, table: bytes) -> np.ndarray:
     """Value of each index; `translate` looks single bytes up several times faster than numpy does."""
     return np.frombuffer(indices.translate(table), np.uint8)
-
-
-def open_data(path: Path, workers: int | None = None, min_episodes: int = 1) -> FrameStore:
-    """Open a store, or a folder of episodes, which is ingested once into `<path>.store` beside it.
-
-    That store is reused while the folder is unchanged, and brought up to date when it is not.
-
-    Args:
-        path: a store or a folder of episodes.
-        workers: processes that decode (default: one per core).
-        min_episodes: refuse a folder with fewer, before anything is ingested.
-
-    Raises:
-        UserError: there is nothing to read at `path`, a file in it is bad, or there are too few episodes.
-    """
-    if is_store(path):
-        return FrameStore.open(path)
-    from ghostpad.frames.ingest import ingest_beside
-
-    return ingest_beside(path, workers, min_episodes)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ghostpad.errors import UserError
-from ghostpad.frames.bank import Batch
+from ghostpad.frames.batches import Batch
 
 ANYWHERE = 0.1
 

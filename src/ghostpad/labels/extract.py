@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ghostpad.errors import UserError
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.ingest import open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.labels.folder import Labels, complete, missing_shards, reopen
 from ghostpad.labels.format import Origin, Shard, plan_shards
 from ghostpad.machine import num_cores, resolve_device

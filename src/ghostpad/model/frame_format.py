@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ghostpad.frames.bank import Batch
+from ghostpad.frames.batches import Batch
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ghostpad.errors import UserError
-from ghostpad.frames.bank import luma
+from ghostpad.luma import tensor_luma
 from ghostpad.model.frame_format import FrameFormat
 
 # Plain PyTorch is fastest on a CPU with few pairs at a time: their activations stay in its caches.
@@ -33,7 +33,7 @@ def to_frames(
     frames, single = _with_batch(frames, wanted, name)
     if frames.dtype == torch.uint8:
         if wanted.grayscale and frames.shape[1] == 3:
-            frames = luma(frames)
+            frames = tensor_luma(frames)
         return frames.float() / 255, single
     if not frames.is_floating_point():
         raise UserError(f"{name} are {frames.dtype}; give uint8 in 0…255 or float in 0…1")
@@ -42,7 +42,7 @@ def to_frames(
         low, high = float(frames.min()), float(frames.max())
         raise UserError(f"{name} are floats from {low:g} to {high:g}; they must lie in 0…1 (divide by 255)")
     if wanted.grayscale and frames.shape[1] == 3:
-        frames = luma((frames * 255).round()).float() / 255
+        frames = tensor_luma((frames * 255).round()).float() / 255
     return frames, single
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ghostpad.errors import UserError
-from ghostpad.frames.bank import Batch
+from ghostpad.frames.batches import Batch
 from ghostpad.model.architecture import LatentActionModelConfig, check_architecture
 from ghostpad.model.decoder import Decoder, head_start
 from ghostpad.model.encoder import Checkpointable, Encoder, grid_sizes

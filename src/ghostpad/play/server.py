@@ -96,7 +96,7 @@ def open_house(config: PlayConfig) -> "House":
     Raises:
         UserError: something of these is missing or does not fit.
     """
-    from ghostpad.frames.store import open_data
+    from ghostpad.frames.ingest import open_data
     from ghostpad.machine import resolve_device
     from ghostpad.play.app import House
     from ghostpad.play.fast import fastest

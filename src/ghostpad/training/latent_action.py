@@ -10,10 +10,11 @@ import torch
 
 from ghostpad.config import differences, to_plain
 from ghostpad.errors import UserError
-from ghostpad.frames.bank import Batch, FrameBank, training_palette
+from ghostpad.frames.batches import Batch, BatchLoader, training_palette
+from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.frames.windows import WindowConfig, check_windows, cut_windows
 from ghostpad.machine import resolve_device
 from ghostpad.model.architecture import ArchitectureConfig
@@ -96,7 +97,7 @@ def make_loop(config: TrainConfig, store: FrameStore, ranks: Ranks, checks: Chec
     model.set_checkpointing(config.checkpointing)
     if config.perceptual.weight:
         model.use_perceptual(PerceptualLoss(config.perceptual).to(ranks.device), config.perceptual.weight)
-    banks = [FrameBank(t, config.grayscale, ranks.device, config.frames_budget_gb) for t in splits]
+    banks = [BatchLoader(t, config.grayscale, ranks.device, config.frames_budget_gb) for t in splits]
     task = Task(
         kind=KIND,
         model=model,
@@ -108,7 +109,7 @@ def make_loop(config: TrainConfig, store: FrameStore, ranks: Ranks, checks: Chec
         validation_batch=banks[1].batch,
         checks=_held_out_checks(checks, model, splits[1], config) if checks else None,
         examples=lambda: example_picture(model, splits[1]),
-        expect=banks[0].expect if banks[0].thread else None,
+        expect=banks[0].prefetch if banks[0].thread else None,
         advice="" if config.preset == "tiny" else "For a model in minutes: --preset tiny.",
     )
     return Loop(task, config, ranks)
@@ -130,7 +131,7 @@ def start_from(model: LatentActionModel, path_or_name: str) -> None:
 
 
 def _training_batches(
-    bank: FrameBank, config: TrainConfig, model: LatentActionModel
+    bank: BatchLoader, config: TrainConfig, model: LatentActionModel
 ) -> Callable[[np.ndarray, int], Batch]:
     """Batches of the rows at a step: windows first, whole frames at the end."""
     windows, cell = config.windows, config.downsample * 2 ** len(config.model.encoder.widths)

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from ghostpad.frames.store import open_data
+from ghostpad.frames.ingest import open_data
 from ghostpad.machine import num_cores, peak_memory_mb, resolve_device
 from ghostpad.training.distributed import Ranks
 from ghostpad.training.latent_action import TrainConfig, make_loop

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ghostpad.buttons.assignment import ButtonFinder
-from ghostpad.frames.bank import Batch
+from ghostpad.frames.batches import Batch
 from ghostpad.model.inputs import palette_indices
 from ghostpad.objects.tracking import Tracks
 from ghostpad.world.decoding import decide, partly_told

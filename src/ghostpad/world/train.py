@@ -18,9 +18,10 @@ from ghostpad.buttons.discovery import (
 )
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
+from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.machine import num_cores, resolve_device
 from ghostpad.model.pretrained import read_model
 from ghostpad.objects.background import Scenery, scenery_in

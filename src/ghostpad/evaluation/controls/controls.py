@@ -16,8 +16,9 @@ from ghostpad.evaluation.events import grouped
 from ghostpad.evaluation.insight import observe
 from ghostpad.evaluation.measure import draw_blocks, infer_codes
 from ghostpad.frames.controls import read_controls
+from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.games.registry import game_of
 from ghostpad.machine import num_cores, resolve_device
 from ghostpad.world.world_model import WorldModel

@@ -14,9 +14,10 @@ from ghostpad.evaluation.checks import light_checks
 from ghostpad.evaluation.report import chapters, meaning_chapters, picture_chapters
 from ghostpad.evaluation.report.comparison import comparison
 from ghostpad.evaluation.report.page import page
+from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.io import whole_file, write_json
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from ghostpad.evaluation.measure import draw_blocks
 from ghostpad.evaluation.rollouts.film import write_rollout
 from ghostpad.evaluation.rollouts.open_loop import measure
 from ghostpad.frames.controls import read_controls
+from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.store import FrameStore, open_data
+from ghostpad.frames.store import FrameStore
 from ghostpad.io import write_json
 from ghostpad.machine import num_cores
 from ghostpad.world.config import WorldConfig

@@ -12,8 +12,9 @@ import numpy as np
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
 from ghostpad.frames.replay import can_replay, replay
-from ghostpad.frames.store import FrameStore, luma
+from ghostpad.frames.store import FrameStore
 from ghostpad.games.breakout.memory import Tracker
+from ghostpad.luma import luma
 from ghostpad.world.world_model import WorldModel, WorldState
 
 LEAST_LIVES = 3

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.luma import luma_of
+from ghostpad.luma import tensor_luma
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ def training_palette(store: FrameStore, grayscale: bool) -> np.ndarray | None:
     return None if colors is None else np.unique(colors, axis=0)
 
 
-class FrameBank:
+class BatchLoader:
     """Serves batches of transitions of one split.
 
     On a CPU the store's memory map is the bank. On a GPU all frames of the split lie on the device as bytes
     when they fit into `budget_gb`; otherwise the two frames of each pair go over as pinned bytes, and a
-    thread reads those that are announced by `expect` while the device computes.
+    thread reads those that are announced by `prefetch` while the device computes.
 
     Args:
         transitions: of one split.
@@ -97,7 +97,7 @@ class FrameBank:
         raw, next_raw = self._fetch(rows) if expected is None else expected.result()
         return self._color(*(part.to(self.device, non_blocking=True) for part in (raw, next_raw)))
 
-    def expect(self, rows: np.ndarray) -> None:
+    def prefetch(self, rows: np.ndarray) -> None:
         """Announce a batch that will be wanted soon, so that it can be read meanwhile."""
         if self.thread is not None and rows.tobytes() not in self._expected:
             self._expected[rows.tobytes()] = self.thread.submit(self._fetch, rows)
@@ -128,12 +128,7 @@ class FrameBank:
             frames = raw[:, None].float() / 255
             return frames if self.grayscale else frames.expand(-1, 3, -1, -1)
         frames = raw.permute(0, 3, 1, 2)
-        return (luma(frames) if self.grayscale else frames).float() / 255
-
-
-def luma(frames_N3HW: Tensor) -> Tensor:
-    """Gray values of RGB bytes on any device: (N, 3, H, W) uint8 → (N, 1, H, W) int32."""
-    return luma_of(*frames_N3HW.to(torch.int32).unbind(1))[:, None]
+        return (tensor_luma(frames) if self.grayscale else frames).float() / 255
 
 
 def _paint(palette_PC: Tensor, colors_BHW: Tensor) -> Tensor:
