@@ -2,17 +2,21 @@
 
 import math
 import threading
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from ghostpad import __version__
 from ghostpad.config import to_plain
 from ghostpad.progress import progress
 from ghostpad.training.checkpoint import read_for_resume
 from ghostpad.training.distributed import Ranks
+from ghostpad.training.fit import optimizer_step
 from ghostpad.training.forward import Forward
 from ghostpad.training.interrupts import stop_signals
 from ghostpad.training.pace import Pace
@@ -42,6 +46,7 @@ class Loop:
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=self.precision == "fp16")  # type: ignore[attr-defined]
         self.validation = Validation(task, config, ranks, self.forward)
         self.step, self.best = 0, math.inf
+        self.schedule = self._schedule()
         self.folder = RunFolder(config.out, ranks.is_first)
 
     def about(self) -> dict[str, Any]:
@@ -96,8 +101,16 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.best = state["step"], state["best"]
+        self.schedule = self._schedule()
         self.folder.saved_step = self.step
         torch.set_rng_state(state["rng"])
+
+    def _schedule(self) -> LambdaLR:
+        """Learning rates from the current step on; a function of the step, so nothing to save."""
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = group.get("share", 1.0)
+        rate = partial(learning_rate, self.config.optimizer, num_steps=self.config.steps)
+        return LambdaLR(self.optimizer, rate, last_epoch=self.step - 1)
 
     # -- one step ---------------------------------------------------------------------------------------
 
@@ -111,27 +124,28 @@ class Loop:
         config = self.config
         # What is random in a step depends on the step alone, so that a resumed run draws the same.
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.ranks.rank)
-        rate = learning_rate(config.optimizer, self.step, config.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("share", 1.0)
-        self.optimizer.zero_grad(set_to_none=True)
+        rate = self.optimizer.param_groups[0]["lr"]
         sums, names = torch.zeros((), device=self.ranks.device), []
         micro_rows = self._micro_rows(self.step)
         if self.task.expect is not None:
             for part in self._micro_rows(self.step + 1):
                 self.task.expect(part)
-        for index, part in enumerate(micro_rows):
-            with self.forward.micro_batch(is_last=index == len(micro_rows) - 1):
-                loss, metrics = self.forward.parallel(self.task.batch(part, self.step))
-                self.scaler.scale(loss / len(micro_rows)).backward()
-            names = list(metrics)
-            sums = sums + torch.stack([value.float() for value in metrics.values()]) / len(micro_rows)
+
+        def losses() -> Iterator[Tensor]:
+            nonlocal sums, names
+            for index, part in enumerate(micro_rows):
+                with self.forward.micro_batch(is_last=index == len(micro_rows) - 1):
+                    loss, metrics = self.forward.parallel(self.task.batch(part, self.step))
+                    yield loss
+                names = list(metrics)
+                sums = sums + torch.stack([value.float() for value in metrics.values()]) / len(micro_rows)
+
+        norm = optimizer_step(
+            self.optimizer, self.schedule, losses(), len(micro_rows), config.gradient_clip, self.scaler
+        )
         totals = dict(zip(names, self.ranks.mean(sums).unbind(), strict=True))
-        if config.gradient_clip:
-            self.scaler.unscale_(self.optimizer)
-            totals["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        if norm is not None:
+            totals["gradient_norm"] = norm
         self.step += 1
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
         events = self.model.after_step(self.step, config.steps, self.optimizer, generator)  # type: ignore[operator]
