@@ -33,7 +33,7 @@ from ghostpad.machine import resolve_device
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.presets import PRESETS
 from ghostpad.sources.atari import RecordConfig, record
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import TrainConfig, make_loop, train
 
 FAMILIES = ("spec", "sharp", "lapa", "genie", "lapo")
@@ -196,7 +196,7 @@ def _config(name: str, seed: int, videos: Path, folder: Path, options: argparse.
 
 def _step_flop(config: TrainConfig) -> int:
     """Floating-point operations of a training step."""
-    loop = make_loop(config, open_data(config.data), Ranks(0, 1, resolve_device(config.device)))
+    loop = make_loop(config, open_data(config.data), ProcessGroup(resolve_device(config.device)))
     loop.model.train()
     with FlopCounterMode(display=False) as counter:
         loop.train_step()

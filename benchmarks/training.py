@@ -25,17 +25,17 @@ from ghostpad.frames.ingest import open_data
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import num_cores, resolve_device
 from ghostpad.presets import PRESETS
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import make_loop
 from ghostpad.training.loop import Loop
 from ghostpad.training.pace import Pace
-from ghostpad.training.tracking import Silence, Tracker
+from ghostpad.training.tracking import NullTracker, Tracker
 
 
-class Stopwatch(Silence):
+class Stopwatch(NullTracker):
     """A tracker whose calls are timed."""
 
-    def __init__(self, tracker: Silence) -> None:
+    def __init__(self, tracker: NullTracker) -> None:
         self.tracker, self.seconds = tracker, 0.0
 
     def _timed(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -85,18 +85,18 @@ def measure(store: FrameStore, options: argparse.Namespace, device: torch.device
     config = dataclasses.replace(
         PRESETS[options.preset](), data=store.path, out=scratch / "run", device=options.device
     )
-    loop = make_loop(config, store, Ranks(0, 1, device))
+    loop = make_loop(config, store, ProcessGroup(device))
     loop.model.train()
     config.out.mkdir()
     tracker = Tracker(config.out, "wandb" if options.wandb else "none", loop.about(), 0, "benchmark")
-    block(loop, Silence(), 3, 4)
+    block(loop, NullTracker(), 3, 4)
     inside, seconds = 0.0, {"all": [], "no small validation": [], "no logging": []}
     for _ in range(options.rounds):
         watch = Stopwatch(tracker)
         seconds["all"].append(block(loop, watch, options.steps, 4))
         inside += watch.seconds
         seconds["no small validation"].append(block(loop, tracker, options.steps, 0))
-        seconds["no logging"].append(block(loop, Silence(), options.steps, 4))
+        seconds["no logging"].append(block(loop, NullTracker(), options.steps, 4))
     tracker.close()
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{num_cores()} CPU cores"
@@ -110,11 +110,11 @@ def measure(store: FrameStore, options: argparse.Namespace, device: torch.device
         print(f"{what:35} {100 * (medians['all'] / medians[name] - 1):9.1f} % more time than without")
 
 
-def block(loop: Loop, tracker: Silence, steps: int, validation_pairs: int) -> float:
+def block(loop: Loop, tracker: NullTracker, steps: int, validation_pairs: int) -> float:
     """Seconds for `steps` steps as the loop does them."""
     loop.config = dataclasses.replace(loop.config, validation_micro_batch=validation_pairs)
     bar = type("Bar", (), {"update": lambda *_: None, "set_postfix_str": lambda *_, **__: None})()
-    pace = Pace(loop.config.batch_size, loop.step, loop.ranks.device)
+    pace = Pace(loop.config.batch_size, loop.step, loop.group.device)
     pace.look(loop.step)
     started, end = time.perf_counter(), loop.step + steps
     for _ in range(steps):

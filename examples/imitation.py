@@ -20,7 +20,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.luma import luma
 from ghostpad.model.encoder import FramePyramid, grid_sizes
 from ghostpad.sources.atari import RecordConfig, open_emulator
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.loop import Loop
 from ghostpad.training.schedule import OptimizerConfig
 from ghostpad.training.task import LoopConfig, Task
@@ -148,7 +148,7 @@ def imitate(train: Examples, validation: Examples, out: Path, steps: int, histor
         tracker="none",
         seed=seed,
     )
-    loop = Loop(task, config, Ranks(0, 1, torch.device("cpu")))
+    loop = Loop(task, config, ProcessGroup(torch.device("cpu")))
     loop.prepare_folder()
     loop.run()
     return policy.eval()

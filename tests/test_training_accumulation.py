@@ -13,7 +13,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.model.bottleneck import QuantizerConfig
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.model.normalization import BatchNorm
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import model_config_for
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import Task
@@ -51,7 +51,7 @@ def gradients(
         return Batch(frames[chosen], next_frames[chosen])
 
     task = Task("test", model, to_plain(model_config), "", 64, batch, 1, lambda rows: batch(rows, 0))
-    loop = Loop(task, config, Ranks(0, 1, torch.device("cpu")))
+    loop = Loop(task, config, ProcessGroup(torch.device("cpu")))
     model(batch(np.arange(8), 0))
     if not model.quantizer.quantizing:
         model.quantizer.start(torch.Generator().manual_seed(0))

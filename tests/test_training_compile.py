@@ -9,7 +9,7 @@ from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import resolve_compile
 from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import make_loop
 from ghostpad.training.loop import Loop
 from small_run import small_architecture, small_run
@@ -27,7 +27,7 @@ def loop(store: FrameStore, kind: str, reconstruction: str, checkpointing: bool 
         model=small_architecture(quantizer=quantizer, reconstruction=reconstruction),
         checkpointing=checkpointing,
     )
-    return make_loop(config, store, Ranks(0, 1, CPU))
+    return make_loop(config, store, ProcessGroup(CPU))
 
 
 @pytest.mark.parametrize(("kind", "reconstruction"), [("vq", "palette"), ("nsvq", "mse"), ("vq_ema", "mse")])

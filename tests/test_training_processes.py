@@ -15,7 +15,7 @@ import torch
 
 from ghostpad import cli
 from ghostpad.frames.store import FrameStore
-from ghostpad.training.distributed import end_with_parent
+from ghostpad.training.distributed import exit_with_parent
 
 OPTIONS = {
     "--device": "cpu",
@@ -120,7 +120,7 @@ def test_a_process_ends_when_the_one_that_started_it_is_killed() -> None:
     starter = os.fork()
     if not starter:
         if not os.fork():
-            end_with_parent()
+            exit_with_parent()
             os.write(speaking, b"r")
             time.sleep(60)
         time.sleep(60)

@@ -12,7 +12,7 @@ from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.store import FrameStore
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.world.config import WorldConfig
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.learner import LearningWorld
@@ -28,7 +28,7 @@ def config(store: FrameStore, tmp_path: Path) -> WorldConfig:
 
 
 def learning_world(config: WorldConfig, store: FrameStore) -> LearningWorld:
-    world = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu"))).model
+    world = make_world_loop(config, store, ProcessGroup(torch.device("cpu"))).model
     assert isinstance(world, LearningWorld)
     return world.train()
 
@@ -162,7 +162,7 @@ def test_a_step_tells_how_hard_its_transitions_were(config: WorldConfig, store: 
 
 
 def test_the_decoder_learns_at_a_tenth_of_the_rate(config: WorldConfig, store: FrameStore) -> None:
-    loop = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu")))
+    loop = make_world_loop(config, store, ProcessGroup(torch.device("cpu")))
     loop.model.train()
     loop.train_step()
     dynamics, decoder = (group["lr"] for group in loop.optimizer.param_groups)
@@ -234,7 +234,7 @@ def test_labelled_transitions_teach_the_button_that_stands_for_their_control(
 def test_labels_come_from_training_episodes_and_every_step_sees_some(
     config: WorldConfig, store: FrameStore
 ) -> None:
-    loop = make_world_loop(dataclasses.replace(config, labels=20), store, Ranks(0, 1, torch.device("cpu")))
+    loop = make_world_loop(dataclasses.replace(config, labels=20), store, ProcessGroup(torch.device("cpu")))
     batch = loop.task.batch(np.arange(4), config.steps - 1)
     assert batch.labelled is not None and len(batch.labelled.controls) == 2
     transitions = Transitions(store, "train")
@@ -275,7 +275,7 @@ def test_where_each_control_can_have_a_button_labels_name_it_from_the_start(
     config = dataclasses.replace(
         config, labels=20, dynamics=dataclasses.replace(config.dynamics, num_buttons=5)
     )
-    loop = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu")))
+    loop = make_world_loop(config, store, ProcessGroup(torch.device("cpu")))
     world = loop.model.train()
     assert isinstance(world, LearningWorld)
     first, later = (loop.task.batch(np.arange(4), step) for step in (0, config.steps - 1))

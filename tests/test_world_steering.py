@@ -16,7 +16,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.objects import action_motion as pushes
 from ghostpad.objects.detection import Thing
 from ghostpad.objects.training import Example
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.world import train
 from ghostpad.world.batches import Labels
 from ghostpad.world.config import WorldConfig
@@ -165,7 +165,7 @@ def taught(
     monkeypatch.setattr(train, "FEWEST", 20)
     config = dataclasses.replace(small_world_config(store, tmp_path), start_from="another")
     world = make_world_loop(
-        dataclasses.replace(config, start_from=None), store, Ranks(0, 1, torch.device("cpu"))
+        dataclasses.replace(config, start_from=None), store, ProcessGroup(torch.device("cpu"))
     ).model
     assert isinstance(world, LearningWorld)
     seen, held = examples([-8, 8])
@@ -212,7 +212,7 @@ def test_labels_that_call_buttons_otherwise_are_refused(
 
 def test_lessons_take_what_was_found_for_labels(store: FrameStore, tmp_path: Path) -> None:
     config = small_world_config(store, tmp_path)
-    loop = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu")))
+    loop = make_world_loop(config, store, ProcessGroup(torch.device("cpu")))
     world = loop.model.train()
     assert isinstance(world, LearningWorld)
     rows = np.arange(0, 40, 2)
@@ -245,7 +245,7 @@ def test_where_no_push_can_be_learned_the_codes_say_where_it_is(
     store: FrameStore, tmp_path: Path, monkeypatch
 ) -> None:
     config = small_world_config(store, tmp_path)
-    world = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu"))).model
+    world = make_world_loop(config, store, ProcessGroup(torch.device("cpu"))).model
     assert isinstance(world, LearningWorld)
     paddle = Thing(np.array([189, 60]), np.ones((4, 16), bool), np.zeros((3, 64), np.int16))
     paddle.colors[:] = np.array([200, 72, 72])[:, None]

@@ -11,7 +11,7 @@ from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.store import FrameStore
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.world.config import WorldConfig
 from ghostpad.world.dynamics import Dynamics, DynamicsConfig
 from ghostpad.world.learner import LearningWorld
@@ -101,7 +101,7 @@ def test_the_first_look_at_a_window_is_that_at_the_whole_frame(store: FrameStore
 
 
 def test_each_of_the_four_stages_has_its_lessons(config: WorldConfig, store: FrameStore) -> None:
-    loop = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu")))
+    loop = make_world_loop(config, store, ProcessGroup(torch.device("cpu")))
     world = loop.model.train()
     assert isinstance(world, LearningWorld)
     stages = []
@@ -133,7 +133,7 @@ def test_each_of_the_four_stages_has_its_lessons(config: WorldConfig, store: Fra
 
 
 def test_buttons_begin_as_what_the_first_one_learned(config: WorldConfig, store: FrameStore) -> None:
-    loop = make_world_loop(config, store, Ranks(0, 1, torch.device("cpu")))
+    loop = make_world_loop(config, store, ProcessGroup(torch.device("cpu")))
     world = loop.model.train()
     assert isinstance(world, LearningWorld)
     born = world.dynamics.buttons.weight.detach().clone()
@@ -155,11 +155,11 @@ def test_models_that_windows_do_not_fit_see_whole_frames(
         dataclasses.replace(config, model=str(tmp_path / "model.pt")),  # has residual blocks
         dataclasses.replace(config, dynamics=dataclasses.replace(config.dynamics, widths=(4, 8))),
     ):
-        loop = make_world_loop(unfit, store, Ranks(0, 1, torch.device("cpu")))
+        loop = make_world_loop(unfit, store, ProcessGroup(torch.device("cpu")))
         batch = loop.task.batch(np.arange(8), 5)
         assert batch.windows is None and len(batch.history) == 8
     with pytest.raises(UserError, match="--window 2"):
-        make_world_loop(dataclasses.replace(config, window=2), store, Ranks(0, 1, torch.device("cpu")))
+        make_world_loop(dataclasses.replace(config, window=2), store, ProcessGroup(torch.device("cpu")))
 
 
 def test_tokens_have_no_windows(config: WorldConfig, store: FrameStore, tmp_path: Path) -> None:
@@ -167,6 +167,6 @@ def test_tokens_have_no_windows(config: WorldConfig, store: FrameStore, tmp_path
     loop = make_world_loop(
         dataclasses.replace(config, model=str(tmp_path / "tokens.pt")),
         store,
-        Ranks(0, 1, torch.device("cpu")),
+        ProcessGroup(torch.device("cpu")),
     )
     assert loop.task.batch(np.arange(8), 5).windows is None

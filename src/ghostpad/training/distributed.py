@@ -1,4 +1,4 @@
-"""Many processes as one: what torchrun starts, joined by gloo (CPU) or NCCL (GPU)."""
+"""Data-parallel training: the processes that torchrun started, joined by gloo (CPU) or NCCL (GPU)."""
 
 import os
 import threading
@@ -17,60 +17,60 @@ from torch import Tensor, nn
 from ghostpad.errors import UserError
 
 T = TypeVar("T")
-# One process may take long to ingest or to validate while the others wait; torchrun ends all when one dies.
-PATIENCE = timedelta(hours=24)
-WATCH_SECONDS = 1.0
+# One process may ingest or validate for hours while the others wait; torchrun ends all when one dies.
+TIMEOUT = timedelta(hours=24)
+PARENT_CHECK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """This process's place: `rank` of `world_size`, on `device`."""
+class ProcessGroup:
+    """This process on its device, as number `rank` of `world_size`."""
 
-    rank: int
-    world_size: int
     device: torch.device
+    rank: int = 0
+    world_size: int = 1
 
     @property
     def is_first(self) -> bool:
         """Whether this process writes files and prints."""
         return self.rank == 0
 
-    def share(self, batch_size: int) -> slice:
-        """This process's part of a global batch."""
+    def shard(self, batch_size: int) -> slice:
+        """This process's rows of a global batch."""
         size = batch_size // self.world_size
         return slice(self.rank * size, (self.rank + 1) * size)
 
     def parallel(self, model: nn.Module) -> nn.Module:
-        """Wrap a model so that all processes get the mean of their gradients.
+        """Wrap a model so that gradients are averaged over processes.
 
-        Batch norm, codebook counts and entropy see all processes by themselves.
+        Buffers are not broadcast: batch norm, codebook counts and entropy gather their own statistics.
         """
         if self.world_size == 1:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
         with warnings.catch_warnings():
-            # Torch 2.13 deprecates the name that 2.6 knows.
+            # PyTorch 2.13 deprecates the argument's name, but 2.6 knows no other.
             warnings.simplefilter("ignore", FutureWarning)
             return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
-    def told_by_first(self, work: Callable[[], T]) -> T:
-        """Do `work` in the first process alone and tell all others what came out of it: plain data.
+    def broadcast(self, function: Callable[[], T]) -> T:
+        """Call `function` in the first process only and return its result, plain data, in all of them.
 
         Raises:
-            UserError: `work` raised it; all processes do.
+            UserError: `function` raised it; every process does.
         """
         if self.world_size == 1:
-            return work()
-        told: list[T | UserError | None] = [None]
+            return function()
+        results: list[T | UserError | None] = [None]
         if self.is_first:
             try:
-                told[0] = work()
-            except UserError as mistake:
-                told[0] = mistake
-        dist.broadcast_object_list(told, src=0)
-        if isinstance(told[0], UserError):
-            raise told[0]
-        return told[0]  # type: ignore[return-value]
+                results[0] = function()
+            except UserError as error:
+                results[0] = error
+        dist.broadcast_object_list(results, src=0)
+        if isinstance(results[0], UserError):
+            raise results[0]
+        return results[0]  # type: ignore[return-value]
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over all processes."""
@@ -79,7 +79,7 @@ class Ranks:
         return values / self.world_size
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so; waits for all of them."""
+        """Whether the flag is set in any process; a synchronization point."""
         if self.world_size == 1:
             return flag
         flags = torch.tensor(float(flag), device=self.device)
@@ -87,45 +87,45 @@ class Ranks:
         return bool(flags)
 
 
-def end_with_parent() -> None:
-    """From now on end this process when the one that started it does, even if nobody could say goodbye.
+def exit_with_parent() -> None:
+    """End this process when its parent is killed.
 
-    A killed torchrun cannot end its processes, which would wait for each other and hold GPUs and files.
+    Otherwise the processes of a killed torchrun wait for each other and hold GPUs and files.
     """
     parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(WATCH_SECONDS)
+            time.sleep(PARENT_CHECK_SECONDS)
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the processes that torchrun started, or be the only one.
+def process_group(device: torch.device) -> Iterator[ProcessGroup]:
+    """Join the processes that torchrun started, or be a group of one.
 
-    A user's mistake and an interruption end all processes, and the first alone speaks of them.
+    Every process exits on a user's mistake or an interruption; only the first reports it.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
-        yield Ranks(0, 1, device)
+        yield ProcessGroup(device)
         return
-    end_with_parent()
+    exit_with_parent()
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    ranks = Ranks(dist.get_rank(), world_size, device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    group = ProcessGroup(device, dist.get_rank(), world_size)
     try:
-        yield ranks
+        yield group
     except (UserError, KeyboardInterrupt) as error:
-        if ranks.is_first:
+        if group.is_first:
             raise
         raise SystemExit(2 if isinstance(error, UserError) else 130) from None
     finally:
-        # gloo's threads let go of tensors a little after the result is there, and need Python's lock for it;
-        # freeing the group, which waits for them with the lock held, would wait for ever.
+        # gloo's threads release tensors shortly after the result arrives, and need the GIL for it. Destroying
+        # the group holds the GIL while it waits for them: without this pause it can deadlock.
         time.sleep(0.3)
         dist.destroy_process_group()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ghostpad.machine import resolve_compile, resolve_precision
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.task import LoopConfig
 
 
@@ -18,14 +18,14 @@ class Forward:
     Args:
         model: the module itself, with its weights on the device already.
         config: precision, compile mode and sizes of batches.
-        ranks: this process's place among all.
+        group: this process's place among all.
     """
 
-    def __init__(self, model: nn.Module, config: LoopConfig, ranks: Ranks) -> None:
-        self.model, self.ranks = model, ranks
-        self.precision = resolve_precision(config.precision, ranks.device)
-        self.parallel = ranks.parallel(model)
-        compiling = resolve_compile(config.compile, ranks.device, ranks.world_size, config.accumulate)
+    def __init__(self, model: nn.Module, config: LoopConfig, group: ProcessGroup) -> None:
+        self.model, self.group = model, group
+        self.precision = resolve_precision(config.precision, group.device)
+        self.parallel = group.parallel(model)
+        compiling = resolve_compile(config.compile, group.device, group.world_size, config.accumulate)
         if compiling != "no":
             mode = "reduce-overhead" if compiling == "graphs" else "default"
             self.parallel = torch.compile(self.parallel, mode=mode, dynamic=False)  # type: ignore[assignment]
@@ -41,7 +41,7 @@ class Forward:
         """Around forward and backward pass of a micro-batch; gradients travel with the last of a batch."""
         # What an earlier graph gave may be overwritten now: all that is kept was copied.
         torch.compiler.cudagraph_mark_step_begin()
-        waits = self.ranks.world_size > 1 and not is_last
+        waits = self.group.world_size > 1 and not is_last
         with self.parallel.no_sync() if waits else nullcontext(), self.autocast():  # type: ignore[operator]
             yield
 
@@ -50,4 +50,4 @@ class Forward:
         if self.precision == "fp32":
             return nullcontext()
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(self.ranks.device.type, dtype=dtype)
+        return torch.autocast(self.group.device.type, dtype=dtype)

@@ -22,7 +22,7 @@ from ghostpad.model.frame_format import FrameFormat
 from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
 from ghostpad.model.pretrained import KIND, read_model
-from ghostpad.training.distributed import Ranks, joined
+from ghostpad.training.distributed import ProcessGroup, process_group
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import LoopConfig, Task, check_loop
 
@@ -72,14 +72,16 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
         UserError: data or folder do not fit; nothing is changed then.
     """
     check_loop(config)  # before a long ingest
-    with joined(resolve_device(config.device)) as ranks:
-        path = ranks.told_by_first(lambda: open_data(config.data, config.workers, MIN_EPISODES).path)
-        loop = make_loop(config, FrameStore.open(path), ranks, checks)
+    with process_group(resolve_device(config.device)) as group:
+        path = group.broadcast(lambda: open_data(config.data, config.workers, MIN_EPISODES).path)
+        loop = make_loop(config, FrameStore.open(path), group, checks)
         loop.prepare_folder()
         return loop.run()
 
 
-def make_loop(config: TrainConfig, store: FrameStore, ranks: Ranks, checks: Checks | None = None) -> Loop:
+def make_loop(
+    config: TrainConfig, store: FrameStore, group: ProcessGroup, checks: Checks | None = None
+) -> Loop:
     """Build model, batches and loop of a run; nothing is written yet.
 
     Raises:
@@ -88,16 +90,16 @@ def make_loop(config: TrainConfig, store: FrameStore, ranks: Ranks, checks: Chec
     splits = [Transitions(store, split, config.stride) for split in ("train", "validation")]
     torch.manual_seed(config.seed)
     model_config = model_config_for(config, store)
-    if ranks.is_first and model_config.architecture.reconstruction != config.model.reconstruction:
+    if group.is_first and model_config.architecture.reconstruction != config.model.reconstruction:
         print("Without a palette of few colours: training with MSE instead of cross-entropy over one.")
-    model = LatentActionModel(model_config).to(ranks.device)
+    model = LatentActionModel(model_config).to(group.device)
     if config.start_from is not None:
         start_from(model, config.start_from)
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     model.set_checkpointing(config.checkpointing)
     if config.perceptual.weight:
-        model.use_perceptual(PerceptualLoss(config.perceptual).to(ranks.device), config.perceptual.weight)
-    banks = [BatchLoader(t, config.grayscale, ranks.device, config.frames_budget_gb) for t in splits]
+        model.use_perceptual(PerceptualLoss(config.perceptual).to(group.device), config.perceptual.weight)
+    banks = [BatchLoader(t, config.grayscale, group.device, config.frames_budget_gb) for t in splits]
     task = Task(
         kind=KIND,
         model=model,
@@ -112,7 +114,7 @@ def make_loop(config: TrainConfig, store: FrameStore, ranks: Ranks, checks: Chec
         expect=banks[0].prefetch if banks[0].thread else None,
         advice="" if config.preset == "tiny" else "For a model in minutes: --preset tiny.",
     )
-    return Loop(task, config, ranks)
+    return Loop(task, config, group)
 
 
 def start_from(model: LatentActionModel, path_or_name: str) -> None:

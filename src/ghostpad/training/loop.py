@@ -15,7 +15,7 @@ from ghostpad import __version__
 from ghostpad.config import to_plain
 from ghostpad.progress import progress
 from ghostpad.training.checkpoint import read_for_resume
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.fit import optimizer_step
 from ghostpad.training.forward import Forward
 from ghostpad.training.interrupts import stop_signals
@@ -23,16 +23,16 @@ from ghostpad.training.pace import Pace
 from ghostpad.training.run_folder import RunFolder
 from ghostpad.training.schedule import Sampler, learning_rate
 from ghostpad.training.task import LoopConfig, Task, check_loop
-from ghostpad.training.tracking import Silence, Tracker
+from ghostpad.training.tracking import NullTracker, Tracker
 from ghostpad.training.validation import Validation
 
 
 class Loop:
     """One run of a task."""
 
-    def __init__(self, task: Task, config: LoopConfig, ranks: Ranks) -> None:
-        check_loop(config, ranks.world_size)
-        self.task, self.config, self.ranks = task, config, ranks
+    def __init__(self, task: Task, config: LoopConfig, group: ProcessGroup) -> None:
+        check_loop(config, group.world_size)
+        self.task, self.config, self.group = task, config, group
         self.model = task.model
         self.sampler = Sampler(task.num_rows, config.batch_size, config.seed)
         self.optimizer = torch.optim.Adam(
@@ -41,20 +41,20 @@ class Loop:
             betas=(config.optimizer.beta1, config.optimizer.beta2),
             fused=True,
         )
-        self.forward = Forward(self.model, config, ranks)
+        self.forward = Forward(self.model, config, group)
         self.precision = self.forward.precision
-        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=self.precision == "fp16")  # type: ignore[attr-defined]
-        self.validation = Validation(task, config, ranks, self.forward)
+        self.scaler = torch.amp.GradScaler(group.device.type, enabled=self.precision == "fp16")  # type: ignore[attr-defined]
+        self.validation = Validation(task, config, group, self.forward)
         self.step, self.best = 0, math.inf
         self.schedule = self._schedule()
-        self.folder = RunFolder(config.out, ranks.is_first)
+        self.folder = RunFolder(config.out, group.is_first)
 
     def about(self) -> dict[str, Any]:
         """Plain facts of the run: hyperparameters, architecture and machine."""
         sizes = {
             name: sum(p.numel() for p in part.parameters()) for name, part in self.model.named_children()
         }
-        device = self.ranks.device
+        device = self.group.device
         return {
             "config": to_plain(self.config),
             "model_config": self.task.model_config,
@@ -62,7 +62,7 @@ class Loop:
             "num_parameters": {**sizes, "all": sum(p.numel() for p in self.model.parameters())},
             "data": self.task.data,
             "precision": self.precision,
-            "processes": self.ranks.world_size,
+            "processes": self.group.world_size,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "versions": {"ghostpad": __version__, "torch": torch.__version__},
         }
@@ -76,7 +76,7 @@ class Loop:
             UserError: the folder holds something else, or a run that is not to be resumed or overwritten.
         """
         resume, overwrite = self.config.resume, self.config.overwrite
-        if self.ranks.told_by_first(lambda: self.folder.claim(resume, overwrite)):
+        if self.group.broadcast(lambda: self.folder.claim(resume, overwrite)):
             plain = to_plain(self.config)
             self.load_state(read_for_resume(self.folder.last, self.task.kind, plain, self.task.data))
 
@@ -123,9 +123,9 @@ class Loop:
         """
         config = self.config
         # What is random in a step depends on the step alone, so that a resumed run draws the same.
-        torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.ranks.rank)
+        torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.group.rank)
         rate = self.optimizer.param_groups[0]["lr"]
-        sums, names = torch.zeros((), device=self.ranks.device), []
+        sums, names = torch.zeros((), device=self.group.device), []
         micro_rows = self._micro_rows(self.step)
         if self.task.expect is not None:
             for part in self._micro_rows(self.step + 1):
@@ -143,7 +143,7 @@ class Loop:
         norm = optimizer_step(
             self.optimizer, self.schedule, losses(), len(micro_rows), config.gradient_clip, self.scaler
         )
-        totals = dict(zip(names, self.ranks.mean(sums).unbind(), strict=True))
+        totals = dict(zip(names, self.group.mean(sums).unbind(), strict=True))
         if norm is not None:
             totals["gradient_norm"] = norm
         self.step += 1
@@ -153,7 +153,7 @@ class Loop:
 
     def _micro_rows(self, step: int) -> list[np.ndarray]:
         """Rows of this process's micro-batches after `step` steps."""
-        rows = self.sampler.rows(step)[self.ranks.share(self.config.batch_size)]
+        rows = self.sampler.rows(step)[self.group.shard(self.config.batch_size)]
         return np.split(rows, self.config.accumulate)
 
     def validate(self) -> tuple[dict[str, float], bool]:
@@ -174,13 +174,13 @@ class Loop:
         """
         config = self.config
         end = min(config.steps, config.stop_after or config.steps)
-        tracker = Silence()
-        if self.ranks.is_first:
+        tracker = NullTracker()
+        if self.group.is_first:
             name = f"ghostpad-{self.task.kind}"
             tracker = Tracker(config.out, config.tracker, self.about(), self.step, name)
-        bar = progress(what="train", unit="steps", total=end, shown=self.ranks.is_first)
+        bar = progress(what="train", unit="steps", total=end, shown=self.group.is_first)
         bar.update(self.step)
-        pace = Pace(config.batch_size, self.step, self.ranks.device)
+        pace = Pace(config.batch_size, self.step, self.group.device)
         values: dict[str, float] = {}
         self.model.train()
         try:
@@ -202,12 +202,12 @@ class Loop:
 
     def _stops(self, stop: threading.Event) -> bool:
         """Whether to end the run; all processes end it at the same step."""
-        costs_a_wait = self.ranks.world_size > 1 and self.ranks.device.type == "cuda"
+        costs_a_wait = self.group.world_size > 1 and self.group.device.type == "cuda"
         if costs_a_wait and self.step % self.config.log_every:
             return False
-        return self.ranks.any(stop.is_set())
+        return self.group.any(stop.is_set())
 
-    def _learn(self, tracker: Silence, bar: Any, pace: Pace, end: int) -> None:
+    def _learn(self, tracker: NullTracker, bar: Any, pace: Pace, end: int) -> None:
         """One step with what is logged of each step."""
         config = self.config
         metrics = self.train_step()
@@ -219,7 +219,7 @@ class Loop:
         if is_due:
             bar.set_postfix_str(_summary([row for _, row in tracker.flush()]), refresh=False)
         warning = pace.warning(self.step, end)
-        if warning and self.ranks.is_first:
+        if warning and self.group.is_first:
             print(f"{warning} {self.task.advice}".rstrip(), flush=True)
 
     def _has_duties(self, end: int) -> bool:
@@ -233,7 +233,7 @@ class Loop:
         """Whether this step is one of every `period`; 0 for never."""
         return period > 0 and self.step % period == 0
 
-    def _look_back(self, tracker: Silence, end: int) -> dict[str, float] | None:
+    def _look_back(self, tracker: NullTracker, end: int) -> dict[str, float] | None:
         """Do what is due between steps; saving comes last, when all else is on file."""
         config, names = self.config, []
         values = None
@@ -243,7 +243,7 @@ class Loop:
             names += ["best.pt"] if is_best else []
         if self._is_due(config.histogram_every) and hasattr(self.model, "code_counts"):
             tracker.histogram(self.step, "code_counts", self.model.code_counts())  # type: ignore[operator]
-        if self.task.examples and self.ranks.is_first and self._is_due(config.examples_every):
+        if self.task.examples and self.group.is_first and self._is_due(config.examples_every):
             tracker.image(self.step, "reconstructions", self.task.examples())
         if self._is_due(config.save_every):
             names.append(f"step_{self.step:06d}.pt")

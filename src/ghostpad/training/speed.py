@@ -13,7 +13,7 @@ import torch
 
 from ghostpad.frames.ingest import open_data
 from ghostpad.machine import num_cores, peak_memory_mb, resolve_device
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import TrainConfig, make_loop
 from ghostpad.training.loop import Loop
 
@@ -85,7 +85,7 @@ def measure(config: TrainConfig, seconds: float) -> Speed:
     device = resolve_device(config.device)
     store = open_data(config.data, config.workers)
     before = _resident_mb()
-    loop = make_loop(config, store, Ranks(0, 1, device))
+    loop = make_loop(config, store, ProcessGroup(device))
     loop.model.train()
     for _ in range(2 if config.compile == "no" else 5):
         loop.train_step()

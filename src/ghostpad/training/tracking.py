@@ -14,7 +14,7 @@ from torch import Tensor
 from ghostpad.io import whole_file, write_json
 
 
-class Silence:
+class NullTracker:
     """A tracker that keeps nothing, for all processes but the first."""
 
     def log(self, step: int, values: dict[str, Tensor | float]) -> None:
@@ -34,7 +34,7 @@ class Silence:
         """Write what is pending and end the run."""
 
 
-class Tracker(Silence):
+class Tracker(NullTracker):
     """Gathers values of single steps where they are and fetches them together.
 
     Args:

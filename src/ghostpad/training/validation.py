@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostpad.training.distributed import Ranks
+from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.forward import Forward
 from ghostpad.training.task import LoopConfig, Task
 
@@ -12,14 +12,14 @@ from ghostpad.training.task import LoopConfig, Task
 class Validation:
     """The validations of one run."""
 
-    def __init__(self, task: Task, config: LoopConfig, ranks: Ranks, forward: Forward) -> None:
-        self.task, self.config, self.ranks, self.forward = task, config, ranks, forward
+    def __init__(self, task: Task, config: LoopConfig, group: ProcessGroup, forward: Forward) -> None:
+        self.task, self.config, self.group, self.forward = task, config, group, forward
 
     @torch.no_grad()
     def loss(self, rows: np.ndarray) -> Tensor:
         """Mean reconstruction loss over held-out rows, in inference mode."""
         self.task.model.eval()
-        total = torch.zeros((), device=self.ranks.device)
+        total = torch.zeros((), device=self.group.device)
         for start in range(0, len(rows), self.config.batch_size):
             part = rows[start : start + self.config.batch_size]
             model = self.forward.for_validation(len(part))
@@ -43,8 +43,8 @@ class Validation:
     def numbers(self) -> dict[str, float]:
         """A whole validation: its loss, equal in all processes, and what the checks say in the first."""
         validated = self.loss(self.rows())
-        values = {"validation_reconstruction": self.ranks.told_by_first(lambda: float(validated))}
-        if self.task.checks is not None and self.ranks.is_first:
+        values = {"validation_reconstruction": self.group.broadcast(lambda: float(validated))}
+        if self.task.checks is not None and self.group.is_first:
             self.task.model.eval()
             values |= {f"validation_{name}": value for name, value in self.task.checks().items()}
             self.task.model.train()

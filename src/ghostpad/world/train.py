@@ -36,7 +36,7 @@ from ghostpad.objects.training import (
     teach,
     usual_frame,
 )
-from ghostpad.training.distributed import Ranks, joined
+from ghostpad.training.distributed import ProcessGroup, process_group
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import Task
 from ghostpad.world.batches import Labels, Lessons, cell_for_windows, draw_labels, num_rollouts, read_whole
@@ -58,13 +58,13 @@ def train_world(config: WorldConfig) -> dict[str, float]:
     Raises:
         UserError: model, data or folder do not fit; nothing is changed then.
     """
-    with joined(resolve_device(config.device)) as ranks:
-        if ranks.world_size > 1 or config.accumulate > 1:
+    with process_group(resolve_device(config.device)) as group:
+        if group.world_size > 1 or config.accumulate > 1:
             raise UserError(
                 "a world model trains in one process without --accumulate: its rollouts live there"
             )
         store = FrameStore.open(open_data(config.data, config.workers, MIN_EPISODES).path)
-        loop = make_world_loop(config, store, ranks)
+        loop = make_world_loop(config, store, group)
         loop.prepare_folder()
         if loop.step == 0:
             assert isinstance(loop.model, LearningWorld)
@@ -193,7 +193,7 @@ def _find_what_stays(config: WorldConfig, world: LearningWorld, scenery: Scenery
     movement.parts[top:bottom, left:right] = 0
 
 
-def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loop:
+def make_world_loop(config: WorldConfig, store: FrameStore, group: ProcessGroup) -> Loop:
     """Build model, batches and loop of a run; nothing is written yet.
 
     Raises:
@@ -224,7 +224,7 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
         _start_from(world, config.start_from)
         if labels is not None:
             _require_same_buttons(config, world, labels)
-    for part in (world.to(ranks.device).latent_action_model, world.dynamics):
+    for part in (world.to(group.device).latent_action_model, world.dynamics):
         part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def validation_batch(rows: np.ndarray) -> WorldBatch:
@@ -243,7 +243,7 @@ def make_world_loop(config: WorldConfig, store: FrameStore, ranks: Ranks) -> Loo
         examples=lambda: _example_picture(world, validation_batch, len(splits[1])),
         advice="A shorter run: --steps 1500.",
     )
-    return Loop(task, config, ranks)
+    return Loop(task, config, group)
 
 
 def _start_from(world: LearningWorld, path_or_name: str) -> None:
