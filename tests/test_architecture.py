@@ -1,11 +1,23 @@
-"""The house stands: floors rest on the floors below them, and every option does something."""
+"""Layers import downward, the package keeps to its bounds and vocabulary, and every option does something."""
 
 import ast
+import importlib.util
 import pathlib
 
 import pytest
 
-PACKAGE = pathlib.Path(__file__).parent.parent / "src" / "ghostpad"
+
+def load_house():
+    """The script that prints the same bounds."""
+    path = pathlib.Path(__file__).parent.parent / "benchmarks" / "house.py"
+    spec = importlib.util.spec_from_file_location("house", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+house = load_house()
+PACKAGE = house.PACKAGE
 # From the ground up; the modules of the first line stand beside each other.
 FLOORS = [
     {"__init__", "errors", "io", "config", "progress", "machine", "locking", "luma", "renamed", "workers"},
@@ -27,29 +39,22 @@ FLOORS = [
     {"cli"},
     {"__main__"},
 ]
-MODULES = sorted(PACKAGE.rglob("*.py"))
+MODULES = house.MODULES
 # The package itself names what it loads on first use, which is for type checkers.
 HOUSE = [path for path in MODULES if path != PACKAGE / "__init__.py"]
+NOT_YET = pytest.mark.xfail(
+    strict=False, reason="the floors are being rewritten; this holds when all have landed"
+)
 
 
 def floor_of(name):
     return next(i for i, names in enumerate(FLOORS) if name in names)
 
 
-def imported_names(tree):
-    """Yield the dotted name of everything that is imported, wherever in the file it is."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide which floor is meant"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-
-
 @pytest.mark.parametrize("path", HOUSE, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_floor_imports_only_the_floors_below_it(path):
     here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    for name in imported_names(ast.parse(path.read_text())):
+    for name in house.imported_names(path):
         package, _, rest = name.partition(".")
         imported = rest.partition(".")[0]
         if package == "ghostpad" and imported not in (here, "", "__version__"):
@@ -59,7 +64,7 @@ def test_a_floor_imports_only_the_floors_below_it(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_command_line_knows_its_parser(path):
-    modules = {name.partition(".")[0] for name in imported_names(ast.parse(path.read_text()))}
+    modules = {name.partition(".")[0] for name in house.imported_names(path)}
     assert path.name == "cli.py" or not modules & {"tyro", "argparse", "click"}
 
 
@@ -89,5 +94,68 @@ def is_text(node):
     )
 
 
-def test_there_is_no_drawer_for_leftovers():
+def test_no_module_is_a_collection_of_helpers():
     assert not {path.stem for path in MODULES} & {"utils", "helpers", "common", "misc"}
+
+
+@NOT_YET
+def test_the_package_keeps_to_its_number_of_lines():
+    assert house.count_lines() <= house.MOST_LINES
+    assert house.count_lines(*house.WORLD_FLOORS) <= house.MOST_WORLD_LINES
+
+
+@NOT_YET
+def test_no_file_is_longer_than_300_lines():
+    assert not [(lines, name) for lines, name in house.longest_files() if lines > house.LONGEST_FILE]
+
+
+@NOT_YET
+def test_no_modules_import_each_other_in_a_circle():
+    assert house.circles() == []
+
+
+@NOT_YET
+def test_no_floor_has_more_than_six_layers():
+    deep = {floor: chain for floor, chain in house.layers().items() if len(chain) > house.MOST_LAYERS}
+    assert not deep
+
+
+@NOT_YET
+def test_standard_terms_have_replaced_all_other_words():
+    assert not house.old_words()
+
+
+def test_the_bounds_are_measured_as_they_are_meant(monkeypatch, tmp_path):
+    package = tmp_path / "src" / "ghostpad"
+    files = {
+        "__init__.py": "from ghostpad.a.one import x\n",
+        "a/__init__.py": "",
+        "a/one.py": "from ghostpad.a.two import y\n",
+        "a/two.py": "def next_things():\n    import ghostpad.a.three\n",
+        "a/three.py": "from ghostpad.a import two\nclass OldNothing:\n    pass  # something old comes\n",
+        "b.py": "import ghostpad.a.one\n",
+    }
+    for name, text in files.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    monkeypatch.setattr(house, "ROOT", tmp_path)
+    monkeypatch.setattr(house, "PACKAGE", package)
+    monkeypatch.setattr(house, "MODULES", sorted(package.rglob("*.py")))
+    (tmp_path / "README.md").write_text("Nobody mends a thing; nothing is due.")
+    house.import_graph.cache_clear()
+    assert house.circles() == [["ghostpad.a.three", "ghostpad.a.two"]]
+    assert {floor: len(chain) for floor, chain in house.layers().items()} == {"a": 3}
+    assert (house.count_lines(), house.count_lines("a"), house.longest_files()[0]) == (
+        8,
+        6,
+        (3, "a/three.py"),
+    )
+    found = sorted(place.rpartition("/")[2] for place in house.old_words())
+    assert found == [
+        "README.md: mends",
+        "README.md: nobody",
+        "README.md: thing",
+        "three.py: old",
+        "two.py: things",
+    ]
+    house.import_graph.cache_clear()
