@@ -86,7 +86,7 @@ def _untrained(preset: str, store: FrameStore) -> LatentActionModel:
                 norm.momentum = 1.0
         model.train()
         model.quantizer(model.encoder(both))
-        model.quantizer.start(torch.Generator().manual_seed(0))
+        model.quantizer.initialize(torch.Generator().manual_seed(0))
     return model.eval()
 
 

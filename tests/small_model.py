@@ -7,12 +7,15 @@ import torch
 from ghostpad.config import to_plain
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.model.architecture import ArchitectureConfig
-from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
-from ghostpad.model.frame_format import FrameFormat
-from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
+from ghostpad.model import (
+    ArchitectureConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FrameFormat,
+    LatentActionModel,
+    LatentActionModelConfig,
+    QuantizerConfig,
+)
 from ghostpad.model.pretrained import KIND
 from ghostpad.training.checkpoint import write_checkpoint
 
@@ -49,8 +52,8 @@ def small_model(
                 norm.bias.normal_()
         model.train()
         model.quantizer(model.encoder(torch.cat(both, 1)))
-        if hasattr(model.quantizer, "start"):
-            model.quantizer.start(torch.Generator().manual_seed(seed))
+        if not model.quantizing:
+            model.quantizer.initialize(torch.Generator().manual_seed(seed))
     return model.eval()
 
 

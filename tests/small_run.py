@@ -4,10 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ghostpad.model.architecture import ArchitectureConfig
-from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
+from ghostpad.model import ArchitectureConfig, DecoderConfig, EncoderConfig, QuantizerConfig
 from ghostpad.training.latent_action import TrainConfig
 
 QUICK = QuantizerConfig(16, 8, warmup_steps=2, reset_every=3)

@@ -229,7 +229,7 @@ def test_options_that_contradict_each_other(labels, tmp_path, changes, words):
 
 def test_what_is_there_is_never_overwritten(labels, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         export(ExportConfig(labels=labels.path, format="npz", out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

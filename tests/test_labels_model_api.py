@@ -179,6 +179,6 @@ def test_an_onnx_export_gives_the_same_codes(store, tmp_path, pairs, quantizer):
 
 def test_an_export_never_overwrites(gray, tmp_path):
     path = saved(gray, tmp_path / "best.pt")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         export(ExportConfig(model=path, format="safetensors", out=tmp_path))
     shutil.rmtree(tmp_path)

@@ -8,8 +8,9 @@ import torch
 
 from ghostpad.luma import luma
 from ghostpad.luma import tensor_luma as torch_luma
+from ghostpad.model import QuantizerConfig
 from ghostpad.model.losses import assignment_entropy_loss, soft_assignment
-from ghostpad.model.quantizer import QuantizerConfig, VectorQuantizer
+from ghostpad.model.quantizers import VectorQuantizer
 from test_model_spec import moving_square, small
 
 
@@ -80,7 +81,7 @@ def test_the_entropy_term_reaches_encoder_and_codebook_at_the_start_of_training(
     model = small()
     batch = moving_square()
     model(batch)
-    model.quantizer.start(torch.Generator().manual_seed(0))
+    model.quantizer.initialize(torch.Generator().manual_seed(0))
     latents = model.encoder(torch.cat([batch.frames, batch.next_frames], 1))
     model.quantizer(latents).terms["entropy"].backward()
     first = next(model.encoder.parameters()).grad
@@ -114,7 +115,7 @@ def test_the_start_places_all_codes_on_outputs_of_the_last_batch() -> None:
     quantizer = VectorQuantizer(QuantizerConfig(8, 4))
     latents = 50 + torch.randn(4, 4, 3, 3)
     assert torch.equal(quantizer(latents).quantized, latents)
-    quantizer.start(torch.Generator().manual_seed(0))
+    quantizer.initialize(torch.Generator().manual_seed(0))
     points = latents.permute(0, 2, 3, 1).reshape(-1, 4)
     assert all((points == code).all(1).any() for code in quantizer.codebook)
     assert len(quantizer.codebook.unique(dim=0)) == 8
@@ -146,7 +147,7 @@ def test_resets_happen_when_they_are_due_and_leave_used_codes_alone() -> None:
     model, batch = small(), moving_square(24)
     optimizer = torch.optim.Adam(model.parameters())
     model(batch)
-    model.quantizer.start(torch.Generator().manual_seed(0))
+    model.quantizer.initialize(torch.Generator().manual_seed(0))
     model(batch)
     used = model.quantizer.use_counts > 0
     before = model.codebook.clone()

@@ -11,12 +11,15 @@ from torch import nn
 
 from ghostpad.errors import UserError
 from ghostpad.frames.batches import Batch
-from ghostpad.model.architecture import ArchitectureConfig
-from ghostpad.model.bottleneck import QuantizerConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
-from ghostpad.model.frame_format import FrameFormat
-from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
+from ghostpad.model import (
+    ArchitectureConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FrameFormat,
+    LatentActionModel,
+    LatentActionModelConfig,
+    QuantizerConfig,
+)
 from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
 from ghostpad.training.latent_action import train
 from small_run import small_run
@@ -99,7 +102,9 @@ def test_its_gradient_reaches_the_decoder_and_not_the_frozen_network(
         loss.backward()
         assert ("perceptual" in terms) == bool(weight)
         if weight:
-            rest = sum(model.quantizer.weights.get(k, 1) * v for k, v in terms.items() if k not in ("loss",))
+            rest = sum(
+                model.quantizer.loss_weights.get(k, 1) * v for k, v in terms.items() if k not in ("loss",)
+            )
             assert float(loss.detach()) == pytest.approx(
                 float(rest) + 4 * float(terms["perceptual"]), rel=1e-5
             )
@@ -155,7 +160,7 @@ def test_missing_and_foreign_weights(config: PerceptualConfig, tmp_path: Path) -
     assert "has no features.0.weight and bias" in mistake(there)
     weights = torch.load(config.vgg, weights_only=True)  # type: ignore[arg-type]
     torch.save({**weights, "features.2.weight": torch.zeros(2, 5, 3, 3)}, path)
-    assert "do not follow each other" in mistake(there)
+    assert "features.2 is no 3x3 convolution of 2 channels" in mistake(there)
     torch.save({**weights, "features.2.weight": torch.zeros(2, 2, 5, 5)}, path)
     assert "features.2 is no 3x3 convolution" in mistake(there)
 

@@ -10,10 +10,8 @@ from vector_quantize_pytorch import FSQ, ResidualVQ, VectorQuantize
 
 from ghostpad.errors import UserError
 from ghostpad.frames.batches import Batch
-from ghostpad.model.bottleneck import Quantizer, QuantizerConfig
-from ghostpad.model.frame_format import FrameFormat
-from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
-from ghostpad.model.quantizer_families import make_quantizer
+from ghostpad.model import FrameFormat, LatentActionModel, LatentActionModelConfig, Quantizer, QuantizerConfig
+from ghostpad.model.quantizers import QUANTIZERS
 from ghostpad.presets import PRESETS
 from ghostpad.training.latent_action import TrainConfig, train
 from small_run import small_architecture, small_run
@@ -37,10 +35,10 @@ def latents(seed: int = 0, batch: int = 6) -> torch.Tensor:
 def ready(config: QuantizerConfig, seed: int = 0) -> Quantizer:
     """A quantizer that has been started on `latents()`."""
     torch.manual_seed(seed)
-    quantizer = make_quantizer(config)
+    quantizer = QUANTIZERS[config.kind](config)
     quantizer(latents())
     if not quantizer.quantizing:
-        quantizer.start(torch.Generator().manual_seed(seed))
+        quantizer.initialize(torch.Generator().manual_seed(seed))
     return quantizer
 
 
@@ -76,7 +74,7 @@ def test_codes_follow_the_latents(kind: str) -> None:
     torch.manual_seed(0)
     centers = 4 * torch.randn(4, 8)
     given = (centers.repeat(40, 1) + 0.05 * torch.randn(160, 8)).T.reshape(1, 8, 16, 10)
-    quantizer = make_quantizer(KINDS[kind])
+    quantizer = QUANTIZERS[KINDS[kind].kind](KINDS[kind])
     optimizer = torch.optim.Adam(quantizer.parameters(), 3e-2) if [*quantizer.parameters()] else None
     for step in range(120):
         out = quantizer(given)
@@ -85,9 +83,9 @@ def test_codes_follow_the_latents(kind: str) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        quantizer.maintain(step + 1, 120, optimizer or torch.optim.SGD([given], 0.1), torch.Generator())
+        quantizer.after_step(step + 1, 120, optimizer or torch.optim.SGD([given], 0.1), torch.Generator())
         if step == 0 and not quantizer.quantizing:
-            quantizer.start(torch.Generator().manual_seed(0))
+            quantizer.initialize(torch.Generator().manual_seed(0))
     quantizer.eval()
     codes = quantizer.nearest(given).reshape(40, 4)
     error = float((quantizer(given).quantized - given).square().mean().detach())
@@ -130,7 +128,7 @@ def test_a_residual_and_its_averages_are_those_of_the_library() -> None:
     out = ours(given)
     assert torch.equal(out.codes.flatten(1), choices[..., 0] * 4 + choices[..., 1])
     assert torch.allclose(out.quantized.flatten(2).transpose(1, 2), quantized, atol=1e-5)
-    ours.follow()
+    ours.update_averages()
     for mine, layer in zip(ours.layers, theirs.layers, strict=True):  # type: ignore[arg-type]
         assert torch.allclose(mine.codebook, layer.codebook, atol=1e-5)  # type: ignore[union-attr]
         assert not torch.equal(mine.codebook, layer.codebook * 0)  # type: ignore[union-attr]
@@ -155,8 +153,8 @@ def test_averages_of_micro_batches_are_those_of_the_batch(kind: str) -> None:
     parts = [cut(part).codes for part in given.split(2)]
     assert torch.equal(torch.cat(parts), whole.nearest(given))
     assert torch.equal(whole.codebook_vectors, before), "codes move between steps alone"
-    whole.follow()
-    cut.follow()
+    whole.update_averages()
+    cut.update_averages()
     assert torch.allclose(whole.codebook_vectors, cut.codebook_vectors, atol=1e-5)
     assert not torch.allclose(whole.codebook_vectors, before, atol=1e-5)
 
@@ -169,7 +167,7 @@ def test_unused_entries_of_every_codebook_come_back_to_the_data(kind: str) -> No
     quantizer.use_counts.zero_()
     codes = quantizer(latents(1)).codes
     assert len(codes.unique()) == 1
-    moved = quantizer.replace_unused(torch.Generator().manual_seed(0))
+    moved = quantizer.reset_unused(torch.Generator().manual_seed(0))
     assert len(moved) == 15 and int(codes[0, 0, 0]) not in moved.tolist()
     assert not quantizer.use_counts.any()
     assert float(quantizer.codebook_vectors.abs().max()) < 100
@@ -262,5 +260,6 @@ def test_the_published_bottlenecks(name: str, grid: tuple[int, int], num_codes: 
 )
 def test_settings_that_contradict_each_other(fields: dict[str, object], says: str) -> None:
     with pytest.raises(UserError, match=says) as caught:
-        make_quantizer(QuantizerConfig(**fields))  # type: ignore[arg-type]
+        config = QuantizerConfig(**fields)  # type: ignore[arg-type]
+        QUANTIZERS[config.kind](config)
     assert "\n" not in str(caught.value)

@@ -8,12 +8,15 @@ from torch import nn
 
 from ghostpad.errors import UserError
 from ghostpad.frames.batches import Batch
-from ghostpad.model.architecture import ArchitectureConfig
-from ghostpad.model.decoder import DecoderConfig
+from ghostpad.model import (
+    ArchitectureConfig,
+    DecoderConfig,
+    FrameFormat,
+    LatentActionModel,
+    LatentActionModelConfig,
+    QuantizerConfig,
+)
 from ghostpad.model.encoder import EncoderConfig, grid_sizes
-from ghostpad.model.frame_format import FrameFormat
-from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
-from ghostpad.model.quantizer import QuantizerConfig
 from ghostpad.presets import PRESETS
 
 GRID_OF_THE_TEXT = [(210, 160), (105, 80), (53, 40), (27, 20), (14, 10), (7, 5)]
@@ -144,7 +147,7 @@ def test_the_next_frame_reaches_the_picture_through_the_codes_alone() -> None:
     model = small("mse", skips=True)
     batch = moving_square()
     model(batch)
-    model.quantizer.start(torch.Generator().manual_seed(0))
+    model.quantizer.initialize(torch.Generator().manual_seed(0))
     model.eval()
     codes = model.encode(batch.frames, batch.next_frames)
     next_frames = batch.next_frames.clone().requires_grad_()

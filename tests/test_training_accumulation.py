@@ -10,9 +10,9 @@ import torch
 from ghostpad.config import to_plain
 from ghostpad.frames.batches import Batch
 from ghostpad.frames.store import FrameStore
-from ghostpad.model.bottleneck import QuantizerConfig
+from ghostpad.model import QuantizerConfig
+from ghostpad.model.batch_statistics import BatchNorm
 from ghostpad.model.latent_action_model import LatentActionModel
-from ghostpad.model.normalization import BatchNorm
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import model_config_for
 from ghostpad.training.loop import Loop
@@ -54,7 +54,7 @@ def gradients(
     loop = Loop(task, config, ProcessGroup(torch.device("cpu")))
     model(batch(np.arange(8), 0))
     if not model.quantizer.quantizing:
-        model.quantizer.start(torch.Generator().manual_seed(0))
+        model.quantizer.initialize(torch.Generator().manual_seed(0))
     model.quantizer.use_counts.zero_()
     if fixed_statistics:
         for part in model.modules():

@@ -8,7 +8,7 @@ import torch
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import resolve_compile
-from ghostpad.model.bottleneck import QuantizerConfig
+from ghostpad.model import QuantizerConfig
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import make_loop
 from ghostpad.training.loop import Loop

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ghostpad.model.bottleneck import QuantizerConfig
+from ghostpad.model import QuantizerConfig
 from ghostpad.training.latent_action import TrainConfig, train
 from small_run import small_architecture, small_run
 

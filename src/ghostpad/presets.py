@@ -3,10 +3,7 @@
 from collections.abc import Callable
 
 from ghostpad.frames.windows import WindowConfig
-from ghostpad.model.architecture import ArchitectureConfig
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
-from ghostpad.model.quantizer import QuantizerConfig
+from ghostpad.model import ArchitectureConfig, DecoderConfig, EncoderConfig, QuantizerConfig
 from ghostpad.training.latent_action import TrainConfig
 from ghostpad.training.schedule import OptimizerConfig
 

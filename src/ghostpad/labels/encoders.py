@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ghostpad.machine import resolve_precision
-from ghostpad.model.inference import PairEncoder
+from ghostpad.model.export import PairEncoder
 from ghostpad.model.latent_action_model import LatentActionModel
 
 Runtime = Literal["auto", "onnx", "torch"]

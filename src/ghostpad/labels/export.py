@@ -40,9 +40,9 @@ def export(config: ExportConfig) -> None:
         UserError: the options contradict each other, or `config.out` holds something (which stays untouched).
     """
     # Here, so that help does not load torch.
-    from ghostpad.model.export import export_model, refuse_full
+    from ghostpad.model.export import export_model, require_empty
 
-    refuse_full(config.out)
+    require_empty(config.out)
     if config.format == "safetensors" or config.format == "onnx":
         if config.model is None or config.labels is not None:
             raise UserError(f"--format {config.format} is for a model: give --model, and no --labels")

@@ -1,6 +1,7 @@
-"""The decoder: the current frame and quantized latents in, the next frame out.
+"""The decoder: the current frame and the quantized latents in, the next frame out.
 
-Dimensions: B batch, C colour channels, O output channels, H W frame, F features, D embedding, h w grid.
+Dimensions: B batch, C colour channels, O output channels, P palette size,
+H W frame, F features, D embedding, h w grid.
 """
 
 import math
@@ -11,24 +12,24 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ghostpad.model.batch_statistics import BatchNorm
 from ghostpad.model.encoder import Checkpointable, FramePyramid, ResidualBlock, grid_sizes
-from ghostpad.model.normalization import BatchNorm
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Sizes and kind of the decoder; the defaults are those of the text (part 2)."""
+    """Sizes and kind of the decoder; the defaults are those of the reference specification (docs/spec.md)."""
 
     frame_widths: tuple[int, ...] = (64, 128, 256, 512, 512)
     """channels after each stride-2 convolution over the current frame"""
     widths: tuple[int, ...] = (512, 256, 128, 64)
     """channels after each transposed convolution but the last, which gives the frame"""
     conditioning: Literal["film", "cross_attention"] = "film"
-    """how the latents act on the features of the current frame"""
+    """how the features of the current frame are conditioned on the latents"""
     attention_heads: int = 8
     """heads of the cross-attention"""
     skips: bool = False
-    """hand features of the current frame (of it alone) to every level of the decoder"""
+    """skip connections from the current frame (from it alone) to every level of the decoder"""
     frame_blocks: tuple[int, ...] = ()
     """residual blocks after each stride-2 convolution over the current frame; empty for none"""
     blocks: tuple[int, ...] = ()
@@ -49,7 +50,7 @@ class FiLM(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Each cell of the current frame asks all cells of the latents; residual, with learned positions."""
+    """Cells of the current frame attend to the latents; residual, with learned position embeddings."""
 
     def __init__(self, features: int, dim: int, num_queries: int, num_keys: int, heads: int) -> None:
         super().__init__()
@@ -63,8 +64,8 @@ class CrossAttention(nn.Module):
         _, _, h, w = features_BFhw.shape
         queries = self.norm(rearrange(features_BFhw, "b f h w -> b (h w) f")) + self.query_position
         values = rearrange(quantized_BDhw, "b d h w -> b (h w) d")
-        told, _ = self.attention(queries, values + self.key_position, values, need_weights=False)
-        return features_BFhw + rearrange(told, "b (h w) f -> b f h w", h=h, w=w)
+        attended, _ = self.attention(queries, values + self.key_position, values, need_weights=False)
+        return features_BFhw + rearrange(attended, "b (h w) f -> b f h w", h=h, w=w)
 
 
 class Upsample(nn.Module):
@@ -80,16 +81,16 @@ class Upsample(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, in, ceil(H/2), ceil(W/2)) → (B, out, H, W); a window of whole cells doubles exactly."""
+        """(B, in, ceil(H/2), ceil(W/2)) → (B, out, H, W); any other size (a window) doubles exactly."""
         h, w = features.shape[2:]
         return self.conv(features, None if (h, w) == self.small else [2 * h, 2 * w])
 
 
 class Decoder(Checkpointable):
-    """Draws the next frame from the current one and the latents: → (B, O, H, W).
+    """Reconstructs the next frame from the current one and the latents: → (B, O, H, W).
 
-    Latents that are a few tokens instead of a grid act on every cell alike: all of them through FiLM, or each
-    cell asks them through cross-attention.
+    Latents that are a few tokens instead of a grid condition every cell alike: all of them through FiLM, or
+    through cross-attention.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Decoder(Checkpointable):
         self.last = Upsample(ins[-1], out_channels, sizes[0], bias=True)
 
     def forward(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
-        """Return the next frame, or the change to the palette logits that gives it."""
+        """Return the next frame, or the palette logits without the bias for the current colour."""
         pyramid = self.pyramid(frames_BCHW)
         if self.joins_tokens:
             quantized_BDhw = rearrange(quantized_BDhw, "b d h w -> b (d h w) 1 1")
@@ -144,8 +145,8 @@ class Decoder(Checkpointable):
         return self.last(features)
 
 
-def head_start(colors_BHW: Tensor, num_colors: int, logit: float) -> Tensor:
-    """`logit` at the palette index that each pixel has now, 0 elsewhere: (B, P, H, W)."""
+def residual_logits(colors_BHW: Tensor, num_colors: int, bias: float) -> Tensor:
+    """Logits (B, P, H, W) for a frame that does not change: `bias` at each pixel's current colour, else 0."""
     batch, height, width = colors_BHW.shape
-    start = torch.zeros(batch, num_colors, height, width, device=colors_BHW.device)
-    return start.scatter_(1, colors_BHW[:, None], logit)
+    logits = torch.zeros(batch, num_colors, height, width, device=colors_BHW.device)
+    return logits.scatter_(1, colors_BHW[:, None], bias)

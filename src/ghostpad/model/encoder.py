@@ -1,4 +1,4 @@
-"""The encoder: two frames in, a small grid of latents out.
+"""The encoder: a frame and its next frame in, a small grid of latents out; and the blocks it is built from.
 
 Dimensions: B batch, C colour channels, H W frame, F features, D embedding, h w grid.
 """
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ghostpad.model.normalization import BatchNorm, recomputing
+from ghostpad.model.batch_statistics import BatchNorm, recomputing
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Sizes of the encoder; the defaults are those of the text (part 2)."""
+    """Sizes of the encoder; the defaults are those of the reference specification (docs/spec.md)."""
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
     """channels after each stride-2 convolution; their number decides the grid"""
@@ -53,12 +53,12 @@ class ResidualBlock(nn.Module):
 
 
 class Checkpointable(nn.Module):
-    """A part whose inner activations can be computed again in the backward pass instead of being kept."""
+    """A module with gradient checkpointing (Chen et al. 2016, https://arxiv.org/abs/1604.06174)."""
 
     checkpointing = False
 
     def maybe_checkpoint(self, part: nn.Module, features: Tensor) -> Tensor:
-        """Run `part` on `features`, keeping its activations or not."""
+        """Run `part` on `features`; with `checkpointing`, its activations are recomputed, not kept."""
         if not (self.checkpointing and self.training):
             return part(features)
         output = checkpoint(

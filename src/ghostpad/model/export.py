@@ -1,42 +1,87 @@
-"""A trained model as files for others: safetensors with its config, or ONNX from frames to codes."""
+"""A trained model for other programs: safetensors with its config, or ONNX from frames to codes.
 
+Dimensions: N pairs, C colour channels, H W frame, h w grid.
+"""
+
+import copy
 import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ghostpad import __version__
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.io import whole_folder
-from ghostpad.model.inference import PairEncoder
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.model.pretrained import KIND
 
-ModelFormat = Literal["safetensors", "onnx"]
 ONNX_NAME = "encoder.onnx"
 OPSET = 18
 
 
-def export_model(model: LatentActionModel, file_format: ModelFormat, out: Path, half: bool = False) -> None:
+class PairEncoder(nn.Module):
+    """Encoder and codebook of a model for labelling, with batch norm folded into the convolutions.
+
+    A copy: the model stays as it is. Frames are bytes (0–255) or floats in [0, 1], not checked.
+    """
+
+    def __init__(self, model: LatentActionModel) -> None:
+        super().__init__()
+        self.encoder = fold_batch_norms(copy.deepcopy(model.encoder).eval())
+        self.quantizer = copy.deepcopy(model.quantizer).eval()
+        self.scale = model.scale
+
+    def forward(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:
+        """Return codes (N, h, w) int64, the same as the model's `encode` but for ties."""
+        both = torch.cat([frames_NCHW, next_frames_NCHW], 1)
+        if self.scale.picks:
+            # First, so that fewer pixels are converted.
+            both = self.scale.shrink(both)
+        if both.dtype == torch.uint8:
+            both = both.float() / 255
+        if not self.scale.picks:
+            both = self.scale.shrink(both)
+        latents = self.encoder(both.to(next(self.encoder.parameters()).dtype))
+        return self.quantizer.nearest(latents.float())
+
+
+def fold_batch_norms(module: nn.Module) -> nn.Module:
+    """Fold, in place, every batch norm that follows a convolution in an `nn.Sequential` into its weights.
+
+    Only right in evaluation mode: y = γ·(W∗x + b − μ)/√(σ² + ε) + β is itself a convolution of x.
+    """
+    for part in [part for part in module.modules() if isinstance(part, nn.Sequential)]:
+        for before, after in pairwise(list(part._modules)):
+            conv, norm = part._modules[before], part._modules[after]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(part, before, fuse_conv_bn_eval(conv, norm))
+                setattr(part, after, nn.Identity())
+    return module
+
+
+def export_model(
+    model: LatentActionModel, file_format: Literal["safetensors", "onnx"], out: Path, half: bool = False
+) -> None:
     """Write `model` into the new folder `out`: weights or graph, and `config.json` beside it.
 
     A safetensors export is read by `LatentActionModel.from_pretrained`. The ONNX graph takes `frames` and
     `next_frames`, float32 (N, C, H, W) in [0, 1] with any N, and gives `codes` (N, h, w) int64.
 
-    With `half`, safetensors hold float16; the model itself is rounded so, and is then what will be read.
+    With `half`, safetensors hold float16; the weights of `model` itself are rounded to it too.
 
     Raises:
-        UserError: `out` holds something, or ONNX is not installed.
+        UserError: `out` is not empty, or ONNX is not installed.
     """
-    refuse_full(out)
+    require_empty(out)
     if half:
         model.half().float()
     with whole_folder(out) as folder:
@@ -59,22 +104,22 @@ def export_model(model: LatentActionModel, file_format: ModelFormat, out: Path, 
 
 
 def write_safetensors(path: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Write `weights` as safetensors that everybody may read."""
+    """Write `weights` as safetensors, readable by everyone."""
     from safetensors.torch import save_file
 
     plain = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
     save_file(plain, path, metadata={"format": "pt"})
-    path.chmod(0o644)  # the library leaves it to its owner alone
+    path.chmod(0o644)  # the library makes it readable by its owner alone
 
 
-def refuse_full(out: Path) -> None:
-    """Make sure that `out` is not there, or an empty folder.
+def require_empty(out: Path) -> None:
+    """Make sure that `out` does not exist, or is an empty folder.
 
     Raises:
         UserError: it is something else, which stays untouched.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; choose another --out, or delete it")
+        raise UserError(f"{out}: already exists; choose another --out, or delete it")
 
 
 def encoder_onnx(model: LatentActionModel, pixels: Literal["float32", "uint8"] = "float32") -> bytes:
@@ -82,14 +127,14 @@ def encoder_onnx(model: LatentActionModel, pixels: Literal["float32", "uint8"] =
 
     Args:
         model: its weights go into the graph.
-        pixels: what the graph takes: floats in [0, 1], or bytes.
+        pixels: input type of the graph: floats in [0, 1], or bytes.
 
     Raises:
         UserError: the extra `onnx` is not installed.
     """
     frames = model.config.frames
-    # Two pairs, not one: the exporter takes a size of one for a constant. And two tensors, not the same one
-    # twice: it would take both inputs for one.
+    # Two pairs, not one: the exporter would make a size of one constant. And two tensors, not the same one
+    # twice: it would merge the two inputs.
     shape = (2, model.num_channels, frames.height, frames.width)
     example = tuple(torch.zeros(shape, dtype=getattr(torch, pixels)) for _ in range(2))
     any_number = {0: torch.export.Dim("N")}
@@ -104,14 +149,14 @@ def to_onnx(
     output: str,
     dynamic_shapes: tuple[Any, ...] | None = None,
 ) -> bytes:
-    """Return what a module computes as a serialized ONNX model, its weights inside.
+    """Return a module as a serialized ONNX model, its weights inside.
 
     Args:
         module: in evaluation mode, on the CPU.
         example: inputs of the shapes that the graph is for.
         inputs: their names.
         output: name of the one output.
-        dynamic_shapes: sizes that may differ from the example's, as `torch.export` takes them.
+        dynamic_shapes: sizes that may differ from the example's, in the form of `torch.export`.
 
     Raises:
         UserError: the extra `onnx` is not installed.
@@ -121,7 +166,11 @@ def to_onnx(
         import onnxscript  # noqa: F401
     except ImportError:
         raise UserError('ONNX needs onnx and onnxscript: pip install "ghostpad[onnx]"') from None
-    with torch.no_grad(), _quiet():
+    # The exporter has much to say about torchvision and its own deprecations.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    hidden = io.StringIO()
+    with torch.no_grad(), redirect_stdout(hidden), redirect_stderr(hidden), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
             example,
@@ -134,17 +183,3 @@ def to_onnx(
         )
     assert program is not None
     return program.model_proto.SerializeToString()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what the exporter has to say about torchvision and about its own future."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

@@ -6,7 +6,9 @@ Dimensions: B batch, N pairs given by a caller, C colour channels (1 or 3), H W 
 D embedding, h w grid, K codebook size.
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,11 +17,11 @@ from torch import Tensor, nn
 
 from ghostpad.errors import UserError
 from ghostpad.frames.batches import Batch
-from ghostpad.model.architecture import LatentActionModelConfig, check_architecture
-from ghostpad.model.decoder import Decoder, head_start
-from ghostpad.model.encoder import Checkpointable, Encoder, grid_sizes
-from ghostpad.model.frame_format import FrameScale
-from ghostpad.model.inputs import (
+from ghostpad.model.decoder import Decoder, DecoderConfig, residual_logits
+from ghostpad.model.encoder import Checkpointable, Encoder, EncoderConfig, grid_sizes
+from ghostpad.model.frame_format import (
+    FrameFormat,
+    FrameScale,
     in_fixed_batches,
     pairs_at_once,
     palette_indices,
@@ -29,17 +31,40 @@ from ghostpad.model.inputs import (
 )
 from ghostpad.model.losses import palette_cross_entropy
 from ghostpad.model.perceptual import PerceptualLoss
-from ghostpad.model.pretrained import hash_of, load_weights, read_model
-from ghostpad.model.quantizer_families import make_quantizer
+from ghostpad.model.pretrained import KIND, hash_of, load_weights, read_weights
+from ghostpad.model.quantizer_base import QuantizerConfig
+from ghostpad.model.quantizers import QUANTIZERS
 
-__all__ = ["LatentActionModel", "LatentActionModelConfig"]
+
+@dataclass(frozen=True)
+class ArchitectureConfig:
+    """The parts of a latent action model; defaults of the reference specification (docs/spec.md)."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    reconstruction: Literal["mse", "palette"] = "mse"
+    """mean squared error of the pixels, or cross-entropy over the palette's colours"""
+    head_start: float = 6.0
+    """logit added to a pixel's current colour (palette only)"""
+
+
+@dataclass(frozen=True)
+class LatentActionModelConfig:
+    """A whole model: its frames and its parts."""
+
+    frames: FrameFormat = field(default_factory=FrameFormat)
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
 
 
 class LatentActionModel(nn.Module):
-    """Infers a grid of discrete codes from a transition and redraws the next frame from it.
+    """Infers a grid of discrete codes from a transition and reconstructs the next frame from it.
 
     `encode`, `decode` and `embed` are for callers; `forward` is for training.
     """
+
+    palette_PC: Tensor
+    perceptual: PerceptualLoss | None
 
     def __init__(self, config: LatentActionModelConfig) -> None:
         super().__init__()
@@ -52,18 +77,16 @@ class LatentActionModel(nn.Module):
         tokens, size = architecture.encoder.tokens, frames.inner_size
         cells = grid_sizes(*size, len(architecture.encoder.widths))[-1]
         self.encoder = Encoder(architecture.encoder, 2 * channels, dim, cells)
-        self.quantizer = make_quantizer(architecture.quantizer)
+        self.quantizer = QUANTIZERS[architecture.quantizer.kind](architecture.quantizer)
         outputs = len(frames.palette) if self.predicts_palette else channels
         self.decoder = Decoder(architecture.decoder, channels, outputs, dim, size, tokens)
         self.use_perceptual(None, 0.0)
         palette = torch.tensor(frames.palette, dtype=torch.float32).reshape(-1, channels) / 255
         self.register_buffer("palette_PC", palette, persistent=False)
         if self.predicts_palette:
-            # At the start the model says "nothing moves", with the head start's certainty.
+            # An untrained model predicts the current frame, with the confidence of the residual logit bias.
             nn.init.zeros_(self.decoder.last.conv.weight)
             nn.init.zeros_(self.decoder.last.conv.bias)  # type: ignore[arg-type]
-
-    palette_PC: Tensor
 
     @property
     def num_channels(self) -> int:
@@ -98,7 +121,7 @@ class LatentActionModel(nn.Module):
 
     @property
     def quantizing(self) -> bool:
-        """Whether the codes mean something yet: a training begins without quantizing."""
+        """Whether latents are quantized yet: a training begins without."""
         return self.quantizer.quantizing
 
     @property
@@ -111,24 +134,10 @@ class LatentActionModel(nn.Module):
         """SHA-256 (hex) over configuration and weights: equal exactly when the model is."""
         return hash_of(self.config, self.state_dict())
 
-    def set_checkpointing(self, checkpointing: bool) -> None:
-        """Compute activations again in the backward pass instead of keeping them: less memory, more time."""
-        for part in self.modules():
-            if isinstance(part, Checkpointable):
-                part.checkpointing = checkpointing
-
-    def use_perceptual(self, perceptual: PerceptualLoss | None, weight: float) -> None:
-        """Add `weight` times a perceptual loss in training. It is no part of the model or its checkpoints."""
-        # Not registered as a module: its frozen weights belong to somebody else.
-        object.__setattr__(self, "perceptual", perceptual)
-        self.perceptual_weight = weight
-
-    perceptual: PerceptualLoss | None
-
     # -- training ---------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss () and its parts, detached: `reconstruction`, its quantizer's, `perceptual`."""
+        """Return the loss () and its terms, detached: `reconstruction`, the quantizer's, `perceptual`."""
         batch = self.scale.shrink_batch(batch)
         quantized = self.quantizer(self.encoder(torch.cat([batch.frames, batch.next_frames], 1)))
         prediction = self.decoder(batch.frames, quantized.quantized.to(batch.frames.dtype))
@@ -136,7 +145,7 @@ class LatentActionModel(nn.Module):
         loss = reconstruction + quantized.loss
         terms = {"reconstruction": reconstruction, **quantized.terms}
         if self.perceptual is not None and self.training:
-            terms["perceptual"] = self.perceptual(self._picture(prediction, batch), batch.next_frames)
+            terms["perceptual"] = self.perceptual(self._expected_frames(prediction, batch), batch.next_frames)
             loss = loss + self.perceptual_weight * terms["perceptual"]
         terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
@@ -148,27 +157,39 @@ class LatentActionModel(nn.Module):
         assert batch.colors is not None and batch.next_colors is not None
         return palette_cross_entropy(self._logits(prediction, batch.colors), batch.next_colors)
 
-    def _picture(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """What is predicted as colours, with a gradient; over a palette the expected ones."""
+    def _logits(self, prediction: Tensor, colors_BHW: Tensor) -> Tensor:
+        bias = self.config.architecture.head_start
+        return prediction.float() + residual_logits(colors_BHW, prediction.shape[1], bias)
+
+    def _expected_frames(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """The predicted frames (B, C, H, W) with a gradient; over a palette, the expected colours."""
         if not self.predicts_palette:
             return prediction
         assert batch.colors is not None
-        shares = self._logits(prediction, batch.colors).softmax(1)
-        return torch.einsum("bphw,pc->bchw", shares, self.palette_PC)
-
-    def _logits(self, prediction: Tensor, colors_BHW: Tensor) -> Tensor:
-        architecture = self.config.architecture
-        return prediction.float() + head_start(colors_BHW, prediction.shape[1], architecture.head_start)
+        probabilities = self._logits(prediction, batch.colors).softmax(1)
+        return torch.einsum("bphw,pc->bchw", probabilities, self.palette_PC)
 
     def after_step(
         self, step: int, num_steps: int, optimizer: torch.optim.Optimizer, generator: torch.Generator
     ) -> dict[str, float]:
-        """Finish an optimizer step: see `Quantizer.maintain`."""
-        return self.quantizer.maintain(step, num_steps, optimizer, generator)
+        """Finish an optimizer step: see `Quantizer.after_step`."""
+        return self.quantizer.after_step(step, num_steps, optimizer, generator)
 
     def code_counts(self) -> np.ndarray:
-        """How often each code was chosen since codes were last moved: (K,) int64."""
+        """How often each code was chosen since codes were last reset: (K,) int64."""
         return self.quantizer.use_counts.cpu().numpy()
+
+    def set_checkpointing(self, checkpointing: bool) -> None:
+        """Recompute activations in the backward pass instead of keeping them: less memory, more time."""
+        for part in self.modules():
+            if isinstance(part, Checkpointable):
+                part.checkpointing = checkpointing
+
+    def use_perceptual(self, perceptual: PerceptualLoss | None, weight: float) -> None:
+        """Add `weight` times a perceptual loss in training. It is no part of the model or its checkpoints."""
+        # Not registered as a module, so that its frozen weights stay out of the state dict.
+        object.__setattr__(self, "perceptual", perceptual)
+        self.perceptual_weight = weight
 
     # -- inference --------------------------------------------------------------------------------------
 
@@ -200,7 +221,7 @@ class LatentActionModel(nn.Module):
 
     @torch.no_grad()
     def decode(self, frames: np.ndarray | Tensor, codes: np.ndarray | Tensor) -> Tensor:
-        """Draw the next frames from frames and codes.
+        """Predict the next frames from frames and codes.
 
         Args:
             frames: as in `encode`.
@@ -212,46 +233,37 @@ class LatentActionModel(nn.Module):
         Raises:
             UserError: shapes, types or ranges do not fit.
         """
-        shown, single = to_frames(frames, self.config.frames, self.device, "frames")
-        wanted = (len(shown), *self.grid)
-        drawn = self.draw(
-            shown, self.quantizer.embed(to_codes(codes, wanted, self.codebook_size, self.device))
-        )
-        return drawn[0] if single else drawn
+        frames_NCHW, single = to_frames(frames, self.config.frames, self.device, "frames")
+        codes_Nhw = to_codes(codes, (len(frames_NCHW), *self.grid), self.codebook_size, self.device)
+        predicted = self.draw(frames_NCHW, self.quantizer.embed(codes_Nhw))
+        return predicted[0] if single else predicted
 
     @torch.no_grad()
     def draw(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
         """Decode codebook vectors to frames in [0, 1]; over a palette each pixel takes the likeliest."""
-        decoder, at_once = self._inferring(self.decoder), pairs_at_once(frames_BCHW.device)
-        drawn = [
-            self.picture(decoder(self.scale.shrink(frames), quantized), frames)
-            for frames, quantized in zip(
-                frames_BCHW.split(at_once), quantized_BDhw.split(at_once), strict=True
-            )
-        ]
-        return torch.cat(drawn)
+        decoder, at_once = self._in_eval_mode(self.decoder), pairs_at_once(frames_BCHW.device)
+        parts = zip(frames_BCHW.split(at_once), quantized_BDhw.split(at_once), strict=True)
+        return torch.cat([self._to_frames(decoder(self.scale.shrink(f), q), f) for f, q in parts])
 
-    def picture(self, prediction: Tensor, frames_BCHW: Tensor) -> Tensor:
-        """The frame (B, C, H, W) in [0, 1] that the decoder's `prediction` from `frames_BCHW` stands for."""
+    def _to_frames(self, prediction: Tensor, frames_BCHW: Tensor) -> Tensor:
+        """The frames (B, C, H, W) in [0, 1] for the decoder's `prediction` from `frames_BCHW`."""
         inner_BCHW, prediction = self.scale.shrink(frames_BCHW), prediction.float()
         if self.predicts_palette:
             logits = self._logits(prediction, palette_indices(inner_BCHW, self.palette_PC))
-            likeliest = logits.max(1).indices  # on a CPU several times quicker than argmax
-            drawn = self.palette_PC[likeliest].permute(0, 3, 1, 2).contiguous()
+            likeliest = logits.max(1).indices  # on a CPU several times faster than argmax
+            predicted = self.palette_PC[likeliest].permute(0, 3, 1, 2).contiguous()
         else:
-            drawn = prediction.clamp(0, 1)
-        return self.scale.enlarge(drawn, inner_BCHW, frames_BCHW)
+            predicted = prediction.clamp(0, 1)
+        return self.scale.enlarge(predicted, inner_BCHW, frames_BCHW)
 
     def _latents(self, both_frames_B2CHW: Tensor) -> Tensor:
-        return self._inferring(self.encoder)(self.scale.shrink(both_frames_B2CHW)).float()
+        return self._in_eval_mode(self.encoder)(self.scale.shrink(both_frames_B2CHW)).float()
 
-    def _inferring(self, part: nn.Module) -> nn.Module:
-        """Batch norm in inference mode: a pair's codes must not depend on its batch."""
+    def _in_eval_mode(self, part: nn.Module) -> nn.Module:
+        """Batch norm must use its running statistics: the codes of a pair must not depend on its batch."""
         if part.training:
             raise UserError("the model is in training mode; call .eval() before encode, embed or decode")
         return part
-
-    # -- files ------------------------------------------------------------------------------------------
 
     @classmethod
     def from_pretrained(
@@ -265,9 +277,33 @@ class LatentActionModel(nn.Module):
             device: where to put it.
 
         Raises:
-            UserError: nothing is there, or what is there is no latent action model of this version.
+            UserError: there is no model, or it is no latent action model of this version.
         """
         config, weights = read_model(path_or_name)
         model = cls(config)
         load_weights(model, weights, path_or_name)
         return model.to(device).eval()
+
+
+def read_model(path_or_name: str | Path) -> tuple[LatentActionModelConfig, dict[str, Tensor]]:
+    """Read configuration and weights of a latent action model; see `read_weights`."""
+    return read_weights(path_or_name, KIND, LatentActionModelConfig)
+
+
+def check_architecture(config: LatentActionModelConfig) -> None:
+    """Raise a UserError where the parts do not fit each other or the frames."""
+    encoder, decoder = config.architecture.encoder, config.architecture.decoder
+    if config.architecture.reconstruction == "palette" and not config.frames.palette:
+        raise UserError("cross-entropy over a palette needs palette-encoded frames; use reconstruction mse")
+    if encoder.tokens is not None and (len(encoder.tokens) != 2 or min(encoder.tokens) < 1):
+        raise UserError(f"encoder.tokens {encoder.tokens}: give rows and columns, each at least 1")
+    stages = len(encoder.widths)
+    for name, entries, needed in (
+        ("encoder.blocks", encoder.blocks or encoder.widths, stages),
+        ("decoder.frame-widths", decoder.frame_widths, stages),
+        ("decoder.frame-blocks", decoder.frame_blocks or encoder.widths, stages),
+        ("decoder.blocks", decoder.blocks or encoder.widths, stages),
+        ("decoder.widths", decoder.widths, stages - 1),
+    ):
+        if len(entries) != needed:
+            raise UserError(f"--model.{name} needs {needed} entries, as --model.encoder.widths has {stages}")

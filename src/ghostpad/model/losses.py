@@ -1,6 +1,6 @@
-"""Each loss as one named function.
+"""The loss terms, each one named function.
 
-Dimensions: B batch, C colour channels, P palette size, H W frame, N latents, K codebook size.
+Dimensions: B batch, P palette size, H W frame, N latents, K codebook size.
 """
 
 import math
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ghostpad.model.normalization import num_processes, sum_over_processes
+from ghostpad.model.batch_statistics import num_processes, sum_over_processes
 
 
 def palette_cross_entropy(logits_BPHW: Tensor, colors_BHW: Tensor) -> Tensor:
@@ -20,9 +20,9 @@ def palette_cross_entropy(logits_BPHW: Tensor, colors_BHW: Tensor) -> Tensor:
 def soft_assignment(distances_NK: Tensor) -> Tensor:
     """Softmax(−distance / temperature) over the codes, (N, K), with a temperature that fits the distances.
 
-    The temperature is (mean − least distance) / ln K, averaged over the latents and without gradient: the
-    nearest code then weighs about as much as all others together, whatever the scale of the latents, so
-    that the softmax is neither uniform nor saturated and always has a gradient.
+    The temperature is (mean − least distance) / ln K, averaged over the latents and without gradient. The
+    nearest code then weighs about as much as all others together, whatever the scale of the latents: the
+    softmax is neither uniform nor saturated and always has a gradient.
     """
     num_codes = distances_NK.shape[1]
     spread = (distances_NK.mean(1) - distances_NK.amin(1)).mean().detach()
@@ -32,7 +32,7 @@ def soft_assignment(distances_NK: Tensor) -> Tensor:
 
 
 def assignment_entropy_loss(distances_NK: Tensor) -> Tensor:
-    """1 − H(mean soft assignment) / ln K, in [0, 1]: 0 when all codes are used alike, 1 in full collapse."""
+    """1 − H(mean soft assignment) / ln K, in [0, 1]: 0 for uniform use of the codes, 1 for full collapse."""
     mean_K = sum_over_processes(soft_assignment(distances_NK).mean(0)) / num_processes()
     entropy = -(mean_K * mean_K.clamp_min(1e-12).log()).sum()
     return 1 - entropy / math.log(max(distances_NK.shape[1], 2))

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from ghostpad.config import ConfigT, from_plain, to_plain
 from ghostpad.errors import UserError
-from ghostpad.model.architecture import LatentActionModelConfig
 from ghostpad.renamed import current_config, current_weights, former_config, former_weights
 
 CHECKPOINT_FORMAT = 1
@@ -26,19 +25,17 @@ VERBS = {KIND: "train", "world": "world"}
 
 def shipped_models(kind: str = KIND) -> dict[str, Path]:
     """Names and folders of the models of one kind inside the package."""
-    folders = sorted((Path(str(resources.files("ghostpad"))) / "weights").glob("*/"))
-    configs = {
-        folder: folder / "config.json" for folder in folders if (folder / "model.safetensors").is_file()
-    }
+    weights = Path(str(resources.files("ghostpad"))) / "weights"
+    folders = sorted(path.parent for path in weights.glob("*/model.safetensors"))
     return {
         folder.name: folder
-        for folder, config in configs.items()
-        if json.loads(config.read_text(encoding="utf-8"))["kind"] == kind
+        for folder in folders
+        if json.loads((folder / "config.json").read_text(encoding="utf-8"))["kind"] == kind
     }
 
 
 def find_model(path_or_name: str | Path, kind: str = KIND) -> Path:
-    """Return the file that holds the model; `kind` says for what to ask when there is none.
+    """Return the file that holds the model of one kind.
 
     Raises:
         UserError: there is none.
@@ -81,22 +78,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_model(path_or_name: str | Path) -> tuple[LatentActionModelConfig, dict[str, Tensor]]:
-    """Read configuration and weights of a latent action model.
-
-    Raises:
-        UserError: nothing is there, or it is something else.
-    """
-    return read_weights(path_or_name, KIND, LatentActionModelConfig)
-
-
 def read_weights(
     path_or_name: str | Path, kind: str, config_type: type[ConfigT]
 ) -> tuple[ConfigT, dict[str, Tensor]]:
-    """Read configuration and weights of a model of some kind.
+    """Read configuration and weights of a model of one kind.
 
     Raises:
-        UserError: nothing is there, or it is something else.
+        UserError: there is no model, or one of another kind.
     """
     path = find_model(path_or_name, kind)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
@@ -108,7 +96,7 @@ def read_weights(
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path_or_name: str | Path) -> None:
-    """Give `model` the weights that were read with its config.
+    """Load the weights that were read together with the model's config.
 
     Raises:
         UserError: they do not fit it.
@@ -130,7 +118,7 @@ def hash_of(config: Any, weights: dict[str, Tensor]) -> str:
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    """What an export holds, in the form of a checkpoint."""
+    """Read an export in the form of a checkpoint."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -17,11 +17,10 @@ from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore
 from ghostpad.frames.windows import WindowConfig, check_windows, cut_windows
 from ghostpad.machine import resolve_device
-from ghostpad.model.architecture import ArchitectureConfig
-from ghostpad.model.frame_format import FrameFormat
-from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
+from ghostpad.model import ArchitectureConfig, FrameFormat, LatentActionModel, LatentActionModelConfig
+from ghostpad.model.latent_action_model import read_model
 from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
-from ghostpad.model.pretrained import KIND, read_model
+from ghostpad.model.pretrained import KIND
 from ghostpad.training.distributed import ProcessGroup, process_group
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import LoopConfig, Task, check_loop

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ghostpad.buttons.assignment import ButtonFinder
 from ghostpad.frames.batches import Batch
-from ghostpad.model.inputs import palette_indices
+from ghostpad.model.frame_format import palette_indices
 from ghostpad.objects.tracking import Tracks
 from ghostpad.world.decoding import decide, partly_told
 from ghostpad.world.sequences import Labelled, Rollouts, Seen, WorldBatch

@@ -17,7 +17,7 @@ import torch
 from ghostpad.buttons.selection import buttons_needed
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.sequences import read_sequences
-from ghostpad.model.inputs import pairs_at_once
+from ghostpad.model.frame_format import pairs_at_once
 from ghostpad.progress import progress
 from ghostpad.workers import map_in_order
 from ghostpad.world.world_model import WorldModel

@@ -23,7 +23,7 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import num_cores, resolve_device
-from ghostpad.model.pretrained import read_model
+from ghostpad.model.latent_action_model import read_model
 from ghostpad.objects.background import Scenery, scenery_in
 from ghostpad.objects.overshoot import find_slack, tracks_in
 from ghostpad.objects.training import (

@@ -15,9 +15,9 @@ from ghostpad import __version__
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.io import whole_file, write_json
+from ghostpad.model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.export import write_safetensors
-from ghostpad.model.inputs import to_frames
-from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
+from ghostpad.model.frame_format import to_frames
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
 from ghostpad.objects.action_motion import ControlState
 from ghostpad.objects.dynamics import Movement
