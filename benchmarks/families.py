@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ghostpad.evaluation.assess import Amounts
 from ghostpad.evaluation.checks import light_checks
-from ghostpad.evaluation.report.report import METRICS, EvaluateConfig, evaluate
+from ghostpad.evaluation.report.evaluate import METRICS, EvaluateConfig, evaluate
 from ghostpad.evaluation.schema import get
 from ghostpad.frames.ingest import open_data
 from ghostpad.io import whole_file

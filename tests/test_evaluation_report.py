@@ -1,16 +1,24 @@
 """From a model and a store to `metrics.json` and `report.html`."""
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ghostpad.errors import UserError
 from ghostpad.evaluation.assess import Amounts, assess
 from ghostpad.evaluation.checks import light_checks
-from ghostpad.evaluation.report import report
+from ghostpad.evaluation.report import evaluate as verb
+from ghostpad.evaluation.report.figures import event_looks
+from ghostpad.evaluation.report.format import DASH, quantity
+from ghostpad.evaluation.report.game_view import element_metrics
+from ghostpad.evaluation.report.pictures import data_uri, over_grid
+from ghostpad.evaluation.report.render import render
 from ghostpad.evaluation.report.summary import alarms, criteria, verdicts
 from ghostpad.evaluation.schema import KEYS, complete
 from ghostpad.frames.pairs import Transitions
@@ -33,7 +41,7 @@ def perfect(store):
     return assess(KnownModel(), store, "test", FEW, seed=0, name="<perfect>")
 
 
-def test_perfect_model_end_to_end(perfect):
+def test_a_perfect_model_scores_perfectly(perfect):
     metrics = perfect.metrics
     reconstruction = metrics["reconstruction"]
     assert reconstruction["psnr_db"] == 100
@@ -45,7 +53,7 @@ def test_perfect_model_end_to_end(perfect):
     assert metrics["elements"]["ball"]["within_1px"] == metrics["elements"]["paddle"]["within_1px"] == 1
 
 
-def test_copy_model_end_to_end(store):
+def test_the_copy_model_equals_the_copy_baseline(store):
     metrics = assess(copy_model(), store, "test", FEW, seed=0).metrics
     reconstruction = metrics["reconstruction"]
     for key in ("psnr_db", "psnr_mean_db", "ssim", "l1", "l2", "moving_psnr_db"):
@@ -53,7 +61,7 @@ def test_copy_model_end_to_end(store):
     assert reconstruction["gain_over_copy_db"] == reconstruction["delta_psnr_db"] == 0
 
 
-def test_every_key_is_there_and_every_null_has_a_reason(perfect):
+def test_every_key_is_present_and_every_null_has_a_reason(perfect):
     found = dict(leaves(perfect.metrics))
     for key in KEYS.keys() - {"timing"}:
         assert any(name == key or name.startswith(f"{key}.") for name in found), key
@@ -64,7 +72,7 @@ def test_every_key_is_there_and_every_null_has_a_reason(perfect):
     json.dumps(perfect.metrics, allow_nan=False)
 
 
-def test_numbers_that_are_not_numbers_become_null_with_a_reason():
+def test_nan_becomes_null_with_a_reason():
     whole = complete(
         {"reconstruction": {"ssim": float("nan"), "l1": np.float32(0.5)}}, {"elements": "no detector"}
     )
@@ -74,13 +82,13 @@ def test_numbers_that_are_not_numbers_become_null_with_a_reason():
     assert "reconstruction.ssim" in whole["absent"]
 
 
-def test_same_seed_same_metrics(store, perfect):
+def test_the_same_seed_gives_the_same_metrics_and_report(store, perfect):
     again = assess(KnownModel(), store, "test", FEW, seed=0, name="<perfect>")
     assert again.metrics == perfect.metrics
-    assert report.render([again]) == report.render([perfect])
+    assert render([again]) == render([perfect])
 
 
-def test_fewer_transitions_are_stated(store):
+def test_metrics_state_how_many_transitions_were_measured(store):
     few = Amounts(transitions=7, ssim=3, counterfactual=2, examples=1)
     metrics = assess(KnownModel(), store, "train", few, seed=0).metrics
     assert metrics["num_transitions"] == 7
@@ -88,25 +96,25 @@ def test_fewer_transitions_are_stated(store):
     assert metrics["reconstruction"]["delta_transitions"] == 2
 
 
-def test_report_is_one_file_without_network_and_escaped(perfect):
-    page = report.render([perfect])
+def test_the_report_loads_nothing_and_escapes_names(perfect):
+    page = render([perfect])
     assert "<perfect>" not in page
     assert "&lt;perfect&gt;" in page
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert addresses
     for address in addresses:
-        assert address.startswith(("data:image/png;base64,", "#")), address
+        assert address.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,", "#")), address
     assert not re.search(r"url\((?!#)", page)
     assert "prefers-color-scheme: dark" in page
     assert 'name="viewport"' in page
 
 
 def test_ids_on_the_page_are_unique(perfect):
-    ids = re.findall(r'\bid="([^"]*)"', report.render([perfect]))
+    ids = re.findall(r'\bid="([^"]*)"', render([perfect]))
     assert len(ids) == len(set(ids))
 
 
-def test_light_checks(store, capsys):
+def test_light_checks_of_a_perfect_model(store, capsys):
     frames, next_frames = Transitions(store, "train").read(slice(0, 78), True)
     numbers = light_checks(KnownModel(), frames, next_frames)
     assert numbers["psnr_db"] == 100
@@ -115,7 +123,7 @@ def test_light_checks(store, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_light_checks_sound_the_alarm(store, capsys):
+def test_light_checks_raise_alarms_on_a_collapsed_model(store, capsys):
     frames, next_frames = Transitions(store, "train").read(slice(0, 78), True)
     model = still_model(lambda frames, next_frames: np.zeros((len(frames), 4, 3), int))
     assert light_checks(model, frames, next_frames)["alarms"] == 2
@@ -124,7 +132,7 @@ def test_light_checks_sound_the_alarm(store, capsys):
     assert any("collapsed" in line for line in lines)
 
 
-def test_no_alarm_before_a_training_quantizes(store, capsys):
+def test_light_checks_raise_no_alarm_before_quantization_starts(store, capsys):
     frames, next_frames = Transitions(store, "train").read(slice(0, 20), True)
     model = still_model(lambda frames, next_frames: np.zeros((len(frames), 4, 3), int))
     model.quantizing = False
@@ -132,33 +140,33 @@ def test_no_alarm_before_a_training_quantizes(store, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_folder_that_holds_something_else_is_refused(tmp_path):
+def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="something else"):
-        report.check_folder(tmp_path)
-    (tmp_path / report.REPORT).write_text("an earlier report")
-    report.check_folder(tmp_path)
+    with pytest.raises(UserError, match="other files"):
+        verb.check_folder(tmp_path)
+    (tmp_path / verb.REPORT).write_text("an earlier report")
+    verb.check_folder(tmp_path)
 
 
-def test_evaluate_writes_both_files_and_compares(store, tmp_path, monkeypatch, capsys):
+def test_evaluate_writes_metrics_and_report_and_compares_models(store, tmp_path, monkeypatch, capsys):
     models = {"good": KnownModel(), "idle": copy_model()}
-    monkeypatch.setattr(report, "_load", lambda path, store, config: models[path.name])
+    monkeypatch.setattr(verb, "_load", lambda path, store, config: models[path.name])
     out = tmp_path / "report"
-    config = report.EvaluateConfig(
+    config = verb.EvaluateConfig(
         model=Path("good"), compare=(Path("idle"),), data=store.path, out=out, amounts=FEW
     )
-    metrics = report.evaluate(config)
-    written = json.loads((out / report.METRICS).read_text())
+    metrics = verb.evaluate(config)
+    written = json.loads((out / verb.METRICS).read_text())
     assert written == json.loads(json.dumps(metrics))
     assert written["compare"]["idle"]["reconstruction"]["gain_over_copy_db"] == 0
-    page = (out / report.REPORT).read_text()
-    assert 'id="compare"' in page
-    assert 'href="#compare"' in page
+    page = (out / verb.REPORT).read_text()
+    assert 'id="comparison"' in page
+    assert 'href="#comparison"' in page
     assert str(tmp_path) not in json.dumps(written)
-    assert str(out / report.REPORT) in capsys.readouterr().out
+    assert str(out / verb.REPORT) in capsys.readouterr().out
 
 
-def test_a_model_of_another_size_is_refused_in_one_line(store, tmp_path):
+def test_a_model_for_another_frame_size_is_refused_in_one_line(store, tmp_path):
     from ghostpad.model.latent_action_model import LatentActionModel
 
     class Other(KnownModel):
@@ -170,11 +178,11 @@ def test_a_model_of_another_size_is_refused_in_one_line(store, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LatentActionModel, "from_pretrained", lambda *args, **kwargs: Other())
         with pytest.raises(UserError, match=r"^other does not fit .*shape"):
-            report.evaluate(report.EvaluateConfig(model=Path("other"), data=store.path, out=tmp_path / "r"))
+            verb.evaluate(verb.EvaluateConfig(model=Path("other"), data=store.path, out=tmp_path / "r"))
     assert not (tmp_path / "r").exists()
 
 
-def test_random_codes_that_nobody_heeds(store):
+def test_random_codes_that_the_decoder_ignores_raise_the_alarm(store):
     rng = np.random.default_rng(0)
     model = still_model(lambda frames, next_frames: rng.integers(0, 16, (len(frames), 4, 3)))
     metrics = assess(model, store, "test", FEW, seed=0).metrics
@@ -188,7 +196,7 @@ def test_random_codes_that_nobody_heeds(store):
     assert any("ignores the codes" in line for line in alarms(metrics))
 
 
-def test_codes_that_tell_the_paddle_are_found(store):
+def test_codes_that_encode_the_paddle_score_a_clear_pattern(store):
     def encode(frames, next_frames):
         before, after = (breakout.detect(part)["paddle_x"].astype(int) for part in (frames, next_frames))
         codes = np.zeros((len(frames), 4, 3), int)
@@ -201,7 +209,7 @@ def test_codes_that_tell_the_paddle_are_found(store):
     assert agreement["share_of_ceiling"] > 0.7
 
 
-def test_film_strip_is_of_neighbours_in_one_episode(perfect):
+def test_the_film_strip_shows_consecutive_frames_of_one_episode(perfect):
     measured = perfect.measured
     assert len(perfect.film) == 8
     assert (np.diff(measured.frame_index[perfect.film]) == 1).all()
@@ -210,15 +218,68 @@ def test_film_strip_is_of_neighbours_in_one_episode(perfect):
     assert (measured.predicted(perfect.film) == true).all()
 
 
-def test_summary_says_what_the_numbers_say(perfect, store):
-    good = {verdict.tone for verdict in verdicts(perfect.metrics) if "ball" in verdict.text.lower()}
+def test_the_summary_agrees_with_the_metrics(perfect, store):
+    game = perfect.scene.game
+    good = {verdict.tone for verdict in verdicts(perfect.metrics, game) if "ball" in verdict.text.lower()}
     assert good == {"good"}
-    idle = verdicts(assess(copy_model(), store, "test", FEW, seed=0).metrics)
-    assert any(verdict.tone == "bad" and "repeating the current frame" in verdict.text for verdict in idle)
+    idle = verdicts(assess(copy_model(), store, "test", FEW, seed=0).metrics, game)
+    assert any(verdict.tone == "bad" and "copying the current frame" in verdict.text for verdict in idle)
     assert not any(verdict.text.startswith("The codes also carry") for verdict in idle)
     leaky = {**perfect.metrics, "reconstruction": {**perfect.metrics["reconstruction"], "leak_share": 0.34}}
-    told = {verdict.text: verdict.tone for verdict in verdicts(leaky)}
-    assert told["The codes also carry what stands still: 34 % of another scene comes along."] == "bad"
-    met = {criterion.name: criterion.met for criterion in criteria(perfect.metrics)}
-    assert met["Reconstruction PSNR > 28 dB"] is True
+    tones = {verdict.text.replace("\xa0", " "): verdict.tone for verdict in verdicts(leaky, game)}
+    assert tones["The codes also carry static content: 34 % of it appears in other scenes."] == "bad"
+    met = {criterion.name: criterion.met for criterion in criteria(perfect.metrics, game)}
+    assert met["Reconstruction PSNR above 28 dB"] is True
     assert len(met) == 5
+
+
+def test_a_report_on_an_unknown_game_mentions_no_elements(store, monkeypatch):
+    monkeypatch.setattr("ghostpad.evaluation.assess.recognize", lambda transitions: None)
+    page = render([assess(copy_model(), store, "test", FEW, seed=0)])
+    for anchor in ("elements", "events"):
+        assert f'id="{anchor}"' not in page
+    assert "No detector recognizes this game" in page
+    body = page[page.index("<body>") : page.index('id="missing"')]
+    assert not re.search(r"\b(ball|paddle|brick)", body)
+
+
+def test_every_metric_of_an_element_has_a_title(perfect):
+    for name, titles in element_metrics(perfect.scene.game).items():
+        measured = {key for key in perfect.metrics["elements"][name] if not key.startswith("copy_")}
+        assert measured - {"detected"} == titles.keys() - {"detected"}
+
+
+def test_events_have_the_same_color_and_marker_on_every_plot_and_none_twice():
+    looks = event_looks([f"event {i}" for i in range(30)])
+    assert len(set(looks.values())) == 30
+
+
+def test_pictures_survive_the_page_without_loss():
+    picture = np.random.default_rng(0).integers(0, 256, (3, 5, 7), np.uint8)
+    uri = data_uri(picture)
+    decoded = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+    assert (np.asarray(decoded).transpose(2, 0, 1) == picture).all()
+    gray = Image.open(io.BytesIO(base64.b64decode(data_uri(picture[:1]).partition(",")[2])))
+    assert (np.asarray(gray) == picture[0]).all()
+
+
+def test_the_heat_map_over_a_grid_is_brightest_where_the_value_is_largest():
+    values = np.zeros((2, 2))
+    values[1, 0] = 3.0
+    shown = over_grid(np.zeros((1, 8, 6), np.uint8), values).sum(-1)
+    assert (shown[4:, :3] == shown.max()).all()
+    assert (shown[:4] < shown.max()).all()
+    assert not over_grid(np.zeros((1, 8, 6), np.uint8), np.zeros((2, 2))).any()
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "digits", "text"),
+    [
+        (None, "dB", None, DASH),
+        (0.5, "%", None, "50.0 %"),
+        (1.234, "dB", None, "1.23 dB"),
+        (0.5, "", 1, "0.5"),
+    ],
+)
+def test_numbers_are_printed_with_their_unit(value, unit, digits, text):
+    assert quantity(value, unit, digits).replace("\xa0", " ") == text

@@ -81,7 +81,8 @@ def demo(config: DemoConfig) -> dict[str, Any]:
 
 def _stages(config: DemoConfig) -> list[Stage]:
     # Here, so that `ghostpad demo --help` does not load torch.
-    from ghostpad.evaluation.report.report import EvaluateConfig, evaluate, light_checks
+    from ghostpad.evaluation.checks import light_checks
+    from ghostpad.evaluation.report.evaluate import EvaluateConfig, evaluate
     from ghostpad.frames.ingest import open_data
     from ghostpad.labels.extract import ExtractConfig, extract
     from ghostpad.presets import tiny

@@ -76,7 +76,7 @@ VERBS = {
     ),
     "evaluate": Verb(
         "measure a model on held-out episodes, and write a report",
-        "ghostpad.evaluation.report.report",
+        "ghostpad.evaluation.report.evaluate",
         "EvaluateConfig",
         "evaluate",
         "--model checkpoints/latent_action --data bulk_videos",

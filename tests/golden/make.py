@@ -187,7 +187,7 @@ def world_surprise(store_path: Path) -> list[list[float]]:
 def metrics(store_path: Path, folder: Path) -> dict[str, Any]:
     """Evaluate a shipped model: the content of its `metrics.json`."""
     from ghostpad.evaluation.assess import Amounts
-    from ghostpad.evaluation.report.report import EvaluateConfig, evaluate
+    from ghostpad.evaluation.report.evaluate import EvaluateConfig, evaluate
 
     amounts = Amounts(ssim=16, counterfactual=32, other_splits=16, probe=256, examples=4, galleries=4, tsne=0)
     config = EvaluateConfig(

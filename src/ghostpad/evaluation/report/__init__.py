@@ -1,1 +1,4 @@
-"""report."""
+"""The report on a latent action model: plain numbers in, one self-contained HTML file out.
+
+`evaluate.py` is the verb, `sections.py` prepares the data of each section, `templates/` the words and layout.
+"""

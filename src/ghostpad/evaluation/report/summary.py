@@ -1,22 +1,24 @@
-"""What the numbers say in plain words, and the text's success criteria; all of it computed."""
+"""What the numbers mean in plain words: alarms, the summary, and the success criteria."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ghostpad.evaluation.report.page import number, percent
+from ghostpad.evaluation.report.format import quantity, show, words
+from ghostpad.evaluation.report.game_view import event_groups, headlines, player
 from ghostpad.evaluation.schema import get
+from ghostpad.games.registry import Game
 
 PSNR_CRITERION_DB = 28.0
 USE_CRITERION = 0.5
 SPLITS_CRITERION_DB = 1.0
 IGNORED_DB = 0.5
-"""ΔPSNR below which the decoder is said to ignore the codes."""
+"""ΔPSNR below which the decoder counts as ignoring the codes."""
 LEAK_SHARE = 0.1
-"""Share of another scene from which on the codes are said to carry what stands still."""
+"""Share of another scene that codes may carry before the summary warns."""
 TRANSFER_SHARE = 0.8
-"""Share of transitions in which the codes that move the paddle should move it the same way elsewhere."""
+"""Share of frames in which codes that move the player's object should move it the same way."""
 COLLAPSED_USAGE = 0.05
-"""Share of codes in use below which the codebook is said to have collapsed."""
+"""Share of codes in use below which the codebook counts as collapsed."""
 
 
 @dataclass(frozen=True)
@@ -29,182 +31,146 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Criterion:
-    """One success criterion of the text, with the harder reading beside it."""
+    """A success criterion of the reference specification, with a stricter reading of the same data."""
 
     name: str
-    found: str
+    measured: str
     met: bool | None
     """None where it could not be judged."""
-    harder: str
+    stricter: str
 
 
 def alarms(metrics: dict[str, Any]) -> list[str]:
-    """What makes every other number meaningless, one line each; empty when all is well."""
+    """Failures that make every other number meaningless, one line each; empty when all is well."""
     lines = []
     delta = get(metrics, "reconstruction.delta_psnr_db")
     if delta is not None and delta < IGNORED_DB:
-        lines.append(f"the decoder ignores the codes: wrong codes cost {delta:.2f} dB only (ΔPSNR)")
+        lines.append(f"the decoder ignores the codes: wrong codes cost only {delta:.2f} dB (ΔPSNR)")
     usage, size = get(metrics, "codebook.usage"), get(metrics, "codebook.size")
     if usage is not None and usage * size <= max(2, COLLAPSED_USAGE * size):
         lines.append(f"the codebook has collapsed: {round(usage * size)} of {size} codes are in use")
     return lines
 
 
-def verdicts(metrics: dict[str, Any]) -> list[Verdict]:
-    """The few sentences at the top of the report."""
+def verdicts(metrics: dict[str, Any], game: Game | None) -> list[Verdict]:
+    """The summary at the top of the report."""
     found = [Verdict("bad", f"Alarm: {line}.") for line in alarms(metrics)]
     gain = get(metrics, "reconstruction.gain_over_copy_db")
-    psnr, copy = get(metrics, "reconstruction.psnr_db"), get(metrics, "reconstruction.copy_psnr_db")
     if gain is not None:
-        words = (
-            ("far better than" if gain >= 6 else "better than" if gain >= 1 else "hardly better than")
-            if gain > 0
-            else "worse than"
-        )
-        text = f"Its pictures are {words} repeating the current frame: "
-        text += f"{psnr:.1f} dB against {copy:.1f} dB."
+        levels = ((6, "far better than"), (1, "better than"), (0, "barely better than"))
+        compared = next((text for level, text in levels if gain > level), "no better than")
+        psnr, copy = (show(metrics, f"reconstruction.{key}psnr_db", "dB", 1) for key in ("", "copy_"))
+        text = f"The predictions are {compared} copying the current frame: {psnr} against {copy}."
         found.append(Verdict("good" if gain >= 3 else "bad", text))
-    found += [verdict for verdict in (_ball(metrics), _paddle(metrics), _bricks(metrics)) if verdict]
+    for name, headline in headlines(game):
+        value = get(metrics, f"elements.{name}.{headline.metric}")
+        if value is not None:
+            own, copy = (
+                show(metrics, f"elements.{name}.{twin}{headline.metric}", "%", headline.digits)
+                for twin in ("", "copy_")
+            )
+            text = f"{headline.sentence.format(name=words(name), value=own)} (copying: {copy})."
+            found.append(Verdict(_tone(value, headline.good, headline.bad), text))
     delta = get(metrics, "reconstruction.delta_psnr_db")
     if delta is not None and delta >= IGNORED_DB:
-        text = f"The codes matter: with the codes of another transition the picture loses {delta:.1f} dB."
+        text = f"The codes matter: the codes of another transition cost {quantity(delta, 'dB', 1)}."
         found.append(Verdict("good" if delta >= 3 else "plain", text))
-    found += [verdict for verdict in (_leak(metrics), _transfer(metrics)) if verdict]
-    usage, active = get(metrics, "codebook.usage"), get(metrics, "codebook.active")
-    if usage is not None:
-        text = f"{percent(usage, 0)} of the codes are in use, {percent(active, 0)} of all actively."
+    leak = get(metrics, "reconstruction.leak_share")
+    if leak is not None and leak >= LEAK_SHARE:
+        text = f"The codes also carry static content: {quantity(leak, '%', 0)} of it appears in other scenes."
+        found.append(Verdict("bad", text))
+    found += _transfer(metrics, game)
+    active = get(metrics, "codebook.active")
+    if active is not None:
+        used = show(metrics, "codebook.usage", "%", 0)
+        text = f"{used} of the codes are used, {quantity(active, '%', 0)} actively."
         found.append(Verdict("good" if active >= USE_CRITERION else "bad", text))
     return found
 
 
-def criteria(metrics: dict[str, Any]) -> list[Criterion]:
-    """The text's success criteria, each with its number."""
-    psnr, gain = get(metrics, "reconstruction.psnr_db"), get(metrics, "reconstruction.gain_over_copy_db")
-    usage, active = get(metrics, "codebook.usage"), get(metrics, "codebook.active")
-    color = "RGB" if metrics["color"] == "rgb" else "gray"
+def criteria(metrics: dict[str, Any], game: Game | None) -> list[Criterion]:
+    """The success criteria, each with its number."""
+    psnr, active = get(metrics, "reconstruction.psnr_db"), get(metrics, "codebook.active")
+    color = "RGB" if metrics["color"] == "rgb" else "grayscale"
+    shown = [
+        f"{words(name)} {words(headline.metric)} "
+        f"{show(metrics, f'elements.{name}.{headline.metric}', '%', headline.digits)}"
+        for name, headline in headlines(game)
+    ]
     return [
         Criterion(
-            "Reconstruction PSNR > 28 dB",
-            f"{number(psnr, 1, 'dB')} ({color} frames)",
-            _above(psnr, PSNR_CRITERION_DB),
-            f"copying has {number(get(metrics, 'reconstruction.copy_psnr_db'), 1, 'dB')}: "
-            f"gain {number(gain, 1, 'dB')}, on what moves "
-            f"{number(get(metrics, 'reconstruction.moving_gain_db'), 1, 'dB')}",
+            "Reconstruction PSNR above 28 dB",
+            f"{quantity(psnr, 'dB', 1)} ({color} frames)",
+            None if psnr is None else psnr >= PSNR_CRITERION_DB,
+            f"copying reaches {show(metrics, 'reconstruction.copy_psnr_db', 'dB', 1)}; gain "
+            f"{show(metrics, 'reconstruction.gain_over_copy_db', 'dB', 1)}, on moving pixels "
+            f"{show(metrics, 'reconstruction.moving_gain_db', 'dB', 1)}",
         ),
         Criterion(
             "At least 50 % of the codebook actively used",
-            percent(active),
-            _above(active, USE_CRITERION),
-            f"chosen at all: {percent(usage)}; perplexity {number(get(metrics, 'codebook.perplexity'), 1)} "
-            f"of {get(metrics, 'codebook.size')}",
+            quantity(active, "%"),
+            None if active is None else active >= USE_CRITERION,
+            f"chosen at least once: {show(metrics, 'codebook.usage', '%')}; perplexity "
+            f"{show(metrics, 'codebook.perplexity', '', 1)} of {get(metrics, 'codebook.size')} codes",
         ),
         Criterion(
             "Visually plausible next frames",
-            f"SSIM {number(get(metrics, 'reconstruction.ssim'), 4)}",
+            f"SSIM {show(metrics, 'reconstruction.ssim')}",
             _plausible(metrics),
-            "ball, paddle and bricks right: "
-            + ", ".join(
-                percent(get(metrics, f"elements.{key}"))
-                for key in ("ball.within_2px", "paddle.within_2px", "bricks.state_accuracy")
-            ),
+            "; ".join([f"copying: SSIM {show(metrics, 'reconstruction.copy_ssim')}", *shown]),
         ),
-        _patterns(metrics),
+        _patterns(metrics, game),
         _consistent(metrics),
     ]
 
 
-def _patterns(metrics: dict[str, Any]) -> Criterion:
-    """Clear patterns for paddle, bounce and brick: mutual information above 95 % of the shuffles."""
-    clear = {name: get(metrics, f"events.clear.{name}") for name in ("paddle", "bounce", "brick")}
-    there = [name for name, value in clear.items() if value is not None]
-    known = [clear[name] for name in there]
-    bits = ", ".join(
-        f"{name} {number(get(metrics, f'events.mutual_information_bits.{name}'), 3)}" for name in there
-    )
-    share = get(metrics, "agreement.share_of_ceiling")
+def _plausible(metrics: dict[str, Any]) -> bool | None:
+    """Closer to the true frame than the current frame is, and every element visible in 90 %."""
+    ssim, copy = get(metrics, "reconstruction.ssim"), get(metrics, "reconstruction.copy_ssim")
+    if ssim is None or copy is None:
+        return None
+    elements = (metrics.get("elements") or {}).values()
+    detected = [element.get("detected") for element in elements if element]
+    return ssim > copy and all(share is None or share >= 0.9 for share in detected)
+
+
+def _patterns(metrics: dict[str, Any], game: Game | None) -> Criterion:
+    """For every group of events, mutual information above the 95th percentile of shuffled events."""
+    clear = {name: get(metrics, f"events.clear.{name}") for name in event_groups(game)}
+    known = {name: value for name, value in clear.items() if value is not None}
+    bits = [f"{name} {show(metrics, f'events.mutual_information_bits.{name}', 'bits')}" for name in known]
+    share = f"controls: {show(metrics, 'agreement.share_of_ceiling', '%', 0)} of the ceiling"
     return Criterion(
         "Clear patterns in the codes for similar transitions",
-        f"clear for {sum(known)} of {len(known)} ({', '.join(there) or 'no events known'})",
-        all(known) if known else None,
-        f"bits in the best cell: {bits}; controls: {percent(share, 0)} of the ceiling",
+        f"clear for {sum(known.values())} of {len(known)} groups of events" if known else "no events known",
+        all(known.values()) if known else None,
+        "; ".join(([f"most informative cell: {', '.join(bits)}"] if bits else []) + [share]),
     )
 
 
 def _consistent(metrics: dict[str, Any]) -> Criterion:
     """Train, validation and test PSNR within 1 dB."""
-    splits = metrics.get("splits") or {}
-    levels = [numbers["psnr_db"] for numbers in splits.values() if numbers["psnr_db"] is not None]
-    gains = [numbers["gain_over_copy_db"] for numbers in splits.values()]
+    splits = (metrics.get("splits") or {}).values()
+    levels = [split["psnr_db"] for split in splits if split["psnr_db"] is not None]
     spread = max(levels) - min(levels) if len(levels) == 3 else None
+    gains = ", ".join(quantity(split["gain_over_copy_db"], "", 1) for split in splits)
     return Criterion(
         "Train, validation and test consistent",
-        f"PSNR within {number(spread, 2, 'dB')}",
+        f"PSNR within {quantity(spread, 'dB')}",
         None if spread is None else spread <= SPLITS_CRITERION_DB,
-        "gain over copying: " + ", ".join(number(gain, 1) for gain in gains) + " dB",
+        f"gain over copying: {gains} dB",
     )
 
 
-def _plausible(metrics: dict[str, Any]) -> bool | None:
-    """More like the truth than the frame before, and the ball, if this game has one, in 9 of 10 pictures."""
-    ssim, copy = get(metrics, "reconstruction.ssim"), get(metrics, "reconstruction.copy_ssim")
-    if ssim is None or copy is None:
-        return None
-    ball = get(metrics, "elements.ball.detected")
-    return ssim > copy and (ball is None or ball >= 0.9)
-
-
-def _ball(metrics: dict[str, Any]) -> Verdict | None:
-    detected, near = get(metrics, "elements.ball.detected"), get(metrics, "elements.ball.within_2px")
-    if detected is None:
-        return None
-    if detected < 0.5:
-        return Verdict("bad", f"The ball is missing from {percent(1 - detected, 0)} of the pictures.")
-    false = get(metrics, "elements.ball.false_share")
-    text = f"The ball is within 2 pixels of its place in {percent(near, 0)} of the pictures"
-    text += f"; {percent(false, 1)} show one too many." if false else "."
-    return Verdict("good" if near >= 0.9 else "bad" if near < 0.6 else "plain", text)
-
-
-def _paddle(metrics: dict[str, Any]) -> Verdict | None:
-    near = get(metrics, "elements.paddle.within_2px")
-    if near is None:
-        return None
-    copy = get(metrics, "elements.paddle.copy_within_2px")
-    text = f"The paddle is within 2 pixels in {percent(near, 0)} (repeating the frame: {percent(copy, 0)})."
-    return Verdict("good" if near >= 0.95 else "bad" if near < 0.8 else "plain", text)
-
-
-def _bricks(metrics: dict[str, Any]) -> Verdict | None:
-    right, recall = (
-        get(metrics, "elements.bricks.state_accuracy"),
-        get(metrics, "elements.bricks.vanish_recall"),
-    )
-    if right is None:
-        return None
-    text = f"{percent(right, 2)} of the brick states are right"
-    text += f"; of the bricks that are hit, {percent(recall, 0)} vanish." if recall is not None else "."
-    good = right >= 0.999 and (recall is None or recall >= 0.9)
-    return Verdict("good" if good else "bad" if recall is not None and recall < 0.5 else "plain", text)
-
-
-def _leak(metrics: dict[str, Any]) -> Verdict | None:
-    share = get(metrics, "reconstruction.leak_share")
-    if share is None or share < LEAK_SHARE:
-        return None
-    return Verdict(
-        "bad", f"The codes also carry what stands still: {percent(share, 0)} of another scene comes along."
-    )
-
-
-def _transfer(metrics: dict[str, Any]) -> Verdict | None:
+def _transfer(metrics: dict[str, Any], game: Game | None) -> list[Verdict]:
     share, near = (get(metrics, f"transfer.paddle_direction{part}") for part in ("", "_near"))
     if share is None:
-        return None
-    text = f"Codes that move the paddle move it the same way in other frames in {percent(share, 0)}"
+        return []
+    text = f"Codes that move the {player(game)} also do so in {quantity(share, '%', 0)} of other frames"
     if near is not None and near > share:
-        text += f" ({percent(near, 0)} from nearly the same place)"
-    return Verdict("good" if share >= TRANSFER_SHARE else "bad" if share < 0.6 else "plain", text + ".")
+        text += f" ({quantity(near, '%', 0)} from nearly the same position)"
+    return [Verdict(_tone(share, TRANSFER_SHARE, 0.6), f"{text}.")]
 
 
-def _above(value: float | None, limit: float) -> bool | None:
-    return None if value is None else value >= limit
+def _tone(value: float, good: float, bad: float) -> Literal["good", "bad", "plain"]:
+    return "good" if value >= good else "bad" if value < bad else "plain"

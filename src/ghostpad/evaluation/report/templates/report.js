@@ -4,7 +4,8 @@
   const store = document.getElementById("transitions");
   const viewer = document.getElementById("viewer");
   if (!store || !viewer) return;
-  const shown = JSON.parse(store.textContent);
+  const data = JSON.parse(store.textContent);
+  const shown = data.items;
   if (!shown.length) return;
   viewer.hidden = false;
   const part = (name) => viewer.querySelector("[data-part=" + name + "]");
@@ -25,7 +26,7 @@
       const cell = document.createElement("span");
       cell.textContent = code;
       cell.title = "row " + y + ", column " + x + ": code " + code;
-      if (item.usual[y][x] === code) cell.className = "usual";
+      if (data.most_frequent[y][x] === code) cell.className = "usual";
       else cell.style.background = "hsl(" + ((code * 137.508) % 360) + " 60% 42%)";
       codes.append(cell);
     }));

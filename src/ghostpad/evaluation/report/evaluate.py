@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation.assess import Amounts, Assessment, assess
-from ghostpad.evaluation.checks import light_checks
-from ghostpad.evaluation.report import chapters, meaning_chapters, picture_chapters
-from ghostpad.evaluation.report.comparison import comparison
-from ghostpad.evaluation.report.page import page
+from ghostpad.evaluation.assess import Amounts, assess
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
@@ -22,8 +18,6 @@ from ghostpad.io import whole_file, write_json
 
 if TYPE_CHECKING:
     from ghostpad.model.latent_action_model import LatentActionModel
-
-__all__ = ["EvaluateConfig", "evaluate", "light_checks"]
 
 METRICS, REPORT = "metrics.json", "report.html"
 
@@ -59,6 +53,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         UserError: the model or the data cannot be read, they do not fit each other, or `out` holds something
             else.
     """
+    from ghostpad.evaluation.report.render import render  # loads matplotlib
+
     began = time.perf_counter()
     check_folder(config.out)
     store = open_data(config.data, config.workers, MIN_EPISODES)
@@ -80,58 +76,20 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     return metrics
 
 
-def render(assessments: list[Assessment]) -> str:
-    """The report as one HTML file: about the first model, with the others beside it."""
-    assessment = assessments[0]
-    metrics = assessment.metrics
-    body = [
-        chapters.opening(assessment),
-        chapters.success(metrics),
-        comparison(assessments),
-        picture_chapters.looks(assessment),
-        chapters.quality(metrics),
-        chapters.elements(metrics),
-        chapters.splits(metrics),
-        chapters.codebook(assessment),
-        meaning_chapters.events(assessment),
-        meaning_chapters.gallery(assessment),
-        meaning_chapters.transfer(assessment),
-        meaning_chapters.agreement(metrics),
-        meaning_chapters.maps(assessment),
-        chapters.missing(metrics),
-    ]
-    contents = [
-        ("criteria", "Criteria"),
-        ("compare", "Side by side"),
-        ("look", "Pictures"),
-        ("quality", "Reconstruction"),
-        ("elements", "Elements"),
-        ("splits", "Splits"),
-        ("codebook", "Codebook"),
-        ("events", "Events"),
-        ("codes", "Codes"),
-        ("transfer", "Transfer"),
-        ("agreement", "Controls"),
-        ("maps", "Maps"),
-    ]
-    there = [(anchor, name) for anchor, name in contents if any(f'id="{anchor}"' in part for part in body)]
-    return page(f"Latent actions: {assessment.name}", body, there)
-
-
 def check_folder(out: Path) -> None:
-    """Refuse a folder that holds something else than a report.
+    """Refuse a folder that contains other files than a report.
 
     Raises:
-        UserError: `out` is a file, or a folder with other things but no report.
+        UserError: `out` is a file, or a folder with files but without a report.
     """
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file, not a folder for the report; give another --out")
+        raise UserError(f"{out}: is a file; choose a folder for the report with --out")
     if out.is_dir() and any(out.iterdir()) and not (out / REPORT).is_file():
-        raise UserError(f"{out}: holds something else than a report; give another --out")
+        raise UserError(f"{out}: contains other files and no report.html; choose another folder with --out")
 
 
 def _load(path: Path, store: FrameStore, config: EvaluateConfig) -> "LatentActionModel":
-    """Load a model and see that it can read these frames."""
+    """Load a model and check that it can read these frames."""
     from ghostpad.machine import resolve_device
     from ghostpad.model.latent_action_model import LatentActionModel
 

@@ -1,0 +1,47 @@
+"""Numbers as the report prints them: with their unit, and a dash where there is none."""
+
+import re
+from typing import Any
+
+from ghostpad.evaluation.schema import get
+
+DASH = "\N{EN DASH}"
+_DIGITS = {"dB": 2, "px": 2, "%": 1, "bits": 3}
+
+
+def quantity(value: float | None, unit: str = "", digits: int | None = None) -> str:
+    """A value with its unit; the unit "%" turns a share into per cent.
+
+    Args:
+        value: None prints as a dash.
+        unit: "dB", "px", "%", "bits", any other word, or nothing.
+        digits: decimal places; what is usual for the unit when not given, else 4.
+    """
+    if value is None:
+        return DASH
+    places = _DIGITS.get(unit, 4) if digits is None else digits
+    number = f"{100 * value if unit == '%' else value:.{places}f}"
+    return f"{number}\N{NO-BREAK SPACE}{unit}" if unit else number
+
+
+def show(metrics: dict[str, Any], key: str, unit: str = "", digits: int | None = None) -> str:
+    """The value at a dotted key of `metrics.json`, with its unit."""
+    return quantity(get(metrics, key), unit, digits)
+
+
+def interval(metrics: dict[str, Any], key: str, unit: str = "", digits: int | None = None) -> str:
+    """The 95 % interval of the value at a dotted key, with its unit."""
+    low, high = (metrics.get("intervals") or {}).get(key) or (None, None)
+    if low is None or high is None:
+        return DASH
+    return f"{quantity(low, unit, digits)} to {quantity(high, unit, digits)}"
+
+
+def words(name: str) -> str:
+    """The name of an event, metric or element for people."""
+    return re.sub(r"(\d)px", r"\1 px", name.replace("_", " "))
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where that is due."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,52 @@
+"""Lays the measurements of one or more models out as one HTML file that loads nothing from the network."""
+
+from collections.abc import Sequence
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ghostpad.evaluation.assess import Assessment
+from ghostpad.evaluation.report import sections
+from ghostpad.evaluation.report.format import count, interval, quantity, show, words
+from ghostpad.evaluation.report.summary import criteria, verdicts
+
+
+def render(assessments: Sequence[Assessment]) -> str:
+    """The report on the first model, with the others beside it."""
+    first = assessments[0]
+    # Keys are anchors and names of templates; a view of None leaves its section out.
+    views = {
+        "criteria": criteria(first.metrics, first.scene.game),
+        "comparison": sections.comparison(assessments),
+        "examples": sections.examples(first),
+        "reconstruction": {},
+        "elements": sections.elements(first),
+        "splits": sections.splits(first),
+        "codebook": sections.codebook(first),
+        "events": sections.events(first),
+        "codes": sections.codes(first),
+        "transfer": sections.transfer(first),
+        "controls": sections.controls(first),
+        "maps": sections.maps(first),
+        "missing": {} if first.metrics["absent"] else None,
+    }
+    environment = Environment(
+        loader=PackageLoader("ghostpad.evaluation.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.do"],
+    )
+    environment.filters |= {
+        "quantity": quantity,
+        "show": show,
+        "interval": interval,
+        "count": count,
+        "words": words,
+    }
+    return environment.get_template("report.html").render(
+        name=first.name,
+        metrics=first.metrics,
+        verdicts=verdicts(first.metrics, first.scene.game),
+        sections={anchor: view for anchor, view in views.items() if view is not None},
+    )

@@ -1,0 +1,219 @@
+"""The data of each section: plain values and images; the templates hold all wording and layout.
+
+A function returns None where there is nothing to show; the report then leaves the section out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ghostpad.evaluation.assess import Assessment
+from ghostpad.evaluation.measure import Measured
+from ghostpad.evaluation.reconstruction import psnr_db
+from ghostpad.evaluation.report import figures
+from ghostpad.evaluation.report.format import quantity, show, words
+from ghostpad.evaluation.report.game_view import element_metrics, event_groups, headlines, player
+from ghostpad.evaluation.report.pictures import data_uri, error_map, over_grid
+from ghostpad.evaluation.schema import get
+
+View = dict[str, Any]
+_BARS_DB = {
+    "reconstruction.gain_over_copy_db": "gain over\ncopying",
+    "reconstruction.moving_gain_db": "gain, moving\npixels",
+    "reconstruction.delta_psnr_db": "ΔPSNR",
+}
+_BARS_SHARES = {"codebook.active": "codes\nactive", "agreement.accuracy": "controls\nnamed"}
+
+
+def comparison(assessments: Sequence[Assessment]) -> View | None:
+    """Several models side by side."""
+    if len(assessments) < 2:
+        return None
+    game = assessments[0].scene.game
+    element_rows = [
+        (f"elements.{name}.{key}", f"{words(name)}: {metric.title}", metric.unit)
+        for name, keys in element_metrics(game).items()
+        for key, metric in keys.items()
+    ]
+    shares = {f"elements.{name}.{line.metric}": words(name) for name, line in headlines(game)} | _BARS_SHARES
+    panels = []
+    for unit, scale, bars in (("dB", 1, _BARS_DB), ("%", 100, shares)):
+        heights = {
+            item.name: [scale * (get(item.metrics, key) or 0.0) for key in bars] for item in assessments
+        }
+        panels.append(figures.Panel(unit, list(bars.values()), heights))
+    plot = figures.grouped_bars(panels, "Models side by side")
+    return {"models": assessments, "element_rows": element_rows, "plot": plot}
+
+
+def examples(assessment: Assessment) -> View:
+    """Transitions with prediction, error and codes, and a film strip of consecutive ones."""
+    measured, chosen = assessment.measured, assessment.examples
+    frames, next_frames = _read(assessment, chosen)
+    predictions = measured.predicted(chosen)
+    psnr = {
+        twin: psnr_db(measured.sums[f"{twin}squared"] / measured.sums["pixels"]) for twin in ("", "copy_")
+    }
+    items = [
+        {
+            "episode": _episode(measured, position),
+            "index": int(measured.frame_index[position]),
+            "events": [words(name) for name, column in assessment.scene.columns.items() if column[position]],
+            "score": f"PSNR {psnr[''][position]:.1f} dB, copying {psnr['copy_'][position]:.1f} dB",
+            "frame": data_uri(frame),
+            "next": data_uri(next_frame),
+            "prediction": data_uri(prediction),
+            "error": data_uri(error_map(prediction, next_frame)),
+            "codes": measured.codes[position].tolist(),
+        }
+        for position, frame, next_frame, prediction in zip(
+            chosen, frames, next_frames, predictions, strict=True
+        )
+    ]
+    flat = measured.codes.reshape(len(measured.codes), -1)
+    most_frequent = np.array([np.bincount(cell).argmax() for cell in flat.T])
+    return {
+        "examples": items,
+        "most_frequent": most_frequent.reshape(measured.codes.shape[1:]).tolist(),
+        "film": _film(assessment),
+    }
+
+
+def elements(assessment: Assessment) -> View | None:
+    """The elements of the game, as its detector finds them."""
+    metrics = assessment.metrics
+    groups = {
+        name: [(key, metric.title, metric.unit, metric.digits) for key, metric in keys.items()]
+        for name, keys in element_metrics(assessment.scene.game).items()
+        if get(metrics, f"elements.{name}.copy_{next(iter(keys))}") is not None
+    }
+    checked = [
+        f"{words(key)} {quantity(value, '%')}"
+        for key, value in metrics["detector"].items()
+        if isinstance(value, float)
+    ]
+    return {"groups": groups, "checked": checked} if groups else None
+
+
+def splits(assessment: Assessment) -> View:
+    """Train, validation and test side by side."""
+    found = assessment.metrics["splits"]
+    shares = [
+        key
+        for key, value in found[assessment.metrics["split"]].items()
+        if value is not None and not key.endswith(("_db", "transitions"))
+    ]
+    units = {"psnr_db": "dB", "gain_over_copy_db": "dB", "moving_psnr_db": "dB"} | dict.fromkeys(shares, "%")
+    rows = [
+        [name, f"{split['num_transitions']:,}", *(show(split, key, unit) for key, unit in units.items())]
+        for name, split in found.items()
+    ]
+    return {"rows": rows, "shares": [words(key) for key in shares]}
+
+
+def codebook(assessment: Assessment) -> View:
+    """How the codes are used."""
+    metrics = assessment.metrics["codebook"]
+    entropies = np.log2(np.array(metrics["cell_perplexities"]))
+    frame = _read(assessment, np.array([0]))[0][0]
+    return {
+        "plot": figures.code_histogram(np.array(metrics["histogram"])),
+        "entropy_map": data_uri(over_grid(frame, entropies)),
+        "most_bits": float(entropies.max()),
+    }
+
+
+def events(assessment: Assessment) -> View | None:
+    """How much the codes say about each event, which codes, and where in the frame."""
+    found, columns = assessment.insight.associations, assessment.scene.columns
+    titles = {name: words(name) for name in found}
+    for group, prefix in event_groups(assessment.scene.game).items():
+        members = [words(name.removeprefix(prefix)) for name in columns if name.startswith(prefix)]
+        titles[group] = f"{words(group)}: {' / '.join(members)}"
+    rows = [{"title": titles[name], "association": item} for name, item in found.items()]
+    maps = []
+    for name, item in found.items():
+        if name in columns:
+            frame = _read(assessment, np.flatnonzero(columns[name])[:1])[0][0]
+            uri = data_uri(over_grid(frame, item.bits_hw))
+            maps.append({"title": titles[name], "uri": uri, "bits": item.bits})
+    return {"rows": rows, "maps": maps} if rows else None
+
+
+def codes(assessment: Assessment) -> View | None:
+    """For each code the transitions in which it fires most."""
+    items = [
+        {"code": item, "uris": [data_uri(picture) for picture in item.pictures]}
+        for item in assessment.galleries
+    ]
+    num_used = sum(number > 0 for number in assessment.metrics["codebook"]["histogram"])
+    return {"galleries": items, "num_used": num_used} if items else None
+
+
+def transfer(assessment: Assessment) -> View | None:
+    """The codes of one transition, applied to other frames."""
+    rows = [
+        {
+            "event": words(item.event),
+            "source": data_uri(item.giver),
+            "drawn": [data_uri(picture) for picture in item.receivers],
+        }
+        for item in assessment.transfers
+    ]
+    return {"rows": rows, "player": player(assessment.scene.game)} if rows else None
+
+
+def controls(assessment: Assessment) -> View | None:
+    """How well the codes identify the controls."""
+    probe = assessment.metrics["agreement"]
+    if probe.get("accuracy") is None:
+        return None
+    plot = None
+    if probe.get("label_budget"):
+        levels = {"chance": probe["chance"], "all labels": probe["accuracy"], "ceiling": probe["ceiling"]}
+        plot = figures.budget_curve(probe["label_budget"], levels)
+    return {"player": player(assessment.scene.game), "plot": plot}
+
+
+def maps(assessment: Assessment) -> View | None:
+    """Codes and transitions in the plane, by t-SNE."""
+    plots: View = {}
+    columns = {words(name): column for name, column in assessment.scene.columns.items()}
+    looks = figures.event_looks(columns)
+    if assessment.code_places is not None:
+        numbers, places = assessment.code_places
+        counts = np.array(assessment.metrics["codebook"]["histogram"])[numbers]
+        named = {item.code: words(item.event) for item in assessment.galleries if item.event}
+        plots["Codes by their embeddings"] = figures.code_map(numbers, places, counts, named, looks)
+    if assessment.transition_places is not None:
+        rows, places = assessment.transition_places
+        groups = {name: column[rows] for name, column in columns.items() if column[rows].any()}
+        # Rare events are drawn last, on top of frequent ones.
+        groups = dict(sorted(groups.items(), key=lambda group: -group[1].sum()))
+        groups = groups or {"transitions": np.ones(len(rows), bool)}
+        plots["Transitions by their codes"] = figures.transition_scatter(places, groups, looks)
+    return plots or None
+
+
+def _read(assessment: Assessment, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and next frames (n, C, H, W) uint8 at positions among the measured transitions."""
+    measured = assessment.measured
+    return measured.transitions.read(measured.rows[positions], assessment.metrics["color"] == "gray")
+
+
+def _film(assessment: Assessment) -> View | None:
+    """Consecutive transitions: the true next frames, and below them the predicted ones."""
+    measured, positions = assessment.measured, assessment.film
+    if not len(positions):
+        return None
+    rows = {"true": _read(assessment, positions)[1], "predicted": measured.predicted(positions)}
+    return {
+        "episode": _episode(measured, positions[0]),
+        "indices": (measured.frame_index[positions] + measured.transitions.stride).tolist(),
+        "rows": {title: [data_uri(frame) for frame in frames] for title, frames in rows.items()},
+    }
+
+
+def _episode(measured: Measured, position: int) -> str:
+    return measured.transitions.store.episodes[measured.episode_index[position]].name
