@@ -278,11 +278,11 @@ def test_labels_are_read_as_people_write_them(played, tmp_path):
         ("episode,frame,control\nepisode_0000,one,LEFT\n", "line 2: frame one of episode_0000"),
         ("episode,frame,control\nepisode_0000,-1,LEFT\n", "line 2: frame -1 of episode_0000"),
         ("episode,frame,control\nepisode_0000,{last},LEFT\n", "whole number from 0 to "),
-        ("episode,frame,control\nepisode_0000,1\n", "line 2: wants episode,frame,control"),
-        ("episode,frame,control\nepisode_0000,1,\n", "line 2: wants episode,frame,control"),
+        ("episode,frame,control\nepisode_0000,1\n", "line 2: expected episode,frame,control"),
+        ("episode,frame,control\nepisode_0000,1,\n", "line 2: expected episode,frame,control"),
         (
             "episode,frame,control\nepisode_0000,1,LEFT\nepisode_0000,1,RIGHT\n",
-            "line 3: episode_0000, frame 1 is RIGHT, but was LEFT before; keep one",
+            "line 3: frame 1 of episode_0000 is RIGHT, but LEFT in an earlier line; keep one",
         ),
     ],
 )

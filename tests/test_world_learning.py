@@ -221,12 +221,12 @@ def test_labelled_transitions_teach_the_button_that_stands_for_their_control(
     finder = world.finder
     controls = torch.tensor([2, 2, 3])
     surprise = torch.tensor([[1.0, 9, 9], [9, 1, 9], [9, 9, 1]])
-    assert finder.button_for(controls, surprise).tolist() == [0, 1, 2]
+    assert finder.buttons_of(controls, surprise).tolist() == [0, 1, 2]
     finder.votes.zero_()
     finder.votes[2, 1], finder.votes[3, 0] = 200, 100
-    assert finder.button_for(controls, surprise).tolist() == [1, 1, 0]
+    assert finder.buttons_of(controls, surprise).tolist() == [1, 1, 0]
     finder.votes[1, 1] = 150
-    assert finder.button_for(torch.tensor([1, 2, 3]), surprise).tolist() != [1, 1, 0], "each has its own"
+    assert finder.buttons_of(torch.tensor([1, 2, 3]), surprise).tolist() != [1, 1, 0], "each has its own"
     finder.votes[1] = 0
     assert finder.votes.sum() == 300, "the election is over"
 
@@ -258,7 +258,9 @@ def test_resting_wins_ties_and_a_button_that_mostly_does_nothing_must_explain_mu
     surprise = torch.tensor([[4.0, 5.0, 9.0], [4.0, 9.0, 9.0], [30.0, 50.0, 25.0], [30.0, 50.0, 15.0]])
     assert world._held(surprise, None).tolist() == [0, 0, 2, 2]
     assert world._held(surprise, resting).tolist() == [1, 0, 2, 2]
-    world.finder.watch_idle(torch.tensor([2] * 100 + [0] * 100), torch.tensor([True] * 100 + [False] * 100))
+    world.finder.update_no_effect(
+        torch.tensor([2] * 100 + [0] * 100), torch.tensor([True] * 100 + [False] * 100)
+    )
     assert world._held(surprise, resting).tolist() == [1, 0, 0, 2]
 
 
@@ -288,7 +290,7 @@ def test_where_each_control_can_have_a_button_labels_name_it_from_the_start(
     known = later.held >= 0
     assert read is not None and later.held[known].tolist() == read[0][known.numpy()].tolist()
     assert not known.all(), "the others are inferred"
-    stands = world.finder.stands(world.dynamics.active)
+    stands = world.finder.button_for_control(world.dynamics.active)
     heard = world.dynamics.active.nonzero()[:, 0]
     assert stands is not None and torch.equal(stands[heard], heard)
     assert set(first.held.tolist()) <= set(heard.tolist())

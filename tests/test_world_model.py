@@ -14,7 +14,7 @@ from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.play.starts import starts_of_world
 from ghostpad.training.checkpoint import write_checkpoint
 from ghostpad.world.decoding import decide
-from ghostpad.world.dynamics import BRIGHTNESS, NEVER
+from ghostpad.world.dynamics import BRIGHTNESS, UNUSED_NLL
 from ghostpad.world.world_model import KIND, WorldModel, WorldState
 from small_model import saved
 from small_world import small_world
@@ -138,7 +138,7 @@ def test_a_button_that_was_dropped_explains_nothing_and_changes_no_other(
     every, other = world.surprise(frames[:2], frames[2]), copy.deepcopy(world)
     other.dynamics.active[1] = False
     rest = other.surprise(frames[:2], frames[2])
-    assert rest[0, 1] == NEVER and torch.allclose(rest[:, [0, 2]], every[:, [0, 2]], rtol=1e-4)
+    assert rest[0, 1] == UNUSED_NLL and torch.allclose(rest[:, [0, 2]], every[:, [0, 2]], rtol=1e-4)
 
 
 def test_a_world_is_read_back_from_a_file_and_from_nothing_else(

@@ -10,6 +10,11 @@ ValueT = TypeVar("ValueT")
 
 WEIGHTS = {
     "movement.": "prior.movement.",
+    "finder.pushed": "finder.buttons",
+    "finder.rest": "finder.noop",
+    "finder.recent": "finder.newest_nll",
+    "finder.begun": "finder.is_initialized",
+    "finder.idle": "finder.no_effect",
 }
 """Prefix of names in a state dict → the prefix that replaced it. The longest that fits counts."""
 CONFIG_FIELDS: dict[str, str] = {}

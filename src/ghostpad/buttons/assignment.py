@@ -1,174 +1,173 @@
-"""Finding buttons: which one explains a transition, which are needed, and what labels say they stand for.
+"""Button inference while a world model trains: expectation maximization, the button being latent.
 
-Dimensions: B batch, M buttons.
+The E step assigns each transition to the buttons by Bayes' rule with a uniform prior, from the negative
+log-likelihood of its codes under each button; the M step is an optimizer step of the world model on these
+responsibilities (Neal and Hinton, 1998). Afterwards unneeded buttons are pruned, and labelled controls vote
+for the button that stands for them.
+
+Dimensions: B batch, M buttons, C controls.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from ghostpad.buttons.discovery import Steered
-from ghostpad.buttons.selection import NEVER, buttons_needed
+from ghostpad.buttons.discovery import InferredButtons
+from ghostpad.buttons.selection import UNUSED_NLL, buttons_needed
 
-REMEMBERED = 2048
-MOST_CONTROLS = 32
-IDLE_RATE = 0.02
-"""Weight of one labelled transition in the running share of those in which its button does nothing."""
+NUM_NEWEST = 2048
+"""Newest transitions whose likelihoods decide which buttons are needed."""
+MAX_CONTROLS = 32
+NO_EFFECT_RATE = 0.02
+"""Weight of one labelled transition in the moving average of `no_effect`."""
 ENOUGH_VOTES = 256
-"""Votes of labelled transitions, after which each control has its button."""
+"""Labelled transitions after which the button of each control is settled."""
 
 
 class ButtonFinder(nn.Module):
-    """Keeps what is known of the buttons while a world learns.
+    """State of the inference.
+
+    Attributes:
+        buttons: (num_rows,) int8, the button of each training transition where its motion tells, else −1.
+        noop: () the no-op button among these.
+        newest_nll: (NUM_NEWEST, M) nats, of the newest of `num_seen` transitions.
+        votes: (MAX_CONTROLS, M) how often each control was held in a transition that a button explains best.
+        is_initialized: () whether the buttons were initialized.
+        no_effect: (M,) moving share of labelled transitions of a button that the no-op button explains too.
 
     Args:
         num_buttons: M.
         num_rows: training transitions.
     """
 
-    recent: Tensor
-    pushed: Tensor
-    rest: Tensor
+    buttons: Tensor
+    noop: Tensor
+    newest_nll: Tensor
     num_seen: Tensor
     votes: Tensor
-    begun: Tensor
-    idle: Tensor
+    is_initialized: Tensor
+    no_effect: Tensor
 
     def __init__(self, num_buttons: int, num_rows: int = 0) -> None:
         super().__init__()
-        # The button of each training transition from what is steered in it, −1 where that says nothing.
-        self.register_buffer("pushed", torch.full((num_rows,), -1, dtype=torch.int8))
-        self.register_buffer("rest", torch.zeros((), dtype=torch.int64))
-        # Surprises of the last transitions that buttons were found from, to count how many are needed.
-        self.register_buffer("recent", torch.zeros(REMEMBERED, num_buttons))
+        self.register_buffer("buttons", torch.full((num_rows,), -1, dtype=torch.int8))
+        self.register_buffer("noop", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("newest_nll", torch.zeros(NUM_NEWEST, num_buttons))
         self.register_buffer("num_seen", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
-        # How often each control was held with each button, as the surprise says.
-        self.register_buffer("votes", torch.zeros(MOST_CONTROLS, num_buttons))
-        # Share of the labelled transitions of each button, of late, that resting explains as well.
-        self.register_buffer("idle", torch.zeros(num_buttons))
+        self.register_buffer("is_initialized", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("votes", torch.zeros(MAX_CONTROLS, num_buttons))
+        self.register_buffer("no_effect", torch.zeros(num_buttons))
 
-    def shares(self, surprise_BM: Tensor, temperature: float) -> Tensor:
-        """Share (B, M) of each transition that each button explains: the E step of expectation maximization.
+    def initialize(self, embedding_ME: Tensor) -> None:
+        """Start all buttons from the first, which learned what happens whatever is held; once, in place.
+
+        Each keeps its random difference: equal buttons would share each transition equally for ever.
+        """
+        if not self.is_initialized:
+            embedding_ME.data[1:] += embedding_ME.data[:1]
+            self.is_initialized.fill_(True)
+
+    def responsibilities(self, nll_BM: Tensor, temperature: float) -> Tensor:
+        """The E step: the share (B, M) of each transition that each button explains.
 
         Args:
-            surprise_BM: nats, see `Dynamics.surprise`.
-            temperature: softness of the shares; at 1 they are the buttons' probabilities by Bayes' rule.
+            nll_BM: negative log-likelihood (nats) of the transitions under each button.
+            temperature: 1 for posterior probabilities, higher for softer ones (deterministic annealing, Ueda
+                and Nakano, 1998).
         """
-        surprise_BM = surprise_BM.detach().float()
-        places = (self.num_seen + torch.arange(len(surprise_BM), device=surprise_BM.device)) % REMEMBERED
-        self.recent[places] = surprise_BM
-        self.num_seen += len(surprise_BM)
-        return (-surprise_BM / temperature).softmax(1)
+        nll_BM = nll_BM.detach().float()
+        places = (self.num_seen + torch.arange(len(nll_BM), device=nll_BM.device)) % NUM_NEWEST
+        self.newest_nll[places] = nll_BM
+        self.num_seen += len(nll_BM)
+        return (-nll_BM / temperature).softmax(1)
 
-    def settle(self, dynamics: Any, least: int = 2) -> None:
-        """Drop the buttons that are not needed, once, when they have been found.
+    def prune(self, active_M: Tensor, min_buttons: int = 2) -> None:
+        """Drop the buttons that are not needed to explain the newest transitions, once, after the inference.
 
         Args:
-            dynamics: whose buttons.
-            least: how many stay at least, in the order of what they explain.
+            active_M: bool, the buttons in use; changed in place.
+            min_buttons: that stay at least, in the order of what they explain.
         """
-        seen = min(int(self.num_seen), REMEMBERED)
+        seen = min(int(self.num_seen), NUM_NEWEST)
         if seen:
-            found = buttons_needed(self.recent[:seen].cpu().numpy())
-            kept = torch.tensor(found["order"][: max(least, found["needed"])], device=dynamics.active.device)
-            dynamics.active.fill_(False)
-            dynamics.active[kept] = True
+            selection = buttons_needed(self.newest_nll[:seen].cpu().numpy())
+            _activate(active_M, selection["order"][: max(min_buttons, selection["needed"])])
             self.num_seen.zero_()
 
-    def begin(self, dynamics: Any) -> None:
-        """Let all buttons begin as what the first one learned, which stood for whatever was held; once.
-
-        Each keeps the difference that it was born with, or none would ever explain more than another.
-        """
-        if not self.begun:
-            with torch.no_grad():
-                dynamics.buttons.weight[1:] += dynamics.buttons.weight[:1]
-            self.begun.fill_(True)
-
-    def teach(self, dynamics: Any, controls: list[int]) -> None:
-        """Let each control have the button of its own number, and drop the other buttons.
+    def use_labels(self, active_M: Tensor, buttons: Sequence[int]) -> None:
+        """Use these buttons alone, each for the control of the same number.
 
         Args:
-            dynamics: whose buttons.
-            controls: numbers of the controls that there are, each below `num_buttons`.
+            active_M: bool, the buttons in use; changed in place.
+            buttons: that are used.
         """
-        dynamics.active.fill_(False)
-        dynamics.active[controls] = True
-        self.votes[controls, controls] = ENOUGH_VOTES
+        _activate(active_M, buttons)
+        self.votes[buttons, buttons] = ENOUGH_VOTES
 
-    def take(self, dynamics: Any, steered: Steered) -> int | None:
-        """Let the buttons be those that steer a thing, and one more with which something comes.
+    def adopt(self, active_M: Tensor, inferred: InferredButtons) -> None:
+        """Take the buttons that were inferred from motion for labels of the training transitions.
 
-        The latter does nothing else: it stands for some transitions of the resting button too.
-
-        Returns:
-            The latter; None where nothing comes, or no button is left for it.
-        """
-        in_use, comes = list(range(steered.num_buttons)), None
-        if len(steered.comes) and len(in_use) < len(self.idle):
-            comes = len(in_use)
-            in_use.append(comes)
-        self.keep(dynamics, steered, comes, in_use)
-        return comes
-
-    def keep(self, dynamics: Any, steered: Steered, comes: int | None, in_use: list[int]) -> None:
-        """Let the buttons of transitions be known, and these buttons be in use.
+        The spawn button gets a share of the no-op transitions too, since it does nothing but spawn.
 
         Args:
-            dynamics: whose buttons.
-            steered: what was found.
-            comes: the button with which something comes; None where there is none.
-            in_use: all buttons that there are.
+            active_M: bool, the buttons in use; changed in place.
+            inferred: buttons of the training transitions.
         """
-        pushed = np.full(len(self.pushed), -1, np.int8)
-        pushed[steered.rows] = steered.buttons
-        if comes is not None and len(steered.comes):
-            rests = np.setdiff1d(steered.rows[steered.buttons == steered.rest], steered.comes)
-            pushed[steered.comes] = pushed[rests[:: max(2, len(rests) // len(steered.comes))]] = comes
-        self.pushed.copy_(torch.from_numpy(pushed))
-        self.rest.fill_(steered.rest)
-        self.teach(dynamics, in_use)
+        buttons = np.full(len(self.buttons), -1, np.int8)
+        buttons[inferred.rows] = inferred.buttons
+        spawns = inferred.spawn_rows
+        if inferred.spawn_button is not None and len(spawns):
+            noops = np.setdiff1d(inferred.rows[inferred.buttons == inferred.noop], spawns)
+            buttons[spawns] = inferred.spawn_button
+            buttons[noops[:: max(2, len(noops) // len(spawns))]] = inferred.spawn_button
+        self.buttons.copy_(torch.from_numpy(buttons))
+        self.noop.fill_(inferred.noop)
+        self.use_labels(active_M, inferred.in_use)
 
-    def button_for(self, controls_B: Tensor, surprise_BM: Tensor) -> Tensor:
-        """The button (B,) that stands for each control; until there are enough votes the likeliest one.
+    def buttons_of(self, controls_B: Tensor, nll_BM: Tensor) -> Tensor:
+        """The button (B,) of each labelled transition; the likeliest one, with a vote, until that is settled.
 
         Args:
             controls_B: numbers of the controls that were held.
-            surprise_BM: of the transitions, each of which votes.
+            nll_BM: negative log-likelihood (nats) of the transitions under each button.
         """
-        stands = self.stands(surprise_BM[0] < NEVER)
-        if stands is not None:
-            return stands[controls_B]
-        likeliest, one = surprise_BM.argmin(1), torch.ones((), device=self.votes.device)
+        settled = self.button_for_control(nll_BM[0] < UNUSED_NLL)
+        if settled is not None:
+            return settled[controls_B]
+        likeliest, one = nll_BM.argmin(1), torch.ones((), device=self.votes.device)
         self.votes.index_put_((controls_B, likeliest), one, accumulate=True)
         return likeliest
 
-    def watch_idle(self, held_B: Tensor, rests_B: Tensor) -> None:
-        """Keep count of how often a button does nothing.
+    def button_for_control(self, active_M: Tensor) -> Tensor | None:
+        """The button of each control, (MAX_CONTROLS,) int64; None until there are enough votes.
 
-        Args:
-            held_B: buttons that labelled controls stand for.
-            rests_B: whether what happened is what happens under the resting button.
-        """
-        for button, rests in zip(held_B.tolist(), rests_B.tolist(), strict=True):
-            self.idle[button].lerp_(self.idle.new_tensor(float(rests)), IDLE_RATE)
-
-    def stands(self, active_M: Tensor) -> Tensor | None:
-        """The button that stands for each control (`MOST_CONTROLS`,); None until there are enough votes.
-
-        As far as there are buttons in use, each control has its own.
+        Each control gets its own, by linear assignment over the shares of its votes. Those that are left over
+        when there are more controls than buttons get the button with most of their votes.
         """
         if self.votes.sum() < ENOUGH_VOTES:
             return None
-        in_use = active_M.nonzero()[:, 0]
-        heard = self.votes.sum(1).nonzero()[:, 0]
-        shares = self.votes[heard][:, in_use] / self.votes[heard].sum(1, keepdim=True)
-        stands = torch.zeros(MOST_CONTROLS, dtype=torch.int64, device=self.votes.device)
-        stands[heard] = in_use[shares.argmax(1)]
-        for control, button in zip(*linear_sum_assignment(shares.cpu().numpy(), maximize=True), strict=True):
-            stands[heard[control]] = in_use[button]
-        return stands
+        in_use, controls = active_M.nonzero()[:, 0], self.votes.sum(1).nonzero()[:, 0]
+        shares = self.votes[controls][:, in_use] / self.votes[controls].sum(1, keepdim=True)
+        settled = torch.zeros(MAX_CONTROLS, dtype=torch.int64, device=self.votes.device)
+        settled[controls] = in_use[shares.argmax(1)]
+        rows, columns = linear_sum_assignment(shares.cpu().numpy(), maximize=True)
+        settled[controls[rows]] = in_use[columns]
+        return settled
+
+    def update_no_effect(self, buttons_B: Tensor, has_no_effect_B: Tensor) -> None:
+        """Update how often buttons do nothing.
+
+        Args:
+            buttons_B: of labelled transitions.
+            has_no_effect_B: whether the no-op button explains them as well.
+        """
+        for button, has_none in zip(buttons_B.tolist(), has_no_effect_B.tolist(), strict=True):
+            self.no_effect[button].lerp_(self.no_effect.new_tensor(float(has_none)), NO_EFFECT_RATE)
+
+
+def _activate(active_M: Tensor, buttons: Sequence[int]) -> None:
+    active_M.fill_(False)
+    active_M[list(buttons)] = True

@@ -1,4 +1,4 @@
-"""Labelled transitions that people write by hand: a csv file of episode, frame and control."""
+"""Transitions labelled by hand: a csv file of episode, frame and control."""
 
 import csv
 import difflib
@@ -16,18 +16,18 @@ HEADER = ["episode", "frame", "control"]
 
 @dataclass(frozen=True)
 class LabelFile:
-    """What a file says.
+    """Labels of a file.
 
     Attributes:
         names: of the controls, in the order in which the file first names them.
-        numbers: the control held after a frame, by episode (its place in the store) and frame.
+        numbers: the control held from a frame on, by episode (its index in the store) and frame.
     """
 
     names: list[str]
     numbers: dict[tuple[int, int], int]
 
     def of(self, transitions: Transitions) -> np.ndarray:
-        """(T,) number of the control of each transition, -1 where the file says nothing."""
+        """(T,) number of the control of each transition, -1 where it is not labelled."""
         places = zip(transitions.episode_index.tolist(), transitions.frame_index.tolist(), strict=True)
         return np.array([self.numbers.get(place, -1) for place in places])
 
@@ -35,10 +35,10 @@ class LabelFile:
 def read_labels(path: Path, store: FrameStore, stride: int) -> LabelFile:
     """Read a csv file with the columns episode (its name), frame (0…) and control (any name).
 
-    The control is the one held from that frame to the next, `stride` frames later. A line may stand twice.
+    The control is the one held from that frame to the next, `stride` frames later. A line may be repeated.
 
     Raises:
-        UserError: there is no such file, or one of its lines is wrong; the line is named.
+        UserError: there is no such file, or a line of it is wrong; the line is named.
     """
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
@@ -48,35 +48,34 @@ def read_labels(path: Path, store: FrameStore, stride: int) -> LabelFile:
         raise UserError(f"{path}: not a csv file in UTF-8; save it as one") from None
     if not rows or [cell.strip().lower() for cell in rows[0]] != HEADER:
         raise UserError(f"{path}: the first line must be {','.join(HEADER)}")
-    episodes = {episode.name: place for place, episode in enumerate(store.episodes)}
-    names: list[str] = []
-    numbers: dict[tuple[int, int], int] = {}
+    controls: dict[tuple[int, int], str] = {}
     for line, row in enumerate(rows[1:], 2):
-        if not row:
-            continue
-        where = f"{path}, line {line}"
-        if len(row) != len(HEADER) or not all(cell.strip() for cell in row):
-            raise UserError(f"{where}: wants {','.join(HEADER)}, three values")
-        name, frame, control = (cell.strip() for cell in row)
-        place = _place(name, frame, episodes, store, stride, where)
-        if control not in names:
-            names.append(control)
-        if numbers.setdefault(place, names.index(control)) != names.index(control):
-            before = names[numbers[place]]
-            raise UserError(f"{where}: {name}, frame {frame} is {control}, but was {before} before; keep one")
-    if not numbers:
+        if row:
+            try:
+                frame, control = _parse(row, store, stride)
+                if controls.setdefault(frame, control) != control:
+                    where, before = f"frame {frame[1]} of {row[0].strip()}", controls[frame]
+                    raise UserError(f"{where} is {control}, but {before} in an earlier line; keep one")
+            except UserError as error:
+                raise UserError(f"{path}, line {line}: {error}") from None
+    if not controls:
         raise UserError(f"{path}: holds no labels; write a line for each labelled transition")
-    return LabelFile(names, numbers)
+    names = list(dict.fromkeys(controls.values()))
+    return LabelFile(names, {frame: names.index(control) for frame, control in controls.items()})
 
 
-def _place(
-    name: str, frame: str, episodes: dict[str, int], store: FrameStore, stride: int, where: str
-) -> tuple[int, int]:
-    if name not in episodes:
-        close = difflib.get_close_matches(name, episodes, n=1)
-        meant = f"; did you mean {close[0]}?" if close else "; 'ghostpad info' shows its contact sheet"
-        raise UserError(f"{where}: {store.path} has no episode {name}{meant}")
-    last = store.episodes[episodes[name]].num_frames - 1 - stride
+def _parse(row: list[str], store: FrameStore, stride: int) -> tuple[tuple[int, int], str]:
+    """Index of the episode, frame, and control."""
+    if len(row) != len(HEADER) or not all(cell.strip() for cell in row):
+        raise UserError(f"expected {','.join(HEADER)}, three values")
+    name, frame, control = (cell.strip() for cell in row)
+    names = [episode.name for episode in store.episodes]
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]}?" if close else "'ghostpad info' draws them with their names"
+        raise UserError(f"{store.path} has no episode {name}; {hint}")
+    episode = names.index(name)
+    last = store.episodes[episode].num_frames - 1 - stride
     if not (frame.isascii() and frame.isdigit() and int(frame) <= last):
-        raise UserError(f"{where}: frame {frame} of {name} must be a whole number from 0 to {last}")
-    return episodes[name], int(frame)
+        raise UserError(f"frame {frame} of {name} must be a whole number from 0 to {last}")
+    return (episode, int(frame)), control

@@ -1,45 +1,57 @@
-"""Which control of the game each button stands for, and which button to press for each control.
+"""The control map: which controls of the game a button stands for, and which button plays each control.
 
 Dimensions: T labelled transitions, K buttons, C controls.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from ghostpad.errors import UserError
 from ghostpad.io import write_json
 
 CONTROLS_FILE = "controls.json"
-REST = ("noop", "stay", "still")
-"""How names end that mean: nothing is pressed."""
-_DOUBT = 2.0
-"""Labels' worth of belief, for each button, that it is used like all the others."""
-_SEEN = 0.1
-"""Labels' worth of a button below which nothing is known of it."""
-_LEAST_LIFT = 1.5
-"""How much more often than usual a control must be held with the button that stands for it."""
+NOOP_NAMES = ("noop", "stay", "still")
+"""How the names of controls end that press nothing."""
+_PSEUDO_COUNT = 2.0
+"""Labels' worth of prior belief, for each button, that controls are held with it as often as in general."""
+_MIN_COUNT = 0.1
+"""Labels' worth of a button that are needed to press it."""
+_MIN_LIFT = 1.5
+"""P(control | button) / P(control) from which a button may stand for a control."""
 
 
 @dataclass(frozen=True)
 class ControlMap:
-    """Buttons of a world and controls of its game."""
+    """Buttons of a world and controls of its game.
+
+    Raises:
+        ValueError: the parts do not fit together.
+    """
 
     control_names: tuple[str, ...]
-    """Names of the real controls, or of what the buttons do when nobody labelled anything."""
+    """(C,) names of the real controls, or of the effects of the buttons where there are no labels."""
     control_given_button: tuple[tuple[float, ...], ...]
     """(K, C) P(control | button); rows sum to 1."""
     button_for_control: tuple[int, ...]
     """(C,) the button to press for each control."""
     num_labels: int
-    """Labelled transitions that this was learned from; 0 when the names are those of what buttons do."""
+    """Labelled transitions that this was fitted to; 0 where the names are those of effects."""
+
+    def __post_init__(self) -> None:
+        num_buttons, num_controls = len(self.control_given_button), len(self.control_names)
+        widths = {len(self.button_for_control), *map(len, self.control_given_button)}
+        if widths != {num_controls} or not {*self.button_for_control} <= {*range(num_buttons)}:
+            raise ValueError("its parts do not fit together")
 
     @classmethod
     def read(cls, folder: Path) -> "ControlMap | None":
-        """Read the map that lies in a world's folder, None when there is none.
+        """Read the map in a world's folder; None where there is none.
 
         Raises:
             UserError: the file is damaged.
@@ -47,7 +59,7 @@ class ControlMap:
         path = Path(folder) / CONTROLS_FILE
         try:
             plain = json.loads(path.read_text(encoding="utf-8"))
-            found = cls(
+            return cls(
                 tuple(map(str, plain["control_names"])),
                 tuple(tuple(map(float, row)) for row in plain["control_given_button"]),
                 tuple(map(int, plain["button_for_control"])),
@@ -56,16 +68,10 @@ class ControlMap:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (KeyError, TypeError, ValueError):
-            raise UserError(f"{path}: damaged; write it again with ghostpad controls") from None
-        num_buttons, num_controls = len(found.control_given_button), len(found.control_names)
-        fits = len(found.button_for_control) == num_controls > 0
-        fits &= all(len(row) == num_controls for row in found.control_given_button)
-        if not fits or not all(0 <= button < num_buttons for button in found.button_for_control):
-            raise UserError(f"{path}: its parts do not fit; write it again with ghostpad controls")
-        return found
+            raise UserError(f"{path} is damaged: write it again with ghostpad controls") from None
 
     def write(self, folder: Path, report: dict[str, Any] | None = None) -> Path:
-        """Write the map, and how well it does, into a world's folder: whole or not at all."""
+        """Write the map, and the report on it, into a world's folder: whole or not at all."""
         path = Path(folder) / CONTROLS_FILE
         write_json(path, asdict(self) | ({"report": report} if report else {}))
         return path
@@ -84,10 +90,10 @@ class ControlMap:
 
 
 def fit_control_map(names: list[str], buttons_TK: np.ndarray, controls_T: np.ndarray) -> ControlMap:
-    """Learn the map from labelled transitions.
+    """Fit the map to labelled transitions.
 
-    P(control | button) counts each transition in part for every button that may explain it, and shrinks
-    towards how often each control is held at all, which is what a button that was never seen keeps.
+    P(control | button) comes from soft counts: each transition is shared among buttons that may explain it.
+    A Dirichlet prior shrinks it towards P(control), which is all that is known of an unseen button.
 
     Args:
         names: of the C controls.
@@ -95,43 +101,41 @@ def fit_control_map(names: list[str], buttons_TK: np.ndarray, controls_T: np.nda
         controls_T: (T,) number of the control held, 0…C-1.
     """
     counts_KC = buttons_TK.T.astype(np.float64) @ np.eye(len(names))[controls_T]
-    usual_C = (counts_KC.sum(0) + 1) / (counts_KC.sum() + len(names))
-    given_KC = (counts_KC + _DOUBT * usual_C) / (counts_KC.sum(1, keepdims=True) + _DOUBT)
-    used_K = (counts_KC.sum(1) + 1) / (counts_KC.sum() + len(counts_KC))
+    marginal_C = (counts_KC.sum(0) + 1) / (counts_KC.sum() + len(names))
+    given_KC = (counts_KC + _PSEUDO_COUNT * marginal_C) / (counts_KC.sum(1, keepdims=True) + _PSEUDO_COUNT)
+    usage_K = (counts_KC.sum(1) + 1) / (counts_KC.sum() + len(counts_KC))
+    seen = np.flatnonzero(counts_KC.sum(1) >= _MIN_COUNT)
     return ControlMap(
         tuple(names),
         tuple(tuple(map(float, row)) for row in given_KC),
-        _buttons_to_press(names, given_KC, used_K, usual_C, counts_KC.sum(1) >= _SEEN),
+        _buttons_to_press(names, given_KC, usage_K, marginal_C, seen),
         len(controls_T),
     )
 
 
 def _buttons_to_press(
-    names: list[str], given_KC: np.ndarray, used_K: np.ndarray, usual_C: np.ndarray, seen_K: np.ndarray
+    names: list[str], given_KC: np.ndarray, usage_K: np.ndarray, marginal_C: np.ndarray, seen: np.ndarray
 ) -> tuple[int, ...]:
-    """For each control the button that tells most of it, each button that was ever seen for one control.
+    """The linear assignment of controls to seen buttons that has the most mutual information.
 
-    A control that no button stands for, because none is used much oftener with it or because its button
-    means another control far more, is played as if nothing were pressed: so FIRE where it does nothing.
+    A control is played as the no-op is where its button is hardly held more often with it than in general, or
+    means another control far more: so FIRE where it has no effect.
     """
-    from scipy.optimize import linear_sum_assignment
-
-    lift_KC = given_KC / usual_C
-    told_KC = used_K[:, None] * given_KC * np.log2(lift_KC)
-    rest = rest_of(names, usual_C)
+    lift_KC = given_KC / marginal_C
+    bits_KC = usage_K[:, None] * given_KC * np.log2(lift_KC)
+    noop = noop_control(names, marginal_C)
     buttons = np.full(len(names), -1)
-    seen = np.flatnonzero(seen_K)
-    for control, place in zip(*linear_sum_assignment(told_KC[seen].T, maximize=True), strict=True):
+    for control, place in zip(*linear_sum_assignment(bits_KC[seen].T, maximize=True), strict=True):
         button = seen[place]
         lift = lift_KC[button, control]
-        if control == rest or (lift >= _LEAST_LIFT and 2 * lift >= lift_KC[button].max()):
+        if control == noop or (lift >= _MIN_LIFT and 2 * lift >= lift_KC[button].max()):
             buttons[control] = button
-    if buttons[rest] < 0:  # more controls than buttons
-        buttons[rest] = seen[given_KC[seen, rest].argmax()]
-    return tuple(int(button) for button in np.where(buttons < 0, buttons[rest], buttons))
+    if buttons[noop] < 0:  # more controls than buttons
+        buttons[noop] = seen[given_KC[seen, noop].argmax()]
+    return tuple(int(button) for button in np.where(buttons < 0, buttons[noop], buttons))
 
 
-def rest_of(names: list[str], usual_C: np.ndarray) -> int:
-    """Number of the control that means that nothing is pressed; without such a name the usual one."""
-    still = [number for number, name in enumerate(names) if name.lower().endswith(REST)]
-    return still[0] if still else int(usual_C.argmax())
+def noop_control(names: Sequence[str], frequency_C: Sequence[float] | np.ndarray) -> int:
+    """Number of the control that presses nothing, by its name; else of the most frequent one."""
+    named = [number for number, name in enumerate(names) if name.lower().endswith(NOOP_NAMES)]
+    return named[0] if named else int(np.argmax(frequency_C))

@@ -1,15 +1,15 @@
-"""Buttons from how things go: what is steered goes on by its past, and by a step that its button alone says.
+"""Discovery of the controllable object and of its buttons, from the motion of tracked objects alone.
 
-Which of several buttons explains a transition can be named otherwise in each situation, and all these names
-are as likely: nothing but the network's own bias says that what is "left" when the paddle rests is "left"
-too when it moves. Here it is said: a button adds the same step everywhere, as a push does. So where a thing
-goes is a mixture of as many steps as there are buttons around what its past foretells, fitted as one by
-maximum likelihood, and the number of buttons is the least that explains other recordings as well.
+The controllable object moves by what its past predicts plus a displacement that depends on the button alone:
+without labels, a mixture with one component for each button. It is fitted by maximum likelihood, whose
+gradient weights the components by their posteriors, as in expectation maximization (Dempster et al., 1977;
+mixture density networks, Bishop, 1994). Displacements are the same in every situation, or else buttons could
+change places from one situation to the next. As few buttons are taken as explain held-out motion.
 
-Dimensions: n transitions, M buttons.
+Dimensions: n observations, M buttons, F features of the past.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,76 +22,33 @@ from ghostpad.objects.action_motion import PIXELS, WENT, Pushes, at_edge, edges_
 from ghostpad.objects.detection import Thing
 from ghostpad.objects.training import Example, looks_of
 from ghostpad.progress import progress
+from ghostpad.training.fit import fit
 
-FEWEST = 512
-"""Looks at a thing below which nothing is said of what steers it."""
-FEWEST_COMES = 32
-"""Times that something comes below which no button is made of it."""
-STEPS, BATCH, TRIES = 1500, 512, 2
-LEARNING_RATE = 2e-2
-PLACES = 100
-"""What places are divided by."""
-CLOSEST = 1.0
-"""Mean distance from where it was to be, in pixels, below which nearer is no better."""
-HELD_OUT = 0.2
-ENOUGH = 0.1
-"""Nats by which more buttons must explain other looks better."""
-WORTH = 0.5
-"""Nats by which buttons must explain a thing better than its past alone, or nobody steers it."""
-SURELY = 0.9
-
-
-@dataclass(frozen=True)
-class Steering:
-    """What steers a thing, as it was found.
-
-    Attributes:
-        push: where it goes by each button.
-        thing: that is steered, as it was seen once.
-    """
-
-    push: "Push"
-    thing: Thing
-
-    @property
-    def num_buttons(self) -> int:
-        """How many there are."""
-        return len(self.push.steps)
-
-    @property
-    def steps(self) -> np.ndarray:
-        """Pixels (num_buttons, 2), lines and columns, that each adds."""
-        return self.push.steps.detach().numpy()
+MIN_OBSERVATIONS = 512
+"""Displacements of an object that are needed to infer anything from it."""
+MIN_SPAWNS = 32
+"""Transitions with a spawn that are needed for a button of its own."""
+STEPS, BATCH_SIZE, RESTARTS, LEARNING_RATE = 1500, 512, 2, 2e-2
+POSITION_SCALE = 100
+"""Pixels by which positions are divided."""
+MIN_SCALE = 1.0
+"""Pixels, least scale of the mixture: positions are whole pixels."""
+HELD_OUT = 5
+"""One of how many observations is held out."""
+MIN_GAIN, TOLERANCE = 0.5, 0.1
+"""Nats of a held-out displacement that buttons must save for an object to count as controllable; and that
+fewer buttons may lose against the best number."""
+MIN_POSTERIOR = 0.9
+"""Probability from which the button of a transition counts as known."""
 
 
-@dataclass(frozen=True)
-class Steered:
-    """The buttons that were held in transitions.
-
-    Attributes:
-        rows: (n,) training transitions, ascending.
-        buttons: (n,) the button of each.
-        num_buttons: how many there are.
-        rest: the one with which what stands stays.
-        comes: (m,) transitions with which something small comes that is seen often, as a ball that is served.
-        coming: what that is, where it mostly comes; None where nothing does.
-    """
-
-    rows: np.ndarray
-    buttons: np.ndarray
-    num_buttons: int
-    rest: int
-    comes: np.ndarray
-    coming: Thing | None = None
-
-
-class Push(nn.Module):
-    """Where a thing goes: what its past foretells, and the step of one of M buttons.
+class DisplacementMixture(nn.Module):
+    """Laplace mixture over displacements: what the past predicts, plus the displacement of one of M buttons.
 
     Args:
         num_buttons: M.
-        spread_2: pixels along the axis on which the steps of the buttons are laid out at first.
-        width: of the layers that look at the past.
+        spread_2: pixels along each axis; the buttons start evenly between −`spread_2` and `spread_2`.
+        width: of the layers that see the past.
     """
 
     def __init__(self, num_buttons: int, spread_2: Tensor, width: int = 64) -> None:
@@ -99,106 +56,154 @@ class Push(nn.Module):
         self.past = nn.Sequential(
             nn.Linear(2 * WENT + 2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
         )
-        self.steps = nn.Parameter(torch.linspace(-1, 1, num_buttons)[:, None] * spread_2)
-        if num_buttons == 1:
-            nn.init.zeros_(self.steps)
-        self.chances = nn.Parameter(torch.zeros(num_buttons))
-        self.distance = nn.Parameter((spread_2.norm() / 2).clamp_min(CLOSEST).log())
+        starts = torch.linspace(-1, 1, num_buttons) if num_buttons > 1 else torch.zeros(1)
+        self.displacements = nn.Parameter(starts[:, None] * spread_2)
+        self.prior_logits = nn.Parameter(torch.zeros(num_buttons))
+        self.log_scale = nn.Parameter((spread_2.norm() / 2).clamp_min(MIN_SCALE).log())
 
-    def forward(self, pasts_nF: Tensor, offsets_n2: Tensor) -> Tensor:
-        """Log-likelihoods (n, M) of going `offsets_n2`, in pixels, by each button."""
-        off = (offsets_n2 - self.past(pasts_nF))[:, None] - self.steps
-        scale = self.distance.exp().clamp_min(CLOSEST)
-        return -off.abs().sum(2) / scale - 2 * (2 * scale).log() + self.chances.log_softmax(0)
+    def forward(self, pasts_nF: Tensor, displacements_n2: Tensor) -> Tensor:
+        """Log-likelihood (n, M) of each button together with the observed displacement (pixels)."""
+        error_nM2 = (displacements_n2 - self.past(pasts_nF))[:, None] - self.displacements
+        scale = self.log_scale.exp().clamp_min(MIN_SCALE)
+        log_likelihood_nM = -error_nM2.abs().sum(2) / scale - 2 * (2 * scale).log()
+        return log_likelihood_nM + self.prior_logits.log_softmax(0)
+
+    def nll(self, pasts_nF: Tensor, displacements_n2: Tensor) -> Tensor:
+        """Mean negative log-likelihood () in nats, whichever button was held."""
+        return -self(pasts_nF, displacements_n2).logsumexp(1).mean()
 
 
-def find_steered(examples: Sequence[Example], most_buttons: int, seed: int) -> Steering | None:
-    """Find the thing that is steered, and the steps that buttons add.
+@dataclass(frozen=True)
+class Controllable:
+    """The controllable object, as it was seen once, and the mixture over its displacements."""
+
+    object: Thing
+    mixture: DisplacementMixture
+
+    @property
+    def displacements(self) -> np.ndarray:
+        """Pixels (M, 2), rows and columns, that each button adds."""
+        return self.mixture.displacements.detach().numpy()
+
+
+@dataclass(frozen=True)
+class InferredButtons:
+    """Buttons of training transitions.
+
+    Attributes:
+        rows: (n,) transitions whose button is known, ascending.
+        buttons: (n,) theirs.
+        moving: buttons that differ by how they move the controllable object.
+        noop: the one that lets it rest.
+        spawn_rows: (m,) transitions in which an object spawns, as a ball that is served.
+        spawn_button: the button that stands for spawns; None where none does.
+        spawned: the object, where it spawns most often.
+    """
+
+    rows: np.ndarray
+    buttons: np.ndarray
+    moving: Sequence[int]
+    noop: int
+    spawn_rows: np.ndarray
+    spawn_button: int | None = None
+    spawned: Thing | None = None
+
+    @property
+    def in_use(self) -> list[int]:
+        """All buttons."""
+        return [*self.moving] + ([] if self.spawn_button is None else [self.spawn_button])
+
+
+def find_controllable(tracked: Sequence[Example], max_buttons: int, seed: int) -> Controllable | None:
+    """Find the object whose motion buttons explain best, and how many buttons there are.
 
     Args:
-        examples: things that were followed, and what became of them.
-        most_buttons: that there may be.
+        tracked: objects and their displacements; those that look alike are taken for one object.
+        max_buttons: largest number of buttons.
         seed: of the fits.
 
     Returns:
-        None where nothing is seen often enough, or nothing is explained by buttons.
+        None where no object is seen often enough, or buttons explain none of them.
     """
-    groups: dict[tuple, list[Example]] = {}
-    for each in examples:
+    by_appearance: dict[tuple, list[Example]] = defaultdict(list)
+    for each in tracked:
         if each.off is not None and each.thing.age == 1 and each.thing.bent is None:
-            groups.setdefault(looks_of(each.thing), []).append(each)
-    groups = {looks: _free_of(seen) for looks, seen in groups.items() if len(seen) >= FEWEST}
-    groups = {looks: seen for looks, seen in groups.items() if len(seen) >= FEWEST}
-    best: Steering | None = None
-    gained = 0.0
-    bar = progress(total=len(groups), what="what steers what moves", unit="things")
-    with torch.random.fork_rng(devices=[]), bar:
+            by_appearance[looks_of(each.thing)].append(each)
+    groups = [group for group in map(_inside, by_appearance.values()) if len(group) >= MIN_OBSERVATIONS]
+    best, best_gain = None, 0.0
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for seen in groups.values():
-            pasts, offsets = _pasts(seen)
-            alone, most = (_fitted(pasts, offsets, number) for number in (1, most_buttons))
-            if (alone[1] - most[1]) * len(seen) > gained and alone[1] - most[1] >= WORTH:
-                fits = [_fitted(pasts, offsets, number) for number in range(2, most_buttons)] + [most]
-                least = min(surprise for _, surprise in fits)
-                push, surprise = next(fit for fit in fits if fit[1] <= least + ENOUGH)
-                best, gained = Steering(push, seen[0].thing), (alone[1] - surprise) * len(seen)
-            bar.update()
+        for group in progress(groups, what="finding the controllable object", unit="objects"):
+            data = _features(group)
+            (_, past_nll), most = (_best_fit(*data, number) for number in (1, max_buttons))
+            gain = past_nll - most[1]
+            if gain >= MIN_GAIN and gain * len(group) > best_gain:
+                fits = [_best_fit(*data, number) for number in range(2, max_buttons)] + [most]
+                least = min(nll for _, nll in fits)
+                mixture, nll = next(pair for pair in fits if pair[1] <= least + TOLERANCE)
+                best, best_gain = Controllable(group[0].thing, mixture), (past_nll - nll) * len(group)
     return best
 
 
-def _free_of(seen: list[Example]) -> list[Example]:
-    """Those looks at a thing of which neither begins or ends at an edge of where it can go."""
-    places = np.stack([each.thing.place for each in seen])
-    ends = places + np.stack([each.off for each in seen if each.off is not None])
-    edges = edges_of(np.concatenate([places, ends]))
-    return [seen[index] for index in np.flatnonzero(~at_edge(places, *edges) & ~at_edge(ends, *edges))]
-
-
-def name_buttons(steering: Steering, examples: Sequence[Example]) -> Steered:
-    """The buttons that were held, as far as where the thing went says so.
+def infer_buttons(
+    controllable: Controllable, tracked: Sequence[Example], max_buttons: int
+) -> InferredButtons:
+    """Infer the buttons of transitions by Bayes' rule from the mixture that was found.
 
     Args:
-        steering: what steers it.
-        examples: looks at what is steered (`Thing.is_steered`), and at what comes.
+        controllable: the object and its mixture.
+        tracked: observations of it (`Thing.is_steered`) and of other objects.
+        max_buttons: largest number of buttons; where it leaves room, one stands for spawns.
     """
-    seen = _free_of([each for each in examples if each.thing.is_steered and each.off is not None])
-    pasts, offsets = _pasts(seen)
+    num_buttons, seen = len(controllable.displacements), _inside(_displaced(tracked))
+    pasts, displacements = _features(seen)
     with torch.no_grad():
-        chances, buttons = steering.push(pasts, offsets).softmax(1).max(1)
-    sure = (chances >= SURELY).numpy()
-    rows, first = np.unique(np.array([each.row for each in seen])[sure], return_index=True)
-    found = buttons.numpy()[sure][first]
-    stays = (offsets.numpy()[sure] == 0).all(1)
-    stood = np.array([not any(map(any, each.thing.went[-2:])) for each in seen])[sure]
-    at_rest = buttons.numpy()[sure][stays & stood if (stays & stood).any() else stays]
-    rest = int(np.bincount(at_rest if len(at_rest) else found, minlength=steering.num_buttons).argmax())
-    coming = _coming(examples)
-    comes = np.unique(np.array([each.row for each in coming], np.int64))
-    return Steered(rows, found, steering.num_buttons, rest, comes, _mostly(coming))
+        chosen, buttons = _confident(controllable.mixture(pasts, displacements).softmax(1), seen)
+    stays = (displacements.numpy()[chosen] == 0).all(1)
+    rests = stays & [not any(map(any, seen[index].thing.went[-2:])) for index in chosen]
+    still = rests if rests.any() else stays if stays.any() else np.ones_like(stays)
+    noop = int(np.bincount(buttons[still], minlength=num_buttons).argmax())
+    spawns = _spawns(tracked)
+    spawn_button = num_buttons if spawns and num_buttons < max_buttons else None
+    return InferredButtons(
+        _rows(seen)[chosen],
+        buttons,
+        range(num_buttons),
+        noop,
+        np.unique(_rows(spawns)),
+        spawn_button,
+        _commonest(spawns),
+    )
 
 
 def recognize_buttons(
-    pushes: Pushes, in_use: Sequence[int], coming: Thing | None, examples: Sequence[Example]
-) -> Steered:
-    """The buttons that were held, as far as a world says so that was trained before.
+    action_motion: Pushes,
+    in_use: Sequence[int],
+    spawn_button: int,
+    spawned: Thing | None,
+    tracked: Sequence[Example],
+) -> InferredButtons:
+    """Infer the buttons of transitions by Bayes' rule from the motion that a trained world has learned.
 
     Args:
-        pushes: how far each button sends what is steered.
-        in_use: the buttons that do.
-        coming: what comes with one more; None where nothing does.
-        examples: looks at what is steered (`Thing.is_steered`), and at what comes.
+        action_motion: how its buttons move the controllable object.
+        in_use: its buttons.
+        spawn_button: the one that spawns an object; −1 where none does.
+        spawned: that object.
+        tracked: observations of the controllable object (`Thing.is_steered`) and of other objects.
     """
-    seen = [each for each in examples if each.thing.is_steered and each.off is not None]
-    comes = [each.row for each in examples if each.is_new and coming and each.thing.looks_like(coming)]
+    moving = [button for button in in_use if button != spawn_button]
+    spawns = [each for each in tracked if each.is_new and spawned and each.thing.looks_like(spawned)]
+    seen = _displaced(tracked)
     rows, buttons = np.zeros((2, 0), np.int64)
     if seen:
-        offsets = np.stack([each.off for each in seen if each.off is not None])
-        nats = pushes.surprise([each.thing for each in seen], offsets, np.zeros_like(offsets))[:, in_use]
-        chances, likeliest = (-nats).softmax(1).max(1)
-        sure = (chances >= SURELY).numpy()
-        rows, first = np.unique(np.array([each.row for each in seen])[sure], return_index=True)
-        buttons = np.array(in_use)[likeliest.numpy()[sure][first]]
-    return Steered(rows, buttons, len(in_use), int(pushes.resting), np.unique(np.array(comes, np.int64)))
+        displacements = np.stack([each.off for each in seen if each.off is not None])
+        nll = action_motion.surprise([each.thing for each in seen], displacements, 0 * displacements)
+        chosen, likeliest = _confident((-nll[:, moving]).softmax(1), seen)
+        rows, buttons = _rows(seen)[chosen], np.array(moving)[likeliest]
+    spawn = spawn_button if spawn_button in in_use else None
+    noop = int(action_motion.resting)
+    return InferredButtons(rows, buttons, moving, noop, np.unique(_rows(spawns)), spawn, spawned)
 
 
 def teach_pushes(
@@ -213,10 +218,10 @@ def teach_pushes(
         buttons: of every training transition, −1 where it is not known.
         seed: of the draws.
     """
-    seen = [each for each in examples if each.thing.is_steered and each.off is not None]
+    seen = _displaced(examples)
     if not seen:
         return
-    rows, stride = np.array([each.row for each in seen]), transitions.stride
+    rows, stride = _rows(seen), transitions.stride
     before = np.where(transitions.frame_index[rows] >= stride, buttons[rows - stride], -1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -224,12 +229,12 @@ def teach_pushes(
         pushes.teach([each.thing for each in seen], offsets, buttons[rows], before)
 
 
-def habits(transitions: Transitions, buttons: np.ndarray, num_buttons: int) -> np.ndarray:
-    """How often each button (row) is followed by each other, as far as both are known: (M, M).
+def button_transition_counts(transitions: Transitions, buttons: np.ndarray, num_buttons: int) -> np.ndarray:
+    """How often each button (row) is followed by each other (column), where both are known: (M, M).
 
     Args:
         transitions: of the training episodes.
-        buttons: of each, −1 where it is not known.
+        buttons: of each, −1 where unknown.
         num_buttons: M.
     """
     rows = np.flatnonzero((transitions.frame_index >= transitions.stride) & (buttons >= 0))
@@ -239,54 +244,73 @@ def habits(transitions: Transitions, buttons: np.ndarray, num_buttons: int) -> n
     return counts
 
 
-def _coming(examples: Sequence[Example]) -> list[Example]:
-    """Looks at something that comes and is seen often, where nothing small was."""
-    counts = Counter(looks_of(each.thing) for each in examples)
-    small = [each for each in examples if each.thing.is_small and not each.thing.is_steered]
-    there = {each.row for each in small if not each.is_new}
-    new = [each for each in small if each.is_new and each.row not in there]
-    coming = [each for each in new if counts[looks_of(each.thing)] >= FEWEST]
-    return coming if len({each.row for each in coming}) >= FEWEST_COMES else []
+def _rows(observations: Sequence[Example]) -> np.ndarray:
+    return np.array([each.row for each in observations], np.int64)
 
 
-def _mostly(coming: list[Example]) -> Thing | None:
-    """What comes, as it looks and where it is most often."""
-    things = [((*looks_of(each.thing), *each.thing.place.tolist()), each.thing) for each in coming]
-    counts = Counter(key for key, _ in things).most_common(1)
-    return dict(things)[counts[0][0]] if counts else None
+def _displaced(tracked: Sequence[Example]) -> list[Example]:
+    """Observations of the controllable object whose displacement is known."""
+    return [each for each in tracked if each.thing.is_steered and each.off is not None]
 
 
-def _pasts(examples: list[Example]) -> tuple[Tensor, Tensor]:
-    """What is known of the past of each thing (n, F), and how far it goes (n, 2)."""
-    known = np.zeros((len(examples), 2 * WENT + 2), np.float32)
-    for row, each in zip(known, examples, strict=True):
-        went = np.array(each.thing.went[-WENT:], np.float32).ravel() / PIXELS
-        row[len(row) - 2 - len(went) : -2] = went
-        row[-2:] = each.thing.place / PLACES
-    offsets = np.array([each.off for each in examples], np.float32)
-    return torch.from_numpy(known), torch.from_numpy(offsets)
+def _inside(seen: list[Example]) -> list[Example]:
+    """Those that neither start nor end at an edge of the object's range, where buttons have no effect."""
+    starts = np.stack([each.thing.place for each in seen])
+    ends = starts + np.stack([each.off for each in seen if each.off is not None])
+    edges = edges_of(np.concatenate([starts, ends]))
+    return [seen[index] for index in np.flatnonzero(~at_edge(starts, *edges) & ~at_edge(ends, *edges))]
 
 
-def _fitted(pasts: Tensor, offsets: Tensor, num_buttons: int) -> tuple[Push, float]:
-    """The best of some fits, as each begins with other weights."""
-    return min((_fit(pasts, offsets, num_buttons) for _ in range(TRIES)), key=lambda fit: fit[1])
+def _features(seen: list[Example]) -> tuple[Tensor, Tensor]:
+    """Scaled past displacements, the newest last, and position (n, F); and displacements (n, 2) in pixels."""
+    pasts = np.zeros((len(seen), 2 * WENT + 2), np.float32)
+    for row, each in zip(pasts, seen, strict=True):
+        past = np.array(each.thing.went[-WENT:], np.float32).ravel() / PIXELS
+        row[len(row) - 2 - len(past) : -2] = past
+        row[-2:] = each.thing.place / POSITION_SCALE
+    return torch.from_numpy(pasts), torch.from_numpy(np.array([each.off for each in seen], np.float32))
 
 
-def _fit(pasts: Tensor, offsets: Tensor, num_buttons: int) -> tuple[Push, float]:
-    """Fit by maximum likelihood; with the surprise, nats, at what was held out."""
-    held_out = torch.arange(len(pasts)) % round(1 / HELD_OUT) == 0
-    known = (~held_out).nonzero()[:, 0]
-    away = offsets[known] - offsets[known].mean(0)
-    axis = torch.linalg.svd(away, full_matrices=False).Vh[0]
-    push = Push(num_buttons, axis * (away @ axis).std())
-    optimizer = torch.optim.Adam(push.parameters(), LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
-    for _ in range(STEPS):
-        drawn = known[torch.randint(len(known), (BATCH,))]
-        loss = -push(pasts[drawn], offsets[drawn]).logsumexp(1).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    with torch.no_grad():
-        return push, -float(push(pasts[held_out], offsets[held_out]).logsumexp(1).mean())
+def _fit(pasts: Tensor, displacements: Tensor, num_buttons: int) -> tuple[DisplacementMixture, float]:
+    """A fitted mixture, and its negative log-likelihood (nats) of held-out displacements."""
+    held_out = torch.arange(len(pasts)) % HELD_OUT == 0
+    train = (~held_out).nonzero()[:, 0]
+    centered = displacements[train] - displacements[train].mean(0)
+    axis = torch.linalg.svd(centered, full_matrices=False).Vh[0]  # first principal component
+    mixture = DisplacementMixture(num_buttons, axis * (centered @ axis).std())
+
+    def loss(_: int) -> Tensor:
+        rows = train[torch.randint(len(train), (BATCH_SIZE,))]
+        return mixture.nll(pasts[rows], displacements[rows])
+
+    fit(mixture, loss, STEPS, LEARNING_RATE)
+    return mixture, float(mixture.nll(pasts[held_out], displacements[held_out]))
+
+
+def _best_fit(pasts: Tensor, displacements: Tensor, num_buttons: int) -> tuple[DisplacementMixture, float]:
+    """The best of some fits, each from other random weights."""
+    return min((_fit(pasts, displacements, num_buttons) for _ in range(RESTARTS)), key=lambda pair: pair[1])
+
+
+def _confident(posterior_nM: Tensor, seen: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
+    """Observations whose button is nearly certain, one for each transition, ascending; and their buttons."""
+    probabilities, buttons = posterior_nM.max(1)
+    sure = np.flatnonzero(probabilities >= MIN_POSTERIOR)
+    chosen = sure[np.unique(_rows(seen)[sure], return_index=True)[1]]
+    return chosen, buttons.numpy()[chosen]
+
+
+def _spawns(tracked: Sequence[Example]) -> list[Example]:
+    """New small objects that are seen often, where there was no small object before; none if they are few."""
+    counts = Counter(looks_of(each.thing) for each in tracked)
+    small = [each for each in tracked if each.thing.is_small and not each.thing.is_steered]
+    occupied = {each.row for each in small if not each.is_new}
+    new = [each for each in small if each.is_new and each.row not in occupied]
+    common = [each for each in new if counts[looks_of(each.thing)] >= MIN_OBSERVATIONS]
+    return common if len({each.row for each in common}) >= MIN_SPAWNS else []
+
+
+def _commonest(spawns: list[Example]) -> Thing | None:
+    """The spawned object of the commonest appearance and position."""
+    keys = [(*looks_of(each.thing), *each.thing.place.tolist()) for each in spawns]
+    return spawns[keys.index(Counter(keys).most_common(1)[0][0])].thing if keys else None

@@ -1,4 +1,4 @@
-"""How many buttons are needed to explain the codes.
+"""How many buttons it takes to explain the codes.
 
 Dimensions: T transitions, M buttons.
 """
@@ -6,29 +6,30 @@ Dimensions: T transitions, M buttons.
 from typing import Any
 
 import numpy as np
-import torch
+from scipy.special import logsumexp
 
-ENOUGH = 0.95
-NEVER = 1e6
-"""Surprise (nats) under a button that is not in use."""
+SUFFICIENT = 0.95
+"""Share of the bits saved by the best number of buttons that fewer buttons must save too."""
+UNUSED_NLL = 1e6
+"""Negative log-likelihood (nats) under a button that is not in use."""
 
 
-def mixed_bits(surprise_TM: np.ndarray) -> float:
-    """Bits per transition that the codes need when one of these buttons is held, each equally often.
+def mixture_bits(nll_TM: np.ndarray) -> float:
+    """Bits per transition that the codes need under a uniform mixture of these buttons.
 
     −log₂ of the mean likelihood over the buttons, averaged over the transitions.
     """
-    surprise = torch.from_numpy(surprise_TM).double()
-    likelihood = torch.logsumexp(-surprise, 1) - np.log(surprise.shape[1])
-    return float(-likelihood.mean() / np.log(2))
+    nll_TM = nll_TM.astype(np.float64)
+    return float((np.log(nll_TM.shape[1]) - logsumexp(-nll_TM, axis=1)).mean() / np.log(2))
 
 
-def buttons_needed(surprise_TM: np.ndarray) -> dict[str, Any]:
-    """How many buttons it takes to explain the codes.
+def buttons_needed(nll_TM: np.ndarray) -> dict[str, Any]:
+    """Select buttons greedily: at each step the one that lowers `mixture_bits` most.
 
-    Starting from the button that explains most alone, the one that helps most is added until all are in. Each
-    step says how many bits per transition the codes then need; a button that is of no help costs the bits to
-    say that it was not held.
+    A button that is of no help costs the bits to say that it was not held.
+
+    Args:
+        nll_TM: negative log-likelihood (nats) of the codes under each button.
 
     Returns:
         `order` of the buttons, `bits` with the first 1, 2, … of them, and the `needed` number: the smallest
@@ -36,11 +37,11 @@ def buttons_needed(surprise_TM: np.ndarray) -> dict[str, Any]:
     """
     order: list[int] = []
     bits: list[float] = []
-    while len(order) < surprise_TM.shape[1]:
-        rest = [button for button in range(surprise_TM.shape[1]) if button not in order]
-        costs = [mixed_bits(surprise_TM[:, [*order, button]]) for button in rest]
-        order.append(rest[int(np.argmin(costs))])
+    while len(order) < nll_TM.shape[1]:
+        others = [button for button in range(nll_TM.shape[1]) if button not in order]
+        costs = [mixture_bits(nll_TM[:, [*order, button]]) for button in others]
+        order.append(others[int(np.argmin(costs))])
         bits.append(min(costs))
     saved = bits[0] - np.array(bits)
-    needed = int(np.argmax(saved >= ENOUGH * saved.max())) + 1
+    needed = int(np.argmax(saved >= SUFFICIENT * saved.max())) + 1
     return {"order": order, "bits": bits, "needed": needed}

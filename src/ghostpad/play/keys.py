@@ -1,6 +1,6 @@
 """Which keys hold which control, read off the control's name."""
 
-from ghostpad.buttons.control_map import REST
+from ghostpad.buttons.control_map import NOOP_NAMES
 
 DIRECTIONS = ("up", "down", "left", "right", "fire")
 
@@ -12,4 +12,4 @@ def held_for(name: str) -> frozenset[str]:
 
 def resting_control(names: tuple[str, ...]) -> int:
     """The control that presses nothing: by its name, else the first."""
-    return next((index for index, name in enumerate(names) if name.lower().endswith(REST)), 0)
+    return next((index for index, name in enumerate(names) if name.lower().endswith(NOOP_NAMES)), 0)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostpad.buttons.assignment import MOST_CONTROLS
-from ghostpad.buttons.control_map import rest_of
+from ghostpad.buttons.assignment import MAX_CONTROLS
+from ghostpad.buttons.control_map import noop_control
 from ghostpad.errors import UserError
 from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions
@@ -64,13 +64,13 @@ def draw_labels(transitions: Transitions, num: int, seed: int) -> Labels:
     """
     rows = np.random.default_rng(seed).permutation(len(transitions))[:num]
     read = read_controls(transitions, rows, directions=False)
-    if read is None or not (read[0] >= 0).any() or len(read[1]) > MOST_CONTROLS:
+    if read is None or not (read[0] >= 0).any() or len(read[1]) > MAX_CONTROLS:
         raise UserError(f"--labels: {transitions.store.path} has no controls beside its frames; leave it out")
     known = read[0] >= 0
     usual = np.bincount(read[0][known], minlength=len(read[1]))
     controls = np.full(len(transitions), -1, np.int64)
     controls[rows] = read[0]
-    return Labels(np.sort(rows[known]), controls, rest_of(read[1], usual))
+    return Labels(np.sort(rows[known]), controls, noop_control(read[1], usual))
 
 
 def cell_for_windows(config: WorldConfig, model: LatentActionModelConfig) -> int:
@@ -126,11 +126,11 @@ class Lessons:
     @cached_property
     def labels(self) -> Labels | None:
         """Those that were given, or else the buttons that were found before the first lesson."""
-        buttons = self.world.finder.pushed.cpu().numpy().astype(np.int64)
+        buttons = self.world.finder.buttons.cpu().numpy().astype(np.int64)
         rows = np.flatnonzero(buttons >= 0)
         if self.given is not None or not len(rows):
             return self.given
-        return Labels(rows, buttons, int(self.world.finder.rest))
+        return Labels(rows, buttons, int(self.world.finder.noop))
 
     def batch(self, rows: np.ndarray, step: int) -> WorldBatch:
         """The lesson of a step; of the transitions `rows` (B,) half are replaced by hard ones."""

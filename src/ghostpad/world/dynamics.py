@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ghostpad.buttons.selection import NEVER
+from ghostpad.buttons.selection import UNUSED_NLL
 
 BRIGHTNESS = (0.299, 0.587, 0.114)
 """Of red, green and blue: ITU-R 601 luma."""
@@ -215,7 +215,7 @@ class Dynamics(nn.Module):
     def surprise(self, features_BFhw: Tensor, codes_Bhw: Tensor, counted_Bhw: Tensor | None = None) -> Tensor:
         """Negative log-likelihood (B, num_buttons), nats, of the whole grid of codes under each button.
 
-        It is `NEVER` under buttons that were dropped.
+        It is `UNUSED_NLL` under buttons that were dropped.
 
         Args:
             features_BFhw: of `features`.
@@ -229,7 +229,7 @@ class Dynamics(nn.Module):
         )
         assert features is not None and codes is not None
         each = self.surprise_under(in_use.repeat(batch), features, codes, counted).view(batch, len(in_use))
-        return each.new_full((batch, self.num_buttons), NEVER).index_copy(1, in_use, each)
+        return each.new_full((batch, self.num_buttons), UNUSED_NLL).index_copy(1, in_use, each)
 
     def surprise_under(
         self, buttons_B: Tensor, features_BFhw: Tensor, codes_Bhw: Tensor, counted_Bhw: Tensor | None = None

@@ -104,9 +104,9 @@ class LearningWorld(WorldModel):
             return self._rollout_loss(batch)
         finds = batch.temperature is not None
         if finds:
-            self.finder.begin(self.dynamics)
+            self.finder.initialize(self.dynamics.buttons.weight)
         else:
-            self.finder.settle(self.dynamics, self.least_buttons)
+            self.finder.prune(self.dynamics.active, self.least_buttons)
         resting = self._resting(batch.labelled)
         frames, next_frames = batch.history[:, -1], batch.next_frames[:, 0]
         seen = Seen(batch.history, next_frames, batch.rows, held=batch.held)
@@ -148,7 +148,7 @@ class LearningWorld(WorldModel):
         if temperature is None:
             loss = self._code_loss(explained.features, held, explained.codes, seen.counted)
             return explained, held, loss
-        shares = self.finder.shares(surprise, temperature)
+        shares = self.finder.responsibilities(surprise, temperature)
         return explained, held, (shares * surprise).sum(1).mean() / explained.codes[0].numel()
 
     def _code_loss(self, features: Tensor, held: Tensor, codes: Tensor, counted: Tensor | None) -> Tensor:
@@ -162,7 +162,7 @@ class LearningWorld(WorldModel):
 
     def _resting(self, labelled: Labelled | None) -> Tensor | None:
         """The button () that stands for pressing nothing, where labels have told."""
-        stands = self.finder.stands(self.dynamics.active) if labelled is not None else None
+        stands = self.finder.button_for_control(self.dynamics.active) if labelled is not None else None
         return stands[labelled.rest] if labelled is not None and stands is not None else None
 
     def _held(self, surprise: Tensor, resting: Tensor | None) -> Tensor:
@@ -173,7 +173,7 @@ class LearningWorld(WorldModel):
         """
         if resting is None:
             return surprise.argmin(1)
-        reluctant = self.finder.idle > MOSTLY
+        reluctant = self.finder.no_effect > MOSTLY
         reluctant[resting] = False
         surprise = surprise + RELUCTANCE * reluctant
         return torch.where(surprise[:, resting] < surprise.amin(1) + TIE, resting, surprise.argmin(1))
@@ -184,10 +184,10 @@ class LearningWorld(WorldModel):
         surprise = explained.surprise
         if labelled.rows is not None:
             self.rollouts.practice.record(labelled.rows, surprise.amin(1))
-        held = self.finder.button_for(labelled.controls, surprise)
+        held = self.finder.buttons_of(labelled.controls, surprise)
         if resting is not None:
             rests = surprise[:, resting] < surprise.gather(1, held[:, None])[:, 0] + TIE
-            self.finder.watch_idle(held, rests)
+            self.finder.update_no_effect(held, rests)
         return F.cross_entropy(self.dynamics.logits(explained.features, held).float(), explained.codes)
 
     def _explain(self, seen: Seen, learns: bool, followed: list[Tracks] | None = None) -> Explained:

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from ghostpad.buttons.discovery import (
-    FEWEST,
-    Steered,
-    Steering,
-    find_steered,
-    habits,
-    name_buttons,
+    MIN_OBSERVATIONS,
+    Controllable,
+    InferredButtons,
+    button_transition_counts,
+    find_controllable,
+    infer_buttons,
     recognize_buttons,
     teach_pushes,
 )
@@ -94,9 +94,9 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
     small = small_looks(followed)
     if small is not None:
         movement.keep_tints(small, find_tints(transitions, rows, small, gray, workers))
-    steering = find_steered(followed, world.num_buttons, config.seed)
-    if steering is not None:
-        movement.steered.keep(steering.thing)
+    controllable = find_controllable(followed, world.num_buttons, config.seed)
+    if controllable is not None:
+        movement.steered.keep(controllable.object)
     usual, is_usual = usual_frame(transitions, gray, config.seed)
     movement.usual_frame.copy_(torch.from_numpy(usual))
     movement.usual_known.copy_(torch.from_numpy(is_usual))
@@ -105,8 +105,8 @@ def _follow_things(config: WorldConfig, world: LearningWorld) -> None:
     if labels is not None:
         rows = np.union1d(rows, labels.rows)
     followed = followed_in(transitions, rows, world.history, gray, workers, movement.known)
-    if steering is not None and movement.steered.thing is not None:
-        _take_buttons(config, world, labels, steering, followed)
+    if controllable is not None and movement.steered.thing is not None:
+        _take_buttons(config, world, labels, controllable, followed)
     if bool(movement.pushes.is_taught):
         _find_what_stays(config, world, scenery)
     else:
@@ -131,30 +131,29 @@ def _recognize_buttons(config: WorldConfig, world: LearningWorld) -> None:
     named = _recognized(config, world, some_rows(world.rollouts.transitions, steps, config.seed))
     _, times = np.unique(named.buttons, return_counts=True)
     num_told = np.count_nonzero(times >= RARELY * len(named.rows))
-    if len(named.rows) >= FEWEST and num_told == named.num_buttons:
-        in_use, comes = list(world.buttons_in_use), int(world.movement.coming_button)
-        world.finder.keep(world.dynamics, named, comes if comes in in_use else None, in_use)
+    if len(named.rows) >= MIN_OBSERVATIONS and num_told == len(named.moving):
+        world.finder.adopt(world.dynamics.active, named)
         print(f"Buttons: those of {config.start_from}, told by where they push in {len(named.rows):,} steps.")
     else:
         print(f"Buttons: where they push does not tell those of {config.start_from}; the codes are asked.")
 
 
-def _recognized(config: WorldConfig, world: LearningWorld, rows: np.ndarray) -> Steered:
+def _recognized(config: WorldConfig, world: LearningWorld, rows: np.ndarray) -> InferredButtons:
     """The buttons that were held in training transitions, by where they push in the world as it is."""
     movement, workers = world.movement, config.workers or num_cores()
-    steers = [button for button in world.buttons_in_use if button != int(movement.coming_button)]
     followed: list[Example] = []
     if bool(movement.pushes.is_taught):
         transitions, gray = world.rollouts.transitions, world.grayscale
         followed = followed_in(transitions, rows, world.history, gray, workers, movement.known)
-    return recognize_buttons(movement.pushes, steers, movement.coming.thing, followed)
+    coming_button, coming = int(movement.coming_button), movement.coming.thing
+    return recognize_buttons(movement.pushes, world.buttons_in_use, coming_button, coming, followed)
 
 
 def _take_buttons(
     config: WorldConfig,
     world: LearningWorld,
     labels: Labels | None,
-    steering: Steering,
+    controllable: Controllable,
     followed: list[Example],
 ) -> None:
     """Let buttons be those of labels, or else those that were found; and learn where they push."""
@@ -162,23 +161,25 @@ def _take_buttons(
     if labels is not None:
         buttons = labels.controls if labels.can_name(world.num_buttons) else None
     else:
-        named = name_buttons(steering, followed)
-        comes = world.finder.take(world.dynamics, named)
-        if comes is not None and named.coming is not None:
+        named = infer_buttons(controllable, followed, world.num_buttons)
+        world.finder.adopt(world.dynamics.active, named)
+        if named.spawn_button is not None and named.spawned is not None:
             more = "; one more makes something come"
-            movement.coming.keep(named.coming)
-            movement.coming_button.fill_(comes)
-            movement.pushes.acts_as[comes] = named.rest
-        movement.pushes.resting.fill_(named.rest)
-        buttons = world.finder.pushed.cpu().numpy()
-    pushes = ", ".join(f"{right:+.0f} right {down:+.0f} down" for down, right in steering.steps)
-    print(f"Buttons: {steering.num_buttons} steer what moves, by pixels ({pushes}){more}.")
+            movement.coming.keep(named.spawned)
+            movement.coming_button.fill_(named.spawn_button)
+            movement.pushes.acts_as[named.spawn_button] = named.noop
+        movement.pushes.resting.fill_(named.noop)
+        buttons = world.finder.buttons.cpu().numpy()
+    pushes = ", ".join(f"{right:+.0f} right {down:+.0f} down" for down, right in controllable.displacements)
+    print(f"Buttons: {len(controllable.displacements)} steer what moves, by pixels ({pushes}){more}.")
     if buttons is not None:
         transitions, workers = world.rollouts.transitions, config.workers or num_cores()
         teach_pushes(movement.pushes, followed, transitions, buttons, config.seed)
         if bool(movement.pushes.is_taught):
-            tracks = tracks_in(transitions, steering.thing, world.grayscale, workers)
-            find_slack(movement.pushes, tracks, habits(transitions, buttons, world.num_buttons))
+            tracks = tracks_in(transitions, controllable.object, world.grayscale, workers)
+            find_slack(
+                movement.pushes, tracks, button_transition_counts(transitions, buttons, world.num_buttons)
+            )
 
 
 def _find_what_stays(config: WorldConfig, world: LearningWorld, scenery: Scenery) -> None:
@@ -218,7 +219,7 @@ def make_world_loop(config: WorldConfig, store: FrameStore, group: ProcessGroup)
     least = 2 if labels is None else max(2, len(labels.heard))
     world = LearningWorld(world_config, rollouts, config.reconstruction_weight, least)
     if labels is not None and labels.can_name(world.num_buttons):
-        world.finder.teach(world.dynamics, labels.heard)
+        world.finder.use_labels(world.dynamics.active, labels.heard)
     world.latent_action_model.load_state_dict(weights)
     if config.start_from is not None:
         _start_from(world, config.start_from)
@@ -251,7 +252,7 @@ def _start_from(world: LearningWorld, path_or_name: str) -> None:
     if other.config != world.config:
         raise UserError(f"--start-from {path_or_name}: is built otherwise; give the same model and dynamics")
     world.load_state_dict(other.state_dict(), strict=False)
-    world.finder.begun.fill_(True)
+    world.finder.is_initialized.fill_(True)
     # None of its buttons is dropped.
     world.least_buttons = max(world.least_buttons, len(world.buttons_in_use))
 
