@@ -26,3 +26,11 @@ def test_fields_are_renamed_in_every_config(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("table", [renamed.WEIGHTS, renamed.CONFIG_FIELDS])
 def test_every_new_name_has_one_former_name(table: dict[str, str]) -> None:
     assert len(set(table.values())) == len(table)
+
+
+def test_former_flags_are_replaced_and_reported() -> None:
+    options = ["--model.head-start", "3", "--model.head_start=4", "head-start", "--steps=2"]
+    current, flags = renamed.current_options(options)
+    name = "--model.residual-logit-bias"
+    assert current == [name, "3", f"{name}=4", "head-start", "--steps=2"]
+    assert flags == {"--model.head-start": name, "--model.head_start": name}

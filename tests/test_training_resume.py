@@ -144,6 +144,18 @@ def test_a_damaged_checkpoint_is_one_clear_line(config: TrainConfig, damage: str
     assert "\n" not in str(caught.value)
 
 
+def test_a_run_under_former_names_is_resumed_and_its_model_keeps_its_hash(config: TrainConfig) -> None:
+    train(dataclasses.replace(config, stop_after=2))
+    last = config.out / "last.pt"
+    content = torch.load(last, weights_only=True)
+    model_hash = LatentActionModel.from_pretrained(last).model_hash
+    for architecture in (content["config"]["model"], content["model_config"]["architecture"]):
+        architecture["head_start"] = architecture.pop("residual_logit_bias")
+    torch.save(content, last)
+    assert LatentActionModel.from_pretrained(last).model_hash == model_hash
+    train(dataclasses.replace(config, resume=True))
+
+
 def test_a_checkpoint_of_another_format_names_the_version(config: TrainConfig) -> None:
     train(dataclasses.replace(config, stop_after=1))
     content = torch.load(config.out / "last.pt", weights_only=True)

@@ -20,6 +20,7 @@ from typing import Any
 
 from ghostpad import __version__
 from ghostpad.errors import UserError
+from ghostpad.renamed import current_options
 from ghostpad.verbs import VERBS
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130
@@ -73,6 +74,9 @@ def _dispatch(arguments: list[str]) -> None:
     name, *options = arguments
     if name not in VERBS:
         raise UserError(f"there is no verb {name!r}{_nearest(name, VERBS)}; `ghostpad` alone lists them all")
+    options, renamed = current_options(options)
+    for former, current in renamed.items():
+        print(f"ghostpad: {former} is now called {current}", file=sys.stderr)
     verb = VERBS[name]
     if name == "train":
         config = _train(options)

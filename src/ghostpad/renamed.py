@@ -17,7 +17,9 @@ WEIGHTS = {
     "finder.idle": "finder.no_effect",
 }
 """Prefix of names in a state dict → the prefix that replaced it. The longest that fits counts."""
-CONFIG_FIELDS: dict[str, str] = {}
+CONFIG_FIELDS = {
+    "head_start": "residual_logit_bias",
+}
 """Name of a config field → the name that replaced it, in whichever config it stands."""
 
 
@@ -40,6 +42,20 @@ def current_config(plain: Any) -> Any:
 def former_config(plain: Any) -> Any:
     """A plain config with the field names of the first version, over which hashes are computed."""
     return _with_fields(plain, {new: old for old, new in CONFIG_FIELDS.items()})
+
+
+def current_options(options: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Command line options with today's names of fields, and the flags that were replaced."""
+    flags: dict[str, str] = {}
+    current = []
+    for option in options:
+        flag, *value = option.split("=", 1)
+        path, dot, field = flag.removeprefix("--").rpartition(".")
+        name = CONFIG_FIELDS.get(field.replace("-", "_"))
+        if name and flag.startswith("--"):
+            flags[flag] = f"--{path}{dot}{name.replace('_', '-')}"
+        current.append("=".join([flags.get(flag, flag), *value]))
+    return current, flags
 
 
 def _replaced(name: str, prefixes: Mapping[str, str]) -> str:

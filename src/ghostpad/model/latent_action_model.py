@@ -45,7 +45,7 @@ class ArchitectureConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     reconstruction: Literal["mse", "palette"] = "mse"
     """mean squared error of the pixels, or cross-entropy over the palette's colours"""
-    head_start: float = 6.0
+    residual_logit_bias: float = 6.0
     """logit added to a pixel's current colour (palette only)"""
 
 
@@ -158,7 +158,7 @@ class LatentActionModel(nn.Module):
         return palette_cross_entropy(self._logits(prediction, batch.colors), batch.next_colors)
 
     def _logits(self, prediction: Tensor, colors_BHW: Tensor) -> Tensor:
-        bias = self.config.architecture.head_start
+        bias = self.config.architecture.residual_logit_bias
         return prediction.float() + residual_logits(colors_BHW, prediction.shape[1], bias)
 
     def _expected_frames(self, prediction: Tensor, batch: Batch) -> Tensor:

@@ -75,7 +75,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path}: checkpoint format {content['format']}, but this version of Ghostpad reads "
             f"{CHECKPOINT_FORMAT}; use the Ghostpad version {content.get('version', '?')} that wrote it"
         )
-    return content
+    return _with_current_names(content)
 
 
 def read_weights(
@@ -91,8 +91,7 @@ def read_weights(
     if content.get("kind") != kind:
         found = NAMES.get(content.get("kind", ""), "something else")
         raise UserError(f"{path}: holds {found}, not {NAMES[kind]}")
-    plain = current_config(content.get("model_config"))
-    return from_plain(config_type, plain, f"{path}: config"), current_weights(content["model"])
+    return from_plain(config_type, content.get("model_config"), f"{path}: config"), content["model"]
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path_or_name: str | Path) -> None:
@@ -134,4 +133,10 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise UserError(f"{config_path}: not the config of a model")
     # Half precision is for the file alone.
     model = {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
-    return {**plain, "model": model}
+    return _with_current_names({**plain, "model": model})
+
+
+def _with_current_names(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a file of any version under today's names."""
+    configs = {name: current_config(content[name]) for name in ("config", "model_config") if name in content}
+    return {**content, **configs, "model": current_weights(content["model"])}
