@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ghostpad import bench as bench_module
+from ghostpad import presets
 from ghostpad.bench import BenchConfig, bench
 from ghostpad.errors import UserError
 from ghostpad.training.latent_action import TrainConfig
@@ -105,7 +106,7 @@ def test_bench_explores_prints_and_draws(
         )  # fmt: skip
 
     monkeypatch.setattr(bench_module, "measure_apart", pretend)
-    monkeypatch.setattr(bench_module, "PRESETS", {"small": lambda: config})
+    monkeypatch.setitem(presets.PRESETS, "small", lambda: config)
     out = tmp_path / "bench"
     bench(BenchConfig("small", config.data, out, precisions=("fp32", "bf16"), seconds=0.5, device="cpu"))
     sizes = [(2, "bf16", "no"), (8, "bf16", "no"), (16, "bf16", "no"), (32, "bf16", "no")]
@@ -122,7 +123,7 @@ def test_frames_are_made_up_when_there_are_none(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench_module, "measure_apart", measure)
-    monkeypatch.setattr(bench_module, "PRESETS", {"small": lambda: config})
+    monkeypatch.setitem(presets.PRESETS, "small", lambda: config)
     speeds = bench(
         BenchConfig(
             "small", None, tmp_path / "bench", (2, 4), ("fp32",), seconds=0.05, device="cpu", workers=1

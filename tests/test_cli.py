@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help, exit statuses, and mistakes told in one line."""
+"""The command line: help, exit statuses, and mistakes reported in one line."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ sys.exit("torch" in sys.modules)
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
-def test_threads_are_told_to_wait_politely_before_torch_loads():
+def test_openmp_threads_wait_passively_before_torch_loads():
     code = "import os, ghostpad.cli as c; c.main([]); print(os.environ['OMP_WAIT_POLICY'])"
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run(
@@ -91,22 +91,31 @@ def test_threads_are_told_to_wait_politely_before_torch_loads():
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ("evalute", "there is no verb 'evalute', did you mean 'evaluate'?; `ghostpad` alone lists them all"),
+        ("evalute", "there is no verb 'evalute', did you mean evaluate?; `ghostpad` alone lists them all"),
         (
             "record --episods 3",
             "unknown option --episods, did you mean --episodes?; see ghostpad record --help",
         ),
         ("record --adjust x y", "unknown option --adjust; see ghostpad record --help"),
         ("record here", "unexpected argument 'here'; see ghostpad record --help"),
-        ("record --episodes", "--episodes wants a value; see ghostpad record --help"),
-        ("record --episodes x", "--episodes wants a whole number, not 'x'; see ghostpad record --help"),
-        ("record --workers 2.5", "--workers wants a whole number, not '2.5'; see ghostpad record --help"),
-        ("record --sticky x", "--sticky wants a number, not 'x'; see ghostpad record --help"),
+        ("record --episodes", "--episodes needs a value; see ghostpad record --help"),
+        ("record --episodes x", "--episodes: 'x' is not a whole number; see ghostpad record --help"),
+        ("record --workers 2.5", "--workers: '2.5' is not a whole number; see ghostpad record --help"),
+        ("record --sticky x", "--sticky: 'x' is not a number; see ghostpad record --help"),
         (
             "record --policy x",
-            "--policy is one of 'mixed', 'random', 'tracker', not 'x'; see ghostpad record --help",
+            "--policy is one of mixed, random, tracker, not 'x'; see ghostpad record --help",
         ),
         ("ingest", "SOURCE is missing; see ghostpad ingest --help"),
+        (
+            "train --codebook-sise 8",
+            "unknown option --codebook-sise, did you mean --model.quantizer.codebook-size?; "
+            "see ghostpad train --help",
+        ),
+        (
+            "train --model.encoder.widths 3 x",
+            "--model.encoder.widths expects [INT [INT ...]]; see ghostpad train --help",
+        ),
     ],
 )
 def test_a_mistyped_command_gets_one_line(arguments, line, capsys):
@@ -122,27 +131,41 @@ def test_options_that_a_verb_does_not_know_are_ignored_with_a_warning(tmp_path, 
 def mistake_after_warning(capsys, *arguments):
     assert cli.main([str(argument) for argument in arguments]) == 2
     warning, line = capsys.readouterr().err.splitlines()
-    assert warning == "ghostpad: --device has no effect on record and is ignored"
+    assert warning == "ghostpad: --device has no effect and is ignored"
     return line
 
 
-def test_an_unknown_preset_is_told_the_known_ones(capsys):
+def test_an_unknown_preset_lists_the_known_ones(capsys):
     line = mistake(capsys, "train", "--preset", "tny")
     assert all(word in line for word in ("tny", "tiny", "spec"))
 
 
 @pytest.mark.parametrize(
-    ("options", "value", "rest"),
+    ("options", "value"),
     [
-        (["--seed", "3", "--out", "x"], "3", ["--out", "x"]),
-        (["--out", "x", "--seed=3"], "3", ["--out", "x"]),
-        (["--out", "x", "--seed"], "", ["--out", "x"]),
-        (["--seeds", "3"], None, ["--seeds", "3"]),
+        (["--seed", "3", "--out", "x"], "3"),
+        (["--out", "x", "--seed=3"], "3"),
+        (["--seed", "2", "--seed", "3"], "3"),
+        (["--out", "x", "--seed"], ""),
+        (["--seeds", "3"], None),
     ],
 )
-def test_taking_an_option_out(options, value, rest):
+def test_the_last_value_of_an_option_counts(options, value):
     assert cli._value_of("--seed", options) == value
-    assert cli._without("--seed", options) == rest
+
+
+def test_a_renamed_flag_still_works_and_warns_once(monkeypatch, capsys):
+    from ghostpad.sources import atari
+
+    seen = []
+    monkeypatch.setattr(atari, "record", seen.append)
+    monkeypatch.setitem(cli.FLAGS, "record", {"--rounds": "--episodes", "--colors": None})
+    assert cli.main(["record", "--rounds", "3", "--colors", "5", "--sticky", "0.25"]) == 0
+    assert (seen[0].episodes, seen[0].sticky) == (3, 0.25)
+    assert capsys.readouterr().err.splitlines() == [
+        "ghostpad: --rounds is now --episodes",
+        "ghostpad: --colors has no effect and is ignored",
+    ]
 
 
 def test_both_spellings_and_dotted_names_reach_the_config(monkeypatch):
@@ -161,7 +184,7 @@ def test_both_spellings_and_dotted_names_reach_the_config(monkeypatch):
     assert callable(seen["checks"])
 
 
-def test_without_a_preset_training_follows_the_text(monkeypatch):
+def test_without_a_preset_training_follows_the_reference_specification(monkeypatch):
     from ghostpad.presets import spec
     from ghostpad.training import latent_action
 
@@ -177,12 +200,12 @@ def test_without_a_preset_training_follows_the_text(monkeypatch):
         (
             KeyboardInterrupt(),
             130,
-            "interrupted; what was finished is kept: the same command goes on from there",
+            "interrupted; finished work is kept: the same command continues from there",
         ),
         (
             OSError(28, "No space left on device", "a.pt"),
             2,
-            "a.pt: No space left on device; mend this and run the same command again",
+            "a.pt: No space left on device; fix this and run the same command again",
         ),
         (ghostpad.errors.UserError("two\nlines"), 2, "two lines"),
     ],

@@ -34,7 +34,7 @@ def refused(tmp_path, capsys):
         assert shown.startswith("ghostpad: ")
         assert shown.count("\n") == 1, shown
         assert "Traceback" not in shown
-        assert fingerprint(tmp_path) == before, "what was there must stay untouched, and nothing come to it"
+        assert fingerprint(tmp_path) == before, "what was there must stay untouched, and nothing be added"
         return shown.removeprefix("ghostpad: ").rstrip()
 
     return run

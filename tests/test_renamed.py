@@ -28,9 +28,25 @@ def test_every_new_name_has_one_former_name(table: dict[str, str]) -> None:
     assert len(set(table.values())) == len(table)
 
 
-def test_former_flags_are_replaced_and_reported() -> None:
-    options = ["--model.head-start", "3", "--model.head_start=4", "head-start", "--steps=2"]
-    current, flags = renamed.current_options(options)
-    name = "--model.residual-logit-bias"
-    assert current == [name, "3", f"{name}=4", "head-start", "--steps=2"]
-    assert flags == {"--model.head-start": name, "--model.head_start": name}
+@pytest.mark.parametrize(
+    ("options", "current", "warnings"),
+    [
+        (["--old", "3", "--x"], ["--new", "3", "--x"], ["--old is now --new"]),
+        (["--old=3"], ["--new", "3"], ["--old is now --new"]),
+        (["--no_sprites", "here"], ["--objects", "off", "here"], ["--no-sprites is now --objects off"]),
+        (["--gone", "-1", "here"], ["here"], ["--gone has no effect and is ignored"]),
+        (["--gone=3", "here"], ["here"], ["--gone has no effect and is ignored"]),
+        (["--gone", "--x", "3"], ["--x", "3"], ["--gone has no effect and is ignored"]),
+        (["--older", "3", "head-start", "--m.x=2"], ["--older", "3", "head-start", "--m.x=2"], []),
+        (
+            ["--model.head_start=4"],
+            ["--model.residual-logit-bias", "4"],
+            ["--model.head-start is now --model.residual-logit-bias"],
+        ),
+    ],
+)
+def test_flags_are_renamed_or_dropped_with_their_value(
+    options: list[str], current: list[str], warnings: list[str]
+) -> None:
+    table = {"--old": "--new", "--no-sprites": "--objects off", "--gone": None}
+    assert renamed.current_flags(options, table) == (current, warnings)

@@ -1,4 +1,4 @@
-"""Ghostpad works out the gamepad that nobody recorded: discrete latent actions from gameplay video."""
+"""Ghostpad works out the gamepad that was never recorded: discrete latent actions from gameplay video."""
 
 from typing import TYPE_CHECKING, Any
 

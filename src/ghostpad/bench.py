@@ -13,8 +13,8 @@ import torch
 from ghostpad.frames.ingest import open_data
 from ghostpad.io import whole_file, write_json
 from ghostpad.machine import num_cores, resolve_device, resolve_precision
-from ghostpad.presets import PRESETS
-from ghostpad.training.latent_action import TrainConfig, require_preset
+from ghostpad.presets import preset
+from ghostpad.training.latent_action import TrainConfig
 from ghostpad.training.speed import Speed, measure_apart
 from ghostpad.training.verdict import conclusions, options_of
 
@@ -56,12 +56,11 @@ def bench(config: BenchConfig) -> list[Speed]:
     Raises:
         UserError: there is no such preset, or the data cannot be read.
     """
-    preset = require_preset(config.preset, PRESETS)
-    device = resolve_device(config.device)
+    device, chosen = resolve_device(config.device), preset(config.preset)
     with tempfile.TemporaryDirectory() as scratch:
         store = open_data(config.data or made_up_frames(Path(scratch) / "videos"), config.workers)
         base = dataclasses.replace(
-            preset,
+            chosen,
             data=store.path,
             out=Path(scratch) / "run",
             grayscale=config.grayscale,

@@ -1,64 +1,55 @@
-"""The command line: reads the options, calls the verb, and fails politely.
+"""The command line: parses options with tyro, runs the verb, and reports mistakes in one line.
 
-A verb's module is imported when the verb is used and not before, so that asking for help never loads torch.
+A verb's modules are imported only when it runs, and asking for help never loads torch.
 """
 
 import contextlib
 import dataclasses
 import difflib
-import importlib
-import io
 import os
-import re
 import signal
 import sys
+import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ghostpad import __version__
 from ghostpad.errors import UserError
-from ghostpad.renamed import current_options
-from ghostpad.verbs import VERBS
+from ghostpad.renamed import FLAGS, current_flags
+from ghostpad.verbs import VERBS, load
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130
-EVERYWHERE = ("device", "seed", "workers")
-# What the parser says, and how a person would say it.
-REPHRASED = {
-    r"Error parsing (\S+): invalid literal for int\(\) with base 10:": r"\1 wants a whole number, not",
-    r"Error parsing (\S+): could not convert string to float:": r"\1 wants a number, not",
-    r"[Ii]nvalid choice ('.*') for argument '(\S+)'. Expected one of \((.*?),?\)": r"\2 is one of \3, not \1",
-    r"Missing value for argument '(\S+)'. Expected (\d+) values": r"\1 wants a value",
-    r"Missing from ghostpad (\S+): (\S+).*": r"\2 is missing",
-}
+COMMON_FLAGS = ("device", "seed", "workers")
+"""Scripts may pass these to every verb; one that has no use for them warns."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit status: 0 done, 2 a user's mistake, 130 interrupted."""
-    # Threads of OpenMP spin for a while after each piece of work, which starves others on few cores.
+    # OpenMP's threads spin for a while after each task, which starves other processes on few cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    name = arguments[0] if arguments and arguments[0] in VERBS else None
     try:
         with _sigterm_interrupts():
             _dispatch(arguments)
             sys.stdout.flush()
-    except UserError as mistake:
-        return _complain(mistake)
+    except UserError as error:
+        return _report(error)
     except KeyboardInterrupt:
-        again = f"; what was finished is kept: {VERBS[name].again}" if name else ""
-        return _complain(f"interrupted{again}", INTERRUPTED)
+        verb = VERBS.get(arguments[0]) if arguments else None
+        rest = f"; finished work is kept: {verb.after_interrupt}" if verb else ""
+        return _report(f"interrupted{rest}", INTERRUPTED)
     except BrokenPipeError:
         # The reader has left, as in `ghostpad | head -1`; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return DONE
     except OSError as error:
         if error.strerror is None:
             raise
         where = f"{error.filename}: " if error.filename is not None else ""
-        return _complain(f"{where}{error.strerror}; mend this and run the same command again")
+        return _report(f"{where}{error.strerror}; fix this and run the same command again")
     return DONE
 
 
@@ -74,140 +65,131 @@ def _dispatch(arguments: list[str]) -> None:
     name, *options = arguments
     if name not in VERBS:
         raise UserError(f"there is no verb {name!r}{_nearest(name, VERBS)}; `ghostpad` alone lists them all")
-    options, renamed = current_options(options)
-    for former, current in renamed.items():
-        print(f"ghostpad: {former} is now called {current}", file=sys.stderr)
-    verb = VERBS[name]
-    if name == "train":
-        config = _train(options)
-    else:
-        module = importlib.import_module(verb.module)
-        config = _parse(name, getattr(module, verb.config), options)
-        getattr(module, verb.function)(config)
-    if verb.leaves and os.environ.get("RANK", "0") == "0":  # torchrun starts many of us
-        print(verb.leaves.format(**vars(config)))
+    config = _parse(name, options)
+    load(VERBS[name].function)(config)
+    if VERBS[name].done and os.environ.get("RANK", "0") == "0":  # torchrun starts many of us
+        print(VERBS[name].done.format(**vars(config)))
 
 
-def _train(options: list[str]) -> Any:
-    """Start from a preset, let the other options change it, and hand training its checks."""
-    training = importlib.import_module(VERBS["train"].module)
-    presets = importlib.import_module("ghostpad.presets").PRESETS
-    default = training.require_preset(_value_of("--preset", options) or "spec", presets)
-    listing = "\n".join(f"  {name:8}{_first_line(preset)}" for name, preset in presets.items())
-    more = f"A preset sets every option at once; the other options then change it. There are:\n{listing}"
-    config = _parse("train", training.TrainConfig, options, default=default, more=more)
-    # Training is a floor below evaluation and cannot import it: this is where the two meet.
-    from ghostpad.evaluation.checks import light_checks
-
-    training.train(config, checks=light_checks)
-    return config
-
-
-def _parse(name: str, config_type: type, options: list[str], default: Any = None, more: str = "") -> Any:
-    """Return the config that `options` describe, or print its help and leave."""
+def _parse(name: str, options: list[str]) -> Any:
+    """Return the config that `options` describe, or print its help and exit."""
     import tyro
+    from tyro._errors import on_parse_error
 
-    verb = VERBS[name]
-    fields = {field.name for field in dataclasses.fields(config_type)}
-    for common in EVERYWHERE:
-        if common not in fields and _value_of(f"--{common}", options) is not None:
-            options = _without(f"--{common}", options)
-            print(f"ghostpad: --{common} has no effect on {name} and is ignored", file=sys.stderr)
-    about = f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\nFor example: ghostpad {name} {verb.example}"
-    markers = (tyro.conf.PositionalRequiredArgs, tyro.conf.PositionalMetavarFromFieldName)
-    box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            return tyro.cli(
-                config_type,
-                prog=f"ghostpad {name}",
-                description=f"{about}\n\n{more}" if more else about,
-                args=options,
-                config=markers if verb.positional else (),
-                registry=_registry(),
-                **({} if default is None else {"default": default}),
-            )
-    except SystemExit as leaving:
-        if not leaving.code:
-            raise
-        raise UserError(f"{_plain(box.getvalue())}; see ghostpad {name} --help") from None
+    config_type = load(VERBS[name].config)
+    known = list(_flags(config_type))
+    unused = {f"--{common}": None for common in COMMON_FLAGS if f"--{common}" not in known}
+    options, warnings = current_flags(options, unused | FLAGS.get(name, {}))
+    for warning in warnings:
+        print(f"ghostpad: {warning}", file=sys.stderr)
+    description = [f"{VERBS[name].summary[0].upper()}{VERBS[name].summary[1:]}."]
+    description.append(f"For example: ghostpad {name} {VERBS[name].example}")
+    default: dict[str, Any] = {}
+    if name == "train":
+        presets = load("ghostpad.presets:PRESETS")
+        default["default"] = load("ghostpad.presets:preset")(_value_of("--preset", options) or "spec")
+        listing = "\n".join(f"  {key:8}{make.__doc__.partition(chr(10))[0]}" for key, make in presets.items())
+        description.append(f"A preset sets every option, and the other options change it:\n{listing}")
+
+    def fail(event: object) -> None:
+        raise UserError(f"{_explain(event, known)}; see ghostpad {name} --help")
+
+    with on_parse_error(fail):
+        return tyro.cli(
+            config_type,
+            prog=f"ghostpad {name}",
+            description="\n\n".join(description),
+            args=options,
+            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.PositionalMetavarFromFieldName),
+            registry=_registry(),
+            **default,
+        )
+
+
+def _explain(event: Any, known: list[str]) -> str:
+    """What tyro rejects, in one line."""
+    from tyro import _errors
+
+    argument = getattr(event, "argument", None)
+    flag = argument.lowered.name_or_flags[-1] if argument else ""
+    match event:
+        case _errors.UnrecognizedArgs(tokens=[first, *_]):
+            if first.startswith("-"):
+                return f"unknown option {first}{_nearest(first.partition('=')[0], known)}"
+            return f"unexpected argument {first!r}"
+        case _errors.MissingArgs(missing_arguments=[first, *_]):
+            name = first.arg.display_name()
+            return f"{name if name.startswith('-') else name.upper()} is missing"
+        case _errors.BadValue():
+            return f"{flag} needs a value"
+        case _errors.InvalidChoice(value=value, choices=choices):
+            return f"{flag} is one of {', '.join(choices)}, not {value!r}"
+        case _errors.InstantiationFailure(message=message):
+            if argument is not None and argument.lowered.nargs != 1:
+                return f"{flag} expects {argument.lowered.metavar}"
+            return f"{flag}: {message}"
+    return "these options are invalid"
+
+
+def _flags(config_type: type, prefix: str = "--") -> Iterator[str]:
+    """All flags of a config, those of nested configs by dotted names."""
+    hints = typing.get_type_hints(config_type)
+    for field in dataclasses.fields(config_type):
+        name = f"{prefix}{field.name.replace('_', '-')}"
+        if dataclasses.is_dataclass(kind := hints[field.name]):
+            yield from _flags(kind, f"{name}.")  # type: ignore[arg-type]
+        else:
+            yield name
 
 
 def _registry() -> Any:
-    """Have the parser show what may be left open as `INT (default: none)` and not as a union of types."""
+    """Parse numbers with plain errors, and optional values as `INT (default: none)` instead of a union."""
     import tyro
     from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
     registry = tyro.constructors.ConstructorRegistry()
-    readers = {int: int, float: float, str: str, Path: Path, bool: {"true": True, "false": False}.__getitem__}
+    expected = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
     @registry.primitive_rule
-    def optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-        kinds = typing.get_args(info.type)
-        kind = next((kind for kind in kinds if kind in readers), None)
-        if kind is None or set(kinds) != {kind, type(None)}:
+    def scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        is_union = typing.get_origin(info.type) in (types.UnionType, typing.Union)
+        kinds = typing.get_args(info.type) if is_union else (info.type,)
+        optional = types.NoneType in kinds
+        kind = next((kind for kind in kinds if kind in expected), None)
+        if kind is None or len(kinds) != 1 + optional:
             return None
-        choices = ("none", "true", "false") if kind is bool else None
+
+        def read(words: list[str]) -> Any:
+            if optional and words[0].lower() == "none":
+                return None
+            try:
+                return kind(words[0])
+            except ValueError:
+                raise ValueError(f"{words[0]!r} is not {expected[kind]}") from None
+
         return PrimitiveConstructorSpec(
             nargs=1,
-            metavar=f"{{{','.join(choices)}}}" if choices else kind.__name__.upper(),
-            instance_from_str=lambda words: None if words[0] == "none" else readers[kind](words[0]),
-            is_instance=lambda value: value is None or isinstance(value, kind),
-            str_from_instance=lambda value: [
-                "none" if value is None else str(value).lower() if choices else str(value)
-            ],
-            choices=choices,
+            metavar=kind.__name__.upper(),
+            instance_from_str=read,
+            is_instance=lambda value: isinstance(value, kind) or (optional and value is None),
+            str_from_instance=lambda value: ["none" if value is None else str(value)],
         )
 
     return registry
 
 
-def _plain(box: str) -> str:
-    """Return the first paragraph of the parser's box as one line, with its best guess at what was meant."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip(" │") for line in box.splitlines()]
-    paragraphs: list[list[str]] = [[]]
-    for line in lines[1:]:  # the first is the box's title
-        if set(line) <= set("─-╭╮╰╯"):
-            paragraphs.append([])
-        else:
-            paragraphs[-1].append(line)
-    paragraphs = [paragraph for paragraph in paragraphs if paragraph] or [["these options cannot be read"]]
-    text = " ".join(paragraphs[0]).rstrip(". ")
-    if text.startswith("Unrecognized options: "):
-        first = text.removeprefix("Unrecognized options: ").split(", ")[0]
-        text = f"unknown option {first}" if first.startswith("-") else f"unexpected argument {first!r}"
-        meant = next((p[1] for p in paragraphs if p[0] == "Perhaps you meant:" and len(p) > 1), None)
-        return f"{text}, did you mean {re.split('[ ,]', meant)[0]}?" if meant else text
-    for pattern, plain in REPHRASED.items():
-        text = re.sub(pattern, plain, text)
-    return text
-
-
 def _value_of(flag: str, options: list[str]) -> str | None:
-    """Return the last value given to `flag` (`--flag value` or `--flag=value`), None when it is not there."""
-    value = None
-    for option, after in zip(options, [*options[1:], ""], strict=False):
-        if option == flag:
-            value = after
-        elif option.startswith(f"{flag}="):
-            value = option.partition("=")[2]
-    return value
-
-
-def _without(flag: str, options: list[str]) -> list[str]:
-    """Return the options without `flag` and its values."""
-    return [
-        option
-        for before, option in zip(["", *options], options, strict=False)
-        if option != flag and before != flag and not option.startswith(f"{flag}=")
-    ]
+    """The last value given to `flag`, as `--flag value` or `--flag=value`; None when it is absent."""
+    values = [after for option, after in pairwise([*options, ""]) if option == flag]
+    values += [option.partition("=")[2] for option in options if option.startswith(f"{flag}=")]
+    return values[-1] if values else None
 
 
 def _overview() -> str:
     width = max(map(len, VERBS))
     listing = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items())
     return f"""\
-ghostpad {__version__} works out the gamepad that nobody recorded.
+ghostpad {__version__} works out the gamepad that was never recorded.
 
 {listing}
 
@@ -219,23 +201,22 @@ For example:
 `ghostpad VERB --help` shows every option with its default."""
 
 
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else ""
+def _nearest(name: str, known: Iterable[str]) -> str:
+    # `--codebook-size` may mean `--model.quantizer.codebook-size`.
+    candidates = {word.rpartition(".")[2].lstrip("-"): word for word in known}
+    candidates |= {word.lstrip("-"): word for word in known}
+    close = difflib.get_close_matches(name.lstrip("-"), candidates, n=1)
+    return f", did you mean {candidates[close[0]]}?" if close else ""
 
 
-def _first_line(documented: Any) -> str:
-    return (documented.__doc__ or "").strip().partition("\n")[0]
-
-
-def _complain(message: object, status: int = MISTAKE) -> int:
+def _report(message: object, status: int = MISTAKE) -> int:
     print(f"ghostpad: {' '.join(str(message).split())}", file=sys.stderr)
     return status
 
 
 @contextlib.contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that a job that a scheduler ends also leaves its work usable."""
+    """Treat SIGTERM like Ctrl-C, so that a job that a scheduler ends also keeps its finished work."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

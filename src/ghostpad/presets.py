@@ -1,7 +1,8 @@
-"""Presets: functions that return whole training configs."""
+"""Presets of the verb `train`: each is a function that returns a whole training config."""
 
 from collections.abc import Callable
 
+from ghostpad.errors import UserError
 from ghostpad.frames.windows import WindowConfig
 from ghostpad.model import ArchitectureConfig, DecoderConfig, EncoderConfig, QuantizerConfig
 from ghostpad.training.latent_action import TrainConfig
@@ -9,12 +10,12 @@ from ghostpad.training.schedule import OptimizerConfig
 
 
 def spec() -> TrainConfig:
-    """The text's model and training (part 2), to the letter."""
+    """Model and training of the reference specification (docs/spec.md)."""
     return TrainConfig(preset="spec")
 
 
 def tiny() -> TrainConfig:
-    """For two CPU cores and minutes: sharp's ideas, small."""
+    """The design of sharp, small: trains in minutes on two CPU cores."""
     return TrainConfig(
         preset="tiny",
         steps=1_200,
@@ -36,7 +37,7 @@ def tiny() -> TrainConfig:
 
 
 def sharp() -> TrainConfig:
-    """Ours: a finer grid, cross-entropy over the palette, skips from the current frame, windows."""
+    """A finer grid, cross-entropy over the palette, skips from the current frame, windows."""
     return TrainConfig(
         preset="sharp",
         grayscale=False,
@@ -53,20 +54,20 @@ def sharp() -> TrainConfig:
 
 
 def lapa() -> TrainConfig:
-    """LAPA's bottleneck in the text's model: 4 tokens of 8 codes, NSVQ."""
+    """LAPA's bottleneck in spec's model: 4 tokens of 8 codes, NSVQ."""
     # https://arxiv.org/abs/2410.11758: codes of 32 dimensions, learned by the reconstruction alone.
     codes = QuantizerConfig(8, 32, commitment_weight=0, codebook_weight=0, entropy_weight=0, kind="nsvq")
     return _family("lapa", (2, 2), codes)
 
 
 def genie() -> TrainConfig:
-    """Genie's bottleneck in the text's model: one token of 8 codes, VQ."""
+    """Genie's bottleneck in spec's model: one token of 8 codes, VQ."""
     # https://arxiv.org/abs/2402.15391: codes of 32 dimensions.
     return _family("genie", (1, 1), QuantizerConfig(8, 32, entropy_weight=0))
 
 
 def lapo() -> TrainConfig:
-    """LAPO's bottleneck in the text's model: 4 tokens, each a pair of 64 codes, VQ-EMA."""
+    """LAPO's bottleneck in spec's model: 4 tokens, each a pair of 64 codes, VQ-EMA."""
     # https://arxiv.org/abs/2312.10812: 2 codebooks of 64 codes × 16 dimensions, decay 0.999
     codes = QuantizerConfig(
         64, 32, commitment_weight=0.05, entropy_weight=0, kind="vq_ema", num_codebooks=2, decay=0.999
@@ -87,3 +88,25 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "genie": genie,
     "lapo": lapo,
 }
+
+
+def preset(name: str) -> TrainConfig:
+    """The config of a preset.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise UserError(f"--preset {name}: there is no such preset; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]()
+
+
+def train(config: TrainConfig) -> dict[str, float]:
+    """The verb `train`: training, with `evaluation`'s metrics at each validation.
+
+    Training is a layer below evaluation and cannot import it; here the two meet.
+    """
+    from ghostpad.evaluation.checks import light_checks
+    from ghostpad.training import latent_action
+
+    return latent_action.train(config, checks=light_checks)

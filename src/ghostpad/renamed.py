@@ -1,9 +1,10 @@
-"""Weights and config fields that were renamed: files of earlier versions load, and models keep their hashes.
+"""Weights, config fields and flags that were renamed: files and scripts of earlier versions keep working.
 
-Add a line here whenever a module of a saved model or a field of a saved config gets another name.
+Add a line here whenever a module of a saved model, a field of a saved config or a flag gets another name.
+Models keep their hashes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 ValueT = TypeVar("ValueT")
@@ -21,6 +22,8 @@ CONFIG_FIELDS = {
     "head_start": "residual_logit_bias",
 }
 """Name of a config field → the name that replaced it, in whichever config it stands."""
+FLAGS: dict[str, dict[str, str | None]] = {}
+"""For each verb, old flag → the words that replaced it, or None if the flag and its value are ignored."""
 
 
 def current_weights(weights: Mapping[str, ValueT]) -> dict[str, ValueT]:
@@ -44,18 +47,39 @@ def former_config(plain: Any) -> Any:
     return _with_fields(plain, {new: old for old, new in CONFIG_FIELDS.items()})
 
 
-def current_options(options: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Command line options with today's names of fields, and the flags that were replaced."""
-    flags: dict[str, str] = {}
-    current = []
-    for option in options:
-        flag, *value = option.split("=", 1)
-        path, dot, field = flag.removeprefix("--").rpartition(".")
-        name = CONFIG_FIELDS.get(field.replace("-", "_"))
-        if name and flag.startswith("--"):
-            flags[flag] = f"--{path}{dot}{name.replace('_', '-')}"
-        current.append("=".join([flags.get(flag, flag), *value]))
-    return current, flags
+def current_flags(options: Sequence[str], renamed: Mapping[str, str | None]) -> tuple[list[str], list[str]]:
+    """Command-line options under today's names, and a warning about each that has another.
+
+    Args:
+        options: words of a command line, `--flag value` or `--flag=value`.
+        renamed: a table as in `FLAGS`; flags of renamed config fields need no line there.
+    """
+    current: list[str] = []
+    warnings: list[str] = []
+    ignoring = False
+    for word in options:
+        flag, equals, value = word.partition("=")
+        flag = flag.replace("_", "-")
+        is_value = not word.startswith("--")
+        new = flag if is_value else renamed.get(flag, _field_flag(flag))
+        if is_value and ignoring:
+            ignoring = False
+        elif new == flag:
+            current.append(word)
+            ignoring = False
+        elif new is None:
+            ignoring = not equals
+            warnings.append(f"{flag} has no effect and is ignored")
+        else:
+            current += [*new.split(), *([value] if equals else [])]
+            warnings.append(f"{flag} is now {new}")
+    return current, warnings
+
+
+def _field_flag(flag: str) -> str:
+    """`--section.field-name` with today's names of the config's fields."""
+    fields = flag.removeprefix("--").replace("-", "_").split(".")
+    return "--" + ".".join(CONFIG_FIELDS.get(field, field) for field in fields).replace("_", "-")
 
 
 def _replaced(name: str, prefixes: Mapping[str, str]) -> str:

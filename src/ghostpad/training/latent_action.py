@@ -189,14 +189,3 @@ def example_picture(model: LatentActionModel, validation: Transitions, num: int 
     rows = np.concatenate([frames, next_frames, drawn, error], axis=3).round().astype(np.uint8)
     rows = np.repeat(rows, 3 // rows.shape[1], axis=1)
     return rows.transpose(0, 2, 3, 1).reshape(-1, rows.shape[3], 3)
-
-
-def require_preset(name: str, known: dict[str, Callable[[], TrainConfig]]) -> TrainConfig:
-    """Return the preset's config.
-
-    Raises:
-        UserError: there is no such preset.
-    """
-    if name not in known:
-        raise UserError(f"--preset {name}: there is no such preset; choose one of {', '.join(known)}")
-    return known[name]()
