@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: written under a temporary name, synced, then renamed."""
+"""Atomic writes: a file or folder is complete or absent; written beside its place, synced, then renamed."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`: on success it takes that place, on any error it is removed."""
+    """Yield a temporary path beside `path`; on success it is renamed to `path`, on any error removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     os.close(handle)
@@ -28,9 +28,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it becomes `path`, on any error it is removed.
+    """Yield a temporary folder beside `path`; on success it is renamed to `path`, on any error removed.
 
-    `path` must not exist, or be an empty folder: nothing that was there is ever overwritten.
+    `path` must not exist or be an empty folder: nothing is ever overwritten.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
@@ -43,7 +43,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON, whole or not at all."""
+    """Write `value` as JSON, atomically."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Gray values of colours, one formula for all: ITU-R 601 luma, rounded exactly as Pillow's mode "L" is."""
+"""Gray values of colours, one formula for all: ITU-R 601 luma, rounded exactly as Pillow's mode "L"."""
 
 from typing import TYPE_CHECKING, TypeVar
 
@@ -7,11 +7,11 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-Whole = TypeVar("Whole", int, np.ndarray, "Tensor")
+Channel = TypeVar("Channel", int, np.ndarray, "Tensor")
 
 
-def luma_of(red: Whole, green: Whole, blue: Whole) -> Whole:
-    """Luma in 0…255 of channels in 0…255: whole numbers of at least 32 bits, alone, in arrays or tensors."""
+def luma_of(red: Channel, green: Channel, blue: Channel) -> Channel:
+    """Luma, 0…255, of channels in 0…255: integers of at least 32 bits, as scalars, arrays or tensors."""
     return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
 
 

@@ -1,4 +1,4 @@
-"""Work on all cores, results in order."""
+"""Map a function over tasks on all cores; results come in the order of the tasks."""
 
 import multiprocessing
 import os
@@ -16,35 +16,35 @@ from ghostpad.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-_WAITING_PER_WORKER = 4
+_PENDING_PER_WORKER = 4
 
 
 def map_in_order(
     function: Callable[[Task], Result], tasks: Sequence[Task], num_workers: int
 ) -> Iterator[Result]:
-    """Yield `function(task)` for each task, in order, from processes of their own (or from this one, if one).
+    """Yield `function(task)` for each task, in order, from worker processes (or here, if one is enough).
 
-    Few tasks are under way at any time, so that memory stays flat however many there are. The first error in
-    the order of the tasks is raised, and ends all processes at once.
+    Few tasks are in flight at any time, so memory stays flat however many there are. The first error, in the
+    order of the tasks, is raised and ends all workers at once.
 
     Raises:
-        UserError: a process ended abruptly.
+        UserError: a worker ended abruptly.
     """
     num_workers = min(num_workers, len(tasks))
     if num_workers <= 1:
         yield from map(function, tasks)
         return
-    # spawn, not fork: this process may run threads, whose locks a fork would leave held for ever
+    # spawn, not fork: this process may run threads, and a child would inherit their locks, held for ever
     context = multiprocessing.get_context("spawn")
-    # nothing is ever sent: the workers end when this closes, which it also does when this process is killed
+    # Nothing is ever sent: workers end when `held` closes, and it also closes when this process is killed.
     listening, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(num_workers, context, _prepare_worker, (listening,))
+    pool = ProcessPoolExecutor(num_workers, context, _start_worker, (listening,))
     pending: deque[Future[Result]] = deque()
     try:
         for task in tasks:
-            with _held_back():
+            with _deferred_signals():
                 pending.append(pool.submit(function, task))
-            if len(pending) >= _WAITING_PER_WORKER * num_workers:
+            if len(pending) >= _PENDING_PER_WORKER * num_workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -61,11 +61,11 @@ def map_in_order(
 
 
 @contextmanager
-def _held_back() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait while a process is started.
+def _deferred_signals() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM while a worker starts.
 
-    They would leave it half registered here, to be waited for at the end for ever. The process inherits the
-    mask, and so does not die with a traceback while it loads either.
+    Either would leave a half-registered process, and the shutdown would wait for it for ever. The worker
+    inherits the mask, so it does not die with a traceback while it imports either.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
@@ -74,8 +74,8 @@ def _held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _prepare_worker(listening: Connection) -> None:
-    """Leave Ctrl-C to the parent, and end when it lets go."""
+def _start_worker(listening: Connection) -> None:
+    """Leave Ctrl-C to the parent, and end when the parent closes its end of the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
 
