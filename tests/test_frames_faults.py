@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from ghostpad.errors import UserError
+from ghostpad.frames.chunks import ChunkWriter
 from ghostpad.frames.ingest import IngestConfig, ingest, open_data
 from ghostpad.frames.store import FrameStore
 from ghostpad.locking import writing
-from ghostpad.sources.pieces import PieceWriter
 from input_rows import FAULTS, RECORDINGS, SPLIT_THERE, Rows, fails, lengths, pattern, skips
 from recordings import noise, write_pngs, write_video
 
@@ -120,7 +120,7 @@ def permissions(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Non
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return open(path, mode)  # noqa: PTH123
 
-    monkeypatch.setattr("ghostpad.sources.png.open", guarded, raising=False)
+    monkeypatch.setattr("ghostpad.sources.png_episodes.open", guarded, raising=False)
     fails(name, source)
     skips(source, SPLIT_THERE, "Permission denied")
 
@@ -227,15 +227,15 @@ def no_room(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @row("disk full on the way")
 def disk_full(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     left = [7]
-    add = PieceWriter.add
+    add = ChunkWriter.add
 
-    def full(writer: PieceWriter, frame: object) -> None:
+    def full(writer: ChunkWriter, *frame: object) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        add(writer, frame)  # type: ignore[arg-type]
+        add(writer, *frame)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(PieceWriter, "add", full)
+    monkeypatch.setattr(ChunkWriter, "add", full)
     fails(name, source)
 
 

@@ -140,8 +140,10 @@ def more_episodes(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = ingest(IngestConfig(source))
     write_pngs(source, {"d": noise(6, "palette", 9)})
     read: list[str] = []
-    decode = ingest_module.decode
-    monkeypatch.setattr(ingest_module, "decode", lambda task: read.append(task.unit.name) or decode(task))
+    encode = ingest_module.encode_unit
+    monkeypatch.setattr(
+        ingest_module, "encode_unit", lambda task: read.append(task.unit.name) or encode(task)
+    )
     after = ingest(IngestConfig(source))
     assert read == ["d"]
     assert [episode.split for episode in after.episodes[:3]] == [episode.split for episode in before.episodes]

@@ -164,8 +164,10 @@ def test_only_what_is_new_is_read_again(tmp_path: Path, monkeypatch: pytest.Monk
     source = write_pngs(tmp_path / "in", {f"e{seed}": random_frames("gray", seed=seed) for seed in range(4)})
     before = open_data(source)
     read: list[str] = []
-    decode = ingest_module.decode
-    monkeypatch.setattr(ingest_module, "decode", lambda task: read.append(task.unit.name) or decode(task))
+    encode = ingest_module.encode_unit
+    monkeypatch.setattr(
+        ingest_module, "encode_unit", lambda task: read.append(task.unit.name) or encode(task)
+    )
     assert open_data(source).fingerprint == before.fingerprint
     assert read == []
     write_pngs(source, {"e10": random_frames("gray", seed=10)})

@@ -7,10 +7,9 @@ import numpy as np
 from PIL import Image
 
 from ghostpad.errors import UserError
-from ghostpad.frames.manifest import REJECTED, read_rejected, store_beside
+from ghostpad.frames.manifest import REJECTED, is_store, read_rejected, store_beside
 from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
-from ghostpad.sources.registry import is_store
 
 _SHEET_ROWS, _SHEET_COLUMNS, _SHEET_GAP = 8, 6, 4
 

@@ -1,18 +1,27 @@
-"""The manifest of a frame store: `manifest.json`, which names all that a store holds."""
+"""`manifest.json`, which names everything in a frame store, and `rejected.json`: what was left out of it."""
 
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ghostpad.errors import UserError
 from ghostpad.frames.splits import SPLITS
-from ghostpad.sources.registry import MANIFEST
 
+MANIFEST, REJECTED = "manifest.json", "rejected.json"
 VERSION = 1
-REJECTED = "rejected.json"
-Encoding = Literal["palette", "rgb", "gray"]
+
+
+def is_store(path: Path) -> bool:
+    """Whether `path` looks like a frame store."""
+    return (path / MANIFEST).is_file()
+
+
+def store_beside(source: Path) -> Path:
+    """Where the store of a recording lies by default."""
+    source = source.resolve() if source.name in ("", "..") else source
+    return source.with_name(f"{source.name}.store")
 
 
 @dataclass(frozen=True)
@@ -22,15 +31,19 @@ class Episode:
     name: str
     num_frames: int
     source: str
-    """Where the frames came from."""
+    """File or folder that the frames came from."""
+    unit: str
+    """Name of the unit of the recording that it was decoded from."""
     split: str
     """`train`, `validation` or `test`."""
     sha256: str
     """SHA-256 of the pixels: equal for equal frames, however they were compressed."""
-    files: Path
-    """Path of its files in the store, without their endings."""
-    num_still: int = 0
+    first_frame: str
+    """SHA-256 of the first frame alone."""
+    num_still: int
     """Transitions in which no pixel changes."""
+    files: Path
+    """Path of its files in the store, without suffixes: `.npy`, `.json` and `.truth.npz`."""
 
     @cached_property
     def metadata(self) -> dict[str, Any] | None:
@@ -46,6 +59,29 @@ class Episode:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise UserError(f"{path}: damaged; delete the store and ingest again") from None
+
+    @classmethod
+    def from_row(cls, store: Path, row: dict[str, Any]) -> "Episode":
+        """Read the row of an episode in the manifest of `store`.
+
+        Raises:
+            KeyError, TypeError, ValueError: the row is damaged.
+        """
+        texts = {
+            name: str(row[name]) for name in ("name", "source", "unit", "split", "sha256", "first_frame")
+        }
+        num_frames, num_still, file = int(row["num_frames"]), int(row["still"]), str(row["file"])
+        if texts["split"] not in SPLITS or not 1 <= num_frames < 2**31:
+            raise ValueError("not an episode")
+        if not file.isdecimal():  # so that no name in a manifest leads out of the store
+            raise ValueError("not the name of a file of this store")
+        return cls(**texts, num_frames=num_frames, num_still=num_still, files=store / file)
+
+    def to_row(self) -> dict[str, Any]:
+        """The row of this episode in a manifest."""
+        names = ("name", "num_frames", "source", "split", "sha256", "first_frame")
+        row = {name: getattr(self, name) for name in names}
+        return row | {"still": self.num_still, "unit": self.unit, "file": self.files.name}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -68,36 +104,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_rejected(path: Path) -> list[dict[str, Any]]:
-    """Read what was left out of the store at `path`: a row per fault; empty if nothing was."""
+    """Read what was left out of the store at `path`: a row per rejection, empty if there was none."""
     try:
         rows = json.loads((path / REJECTED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
-def store_beside(source: Path) -> Path:
-    """The store that belongs to a recording."""
-    source = source.resolve() if source.name in ("", "..") else source
-    return source.with_name(f"{source.name}.store")
-
-
-def read_episode(path: Path, row: dict[str, Any]) -> Episode:
-    """Read an episode of the store at `path` from its row in the manifest.
-
-    Raises:
-        KeyError, TypeError, ValueError: the row is damaged.
-    """
-    if not str(row["file"]).isdecimal():  # so that no name in a manifest leads out of the store
-        raise ValueError("not the name of a file of this store")
-    if row["split"] not in SPLITS or not 1 <= int(row["num_frames"]) < 2**31:
-        raise ValueError("not an episode")
-    return Episode(
-        name=str(row["name"]),
-        num_frames=int(row["num_frames"]),
-        source=str(row["source"]),
-        split=str(row["split"]),
-        sha256=str(row["sha256"]),
-        files=path / row["file"],
-        num_still=int(row["still"]),
-    )

@@ -1,8 +1,7 @@
 """The frame store: every frame of a data set, lossless and memory-mapped.
 
-A folder with `manifest.json` and one `.npy` array per episode. Frames are palette indices whenever the data
-set has at
-most 256 colours (a third of the size of RGB), gray values when the sources are gray, RGB otherwise.
+A folder with `manifest.json` and one `.npy` array per episode. Frames are palette indices if the data set has
+at most 256 colours (a third of the size of RGB), gray values if the sources are gray, RGB otherwise.
 """
 
 from dataclasses import dataclass
@@ -13,10 +12,12 @@ from typing import Any, get_args
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.frames.manifest import Encoding, Episode, read_episode, read_manifest
+from ghostpad.frames.encoding import MAX_COLORS, Encoding, EncodingName, rgb_of
+from ghostpad.frames.manifest import MANIFEST, Episode, read_manifest
+from ghostpad.frames.splits import Splitting
 from ghostpad.luma import luma
-from ghostpad.sources.registry import MANIFEST
-from ghostpad.sources.units import MAX_SIDE
+from ghostpad.sources.base import MAX_SIDE
+from ghostpad.sources.parsing import pack_colors
 
 _WHITE = np.float32(255)
 
@@ -28,47 +29,67 @@ class FrameStore:
     path: Path
     height: int
     width: int
-    encoding: Encoding
-    palette: np.ndarray | None
-    """(P, 3) uint8 RGB, None unless the encoding is `palette`."""
-    num_colors: int
-    """How many colours occur; 0 if they were not counted (`rgb`)."""
+    pixel_encoding: Encoding
     episodes: tuple[Episode, ...]
     fingerprint: str
     """SHA-256 (hex) over names, lengths and pixels of the episodes."""
+    splitting: Splitting
+    """How its episodes were assigned to splits."""
+    options: dict[str, Any]
+    """Options of the ingest that decided its frames."""
+    units: dict[str, str]
+    """Fingerprint of each unit of the recording, by name."""
 
     @classmethod
     def open(cls, path: Path | str) -> "FrameStore":
         """Open the store at `path`.
 
         Raises:
-            UserError: `path` is not a whole store of this version.
+            UserError: `path` is not a complete store of this version.
         """
         path = Path(path)
         manifest = read_manifest(path)
         try:
-            colors = np.array(manifest["colors"], np.uint8).reshape(-1, 3)
-            if manifest["encoding"] not in get_args(Encoding) or len(colors) > 256:
-                raise ValueError("an encoding that is none")
+            colors = np.array(manifest["colors"], np.uint8).reshape(-1, 1, 3)
+            if manifest["encoding"] not in get_args(EncodingName) or len(colors) > MAX_COLORS:
+                raise ValueError("not an encoding")
             if not (1 <= int(manifest["height"]) <= MAX_SIDE and 1 <= int(manifest["width"]) <= MAX_SIDE):
-                raise ValueError("a size that is none")
+                raise ValueError("not a size")
+            if not manifest["episodes"]:
+                raise ValueError("no episodes")
             return cls(
                 path=path,
                 height=int(manifest["height"]),
                 width=int(manifest["width"]),
-                encoding=manifest["encoding"],
-                palette=colors if manifest["encoding"] == "palette" else None,
-                num_colors=len(colors),
-                episodes=tuple(read_episode(path, row) for row in manifest["episodes"]),
+                pixel_encoding=Encoding(manifest["encoding"], tuple(pack_colors(colors)[:, 0].tolist())),
+                episodes=tuple(Episode.from_row(path, row) for row in manifest["episodes"]),
                 fingerprint=manifest["fingerprint"],
+                splitting=Splitting(**manifest.get("splitting", {})),
+                options=dict(manifest["options"]),
+                units=dict(manifest["units"]),
             )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, UserError):
-                raise
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError):
             raise UserError(f"{path / MANIFEST}: damaged; delete {path} and ingest again") from None
 
+    @property
+    def encoding(self) -> EncodingName:
+        """How frames are stored: `palette`, `gray` or `rgb`."""
+        return self.pixel_encoding.name
+
+    @property
+    def num_colors(self) -> int:
+        """How many colours occur; 0 if they were not counted (`rgb`)."""
+        return len(self.pixel_encoding.colors)
+
+    @cached_property
+    def palette(self) -> np.ndarray | None:
+        """(P, 3) uint8 RGB, None unless the encoding is `palette`."""
+        return (
+            np.ascontiguousarray(rgb_of(self.pixel_encoding.colors)) if self.encoding == "palette" else None
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to other processes as a path: memory maps would travel as their contents."""
+        """Pickle as a path: memory maps would be pickled as their contents."""
         return (FrameStore.open, (self.path,))
 
     @cached_property
@@ -87,7 +108,7 @@ class FrameStore:
             channels = (3,) if self.encoding == "rgb" else ()
             shape = (self.episodes[episode_index].num_frames, self.height, self.width, *channels)
             if array.shape != shape or array.dtype != np.uint8:
-                raise UserError(f"{path}: not what the manifest says; delete {self.path} and ingest again")
+                raise UserError(f"{path}: differs from the manifest; delete {self.path} and ingest again")
             self._arrays[episode_index] = array
         return self._arrays[episode_index]
 
@@ -107,10 +128,10 @@ class FrameStore:
         """Read frames of one episode as uint8 (n, C, H, W), C = 1 if `grayscale` else 3.
 
         Args:
-            episode_index: which episode.
-            frame_indices: which of its frames.
-            grayscale: whether in gray.
-            part: lines and columns that are wanted.
+            episode_index: the episode.
+            frame_indices: its frames.
+            grayscale: return luma instead of RGB.
+            part: rows and columns of the frames.
         """
         frames = self.array(episode_index)[frame_indices][:, *part]
         if self.encoding == "palette":
@@ -123,7 +144,7 @@ class FrameStore:
     def read_pair(self, episode_index: int, frame: int, next_frame: int, grayscale: bool) -> np.ndarray:
         """Read two frames of one episode as float32 (2, C, H, W) in [0, 1], C = 1 if `grayscale` else 3.
 
-        Quick for neighbours: of the second frame only the pixels that differ are looked up.
+        Fast for neighbours: of the second frame only the pixels that differ are looked up.
         """
         if self.encoding != "palette":
             pair = self.read(episode_index, np.array([frame, next_frame]), grayscale)
@@ -141,7 +162,7 @@ class FrameStore:
 
     @cached_property
     def _tables(self) -> dict[bool, list[bytes]]:
-        """For gray and for colour: per channel, the value of each of the 256 possible indices."""
+        """By `grayscale`, per channel: the value of each of the 256 possible indices."""
         tables = {}
         for grayscale in (True, False):
             colors = self.colors(grayscale)
@@ -152,7 +173,7 @@ class FrameStore:
         return tables
 
     def truth(self, episode_index: int) -> dict[str, np.ndarray] | None:
-        """What the game's memory says about each frame, as recorded; None when nobody recorded it."""
+        """The true state of the game in each frame, read from its memory; None when not recorded."""
         path = self.episodes[episode_index].files.with_suffix(".truth.npz")
         if not path.exists():
             return None
@@ -160,14 +181,14 @@ class FrameStore:
             return dict(archive)
 
     def controls(self, episode_index: int) -> np.ndarray | None:
-        """The control held during each transition, int8 (N − 1,); None when nobody recorded it."""
+        """The control held during each transition, int8 (N − 1,); None when not recorded."""
         metadata = self.episodes[episode_index].metadata
         if not metadata or "controls" not in metadata:
             return None
         return np.array(metadata["controls"], np.int8)
 
     def control_names(self, episode_index: int) -> list[str] | None:
-        """Names of the controls, by their number; None when nobody recorded them."""
+        """Names of the controls, by their number; None when not recorded."""
         metadata = self.episodes[episode_index].metadata
         return metadata.get("control_names") if metadata else None
 

@@ -1,4 +1,4 @@
-"""Decode one PNG, distrusting it."""
+"""Decode one PNG, distrusting it: every chunk is checked before Pillow sees the picture."""
 
 import io
 import struct
@@ -7,36 +7,21 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from ghostpad.sources.faults import BadInput
-from ghostpad.sources.units import MAX_SIDE
+from ghostpad.sources.base import MAX_SIDE, BadInput
+from ghostpad.sources.parsing import damage_is
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHUNK_HEAD = struct.Struct(">I4s")
 _LOST_16_BITS = "16-bit PNGs are cut to 8 bits per colour"
 _LOST_TRANSPARENCY = "transparent PNGs keep their colours, but not their transparency"
-_CHUNK_HEAD = struct.Struct(">I4s")
-
-
-def read_bytes(path: str) -> bytes:
-    """Read the file at `path`.
-
-    Raises:
-        BadInput: that cannot be done.
-    """
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 (a Path for each frame costs a tenth of its decoding)
-            return file.read()
-    except IsADirectoryError:
-        raise BadInput("is a folder") from None
-    except OSError as error:
-        raise BadInput(f"cannot be read ({error.strerror})") from None
 
 
 def decode_png(data: bytes) -> tuple[np.ndarray, bool, str]:
     """Decode the bytes of a PNG.
 
     Returns:
-        Its colours (H, W) uint32, each `red | green << 8 | blue << 16`; whether it is gray; what the picture
-        had that a store has not (transparency, 16 bits), else "".
+        Its colours (H, W) uint32, as in `Frame`; whether it is gray; a warning about what a store cannot hold
+        of it (transparency, 16 bits), "" when nothing is lost.
 
     Raises:
         BadInput: it is damaged, or larger than 4096×4096.
@@ -47,16 +32,13 @@ def decode_png(data: bytes) -> tuple[np.ndarray, bool, str]:
     width, height = struct.unpack_from(">II", data, 16)
     if max(width, height) > MAX_SIDE:
         raise BadInput(f"is larger than {MAX_SIDE}x{MAX_SIDE} ({width}x{height})")
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            lost = _LOST_16_BITS if data[24] == 16 else _transparency(image)
-            return (*_colors(image), lost)
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError) as error:
-        raise BadInput(f"is not a readable PNG ({_brief(error)})") from None
+    with damage_is("is not a readable PNG"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        lost = _LOST_16_BITS if data[24] == 16 else _LOST_TRANSPARENCY if _is_transparent(image) else ""
+        return (*_colors(image), lost)
 
 
 def _check_integrity(data: bytes) -> None:
-    """Compare every chunk with its checksum: Pillow lets a flipped bit in the pixels pass."""
+    """Compare every chunk with its checksum: Pillow does not notice a flipped bit in the pixels."""
     if not data.startswith(_SIGNATURE) or data[12:16] != b"IHDR":
         raise BadInput("is not a PNG")
     position, kind = len(_SIGNATURE), b""
@@ -78,17 +60,12 @@ def _colors(image: Image.Image) -> tuple[np.ndarray, bool]:
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     if image.mode != "RGB":
         image = image.convert("RGB")
-    # Pillow keeps four bytes per pixel: this reads a pixel as one number, without a copy per channel
+    # Pillow keeps four bytes per pixel: this reads a pixel as one number, without a copy per channel.
     packed = np.frombuffer(image.tobytes("raw", "RGBX"), "<u4") & 0xFFFFFF
     return packed.reshape(image.height, image.width), gray
 
 
-def _transparency(image: Image.Image) -> str:
+def _is_transparent(image: Image.Image) -> bool:
     if image.mode in ("RGBA", "LA"):
-        lowest = image.getchannel("A").getextrema()[0]
-        return _LOST_TRANSPARENCY if lowest < 255 else ""  # type: ignore[operator]
-    return _LOST_TRANSPARENCY if "transparency" in image.info else ""
-
-
-def _brief(error: Exception) -> str:
-    return str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        return image.getchannel("A").getextrema()[0] < 255  # type: ignore[operator]
+    return "transparency" in image.info

@@ -1,90 +1,71 @@
-"""Find out what a recording is, and list what has to be decoded."""
+"""The one list of recording formats, and how a path finds its format."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ghostpad.errors import UserError
-from ghostpad.sources.episodes import natural_key, scan_episode
-from ghostpad.sources.faults import Faults
-from ghostpad.sources.lerobot import INFO, scan_lerobot
-from ghostpad.sources.minari import METADATA, scan_minari
-from ghostpad.sources.units import Unit
-from ghostpad.sources.video import SUFFIXES, Cutting, VideoUnit, scan_video
+from ghostpad.sources.base import IngestLog, Source, Unit
+from ghostpad.sources.lerobot import LeRobotDataset
+from ghostpad.sources.minari import MinariDataset
+from ghostpad.sources.parsing import natural_key
+from ghostpad.sources.png_episodes import PngEpisode
+from ghostpad.sources.video import Video
 
-_WHOLE = Cutting()
-MANIFEST = "manifest.json"
-"""File that makes a folder a frame store."""
-
-
-def is_store(path: Path) -> bool:
-    """Whether `path` looks like a frame store."""
-    return (path / MANIFEST).is_file()
+SOURCES: tuple[Source, ...] = (LeRobotDataset(), MinariDataset(), Video(), PngEpisode())
+"""The formats, asked in this order. To add one, append it here."""
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What the user asked of sources that leave a choice."""
-
-    cutting: Cutting = _WHOLE
-    camera: str | None = None
-
-
-def list_units(source: Path, wishes: Wishes, faults: Faults) -> list[Unit]:
-    """List everything in `source` that holds frames, episodes in natural order.
+def list_units(path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
+    """List everything in `path` that holds frames: a dataset, a video, or a folder of episodes and videos.
 
     Raises:
-        UserError: the folder is missing, nothing in it can be read, or the wishes make no sense for it.
+        UserError: `path` is missing, nothing in it can be read, or an option does not apply to it.
     """
-    if is_store(source):
-        raise UserError(f"{source} is a frame store already; give it to --data as it is")
-    if not source.exists():
-        raise UserError(f"{source}: no such folder; record one with: ghostpad record --out {source}")
-    units = _list(source, wishes, faults)
-    if not units and not faults.rejected:
-        raise UserError(
-            f"{source} holds no episodes, that is folders with 0.png, 1.png, …; see docs/inputs.md"
-        )
+    if not path.exists():
+        raise UserError(f"{path}: no such folder; record one with: ghostpad record --out {path}")
+    source = _recognize(path, SOURCES)
+    if source is not None and not (source.is_episode and path.is_dir()):
+        used, units = {source}, source.list_units(path, options, log)
+    elif path.is_dir():
+        used, units = _list_folder(path, options, log)
+    else:
+        raise UserError(f"{path} is neither a folder nor a video; see docs/inputs.md")
+    if not units and log.rejected:
+        raise UserError(f"{path} holds only damaged files, for example {log.rejected[0].file}; repair them")
+    if not units and source is not None:
+        raise UserError(f"{path} is itself an episode; give the folder above it, or move it into one")
     if not units:
-        raise UserError(f"{source} holds nothing but bad files, {faults.rejected[0].file} for one; mend them")
-    if wishes.cutting != _WHOLE and not any(isinstance(unit, VideoUnit) for unit in units):
-        raise UserError(
-            f"{source} holds no videos: --fps, --episode-seconds and --scene-cut are for videos only"
-        )
+        raise UserError(f"{path} holds no episodes, that is folders with 0.png, 1.png, …; see docs/inputs.md")
+    for name in options:
+        if not any(name in source.options for source in used):
+            formats = " and ".join(source.name for source in SOURCES if name in source.options)
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} is for {formats}, and {path} holds none; leave it out")
     return units
 
 
-def _list(source: Path, wishes: Wishes, faults: Faults) -> list[Unit]:
-    if source.is_file():
-        if source.suffix.lower() not in SUFFIXES:
-            raise UserError(
-                f"{source} is neither a folder nor a video ({', '.join(SUFFIXES)}); see docs/inputs.md"
-            )
-        return [*scan_video(source, source.resolve().parent, wishes.cutting, faults)]
-    if (source / INFO).is_file():
-        return [*scan_lerobot(source, wishes.camera, faults)]
-    if (source / METADATA).is_file():
-        return [*scan_minari(source, wishes.camera, faults)]
-    return _list_folder(source, wishes.cutting, faults)
+def _recognize(path: Path, sources: tuple[Source, ...]) -> Source | None:
+    return next((source for source in sources if source.recognizes(path)), None)
 
 
-def _list_folder(source: Path, cutting: Cutting, faults: Faults) -> list[Unit]:
-    root = source.resolve()
-    units: list[Unit] = []
-    ignored = []
-    for path in sorted(source.iterdir(), key=lambda path: natural_key(path.name)):
-        known = len(units) + len(faults.rejected)
+def _list_folder(folder: Path, options: Mapping[str, Any], log: IngestLog) -> tuple[set[Source], list[Unit]]:
+    """Units of the episodes in `folder`, in natural order, and the formats that they have."""
+    root, used, units, ignored = folder.resolve(), set[Source](), list[Unit](), list[str]()
+    nested = tuple(source for source in SOURCES if source.is_episode)
+    for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
         if path.name.startswith("."):
             continue
-        if path.is_dir():
-            units += scan_episode(path, root, faults)
-        elif path.suffix.lower() in SUFFIXES:
-            units += scan_video(path, root, cutting, faults)
-        if len(units) + len(faults.rejected) == known:
+        source = _recognize(path, nested)
+        if source is None:
             ignored.append(path.name)
-    if not units and any(name.lower().endswith(".png") for name in ignored):
-        raise UserError(f"{source} is itself an episode; give the folder above it, or move it into one")
+        elif path.is_symlink() and not path.resolve().is_relative_to(root):
+            log.reject(path.name, path, "is a link that leads out of the recording")
+        else:
+            used.add(source)
+            units += source.list_units(path, options, log)
     if ignored and units:
         more = f" and {len(ignored) - 1} more" if len(ignored) > 1 else ""
-        warnings.warn(f"{source}: {ignored[0]}{more} ignored: no frames there", stacklevel=2)
-    return units
+        warnings.warn(f"{folder}: {ignored[0]}{more} ignored: no frames there", stacklevel=2)
+    return used, units

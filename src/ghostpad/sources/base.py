@@ -1,0 +1,131 @@
+"""What a recording format provides: a `Source` lists the units of a recording, a `Unit` decodes frames.
+
+The flow: `registry.list_units` asks each format whether it recognizes a path. The `Source` that does lists
+`Unit`s without decoding anything. Workers decode these into `Frame`s, which `ghostpad.frames` stores.
+To add a format, subclass `Source` and `Unit` in a new file, and add the source to `registry.SOURCES`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from ghostpad.errors import UserError
+
+MAX_SIDE = 4096
+"""Largest height and width of a frame, in pixels."""
+CHUNK_FRAMES = 1000
+"""Most frames that are decoded and hashed in one go; longer episodes are processed in parts."""
+OnBad = Literal["fail", "skip"]
+
+
+class BadInput(Exception):
+    """Input that cannot be used. The message continues a sentence about its file: "is truncated"."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A frame or file that was left out."""
+
+    unit: str
+    file: str
+    frame: int | None
+    """Number of the frame in its episode, None when the whole file is meant."""
+    reason: str
+
+
+@dataclass
+class IngestLog:
+    """Collects rejected input and warnings; with `on_bad="fail"` the first rejection is an error."""
+
+    on_bad: OnBad
+    rejected: list[Rejected] = field(default_factory=list)
+    warnings: set[str] = field(default_factory=set)
+
+    def reject(self, unit: str, file: Path | str, reason: BadInput | str, frame: int | None = None) -> None:
+        """Record that a file, or one frame of it, is left out.
+
+        Raises:
+            UserError: `on_bad` is "fail".
+        """
+        if self.on_bad == "fail":
+            where = "" if frame is None or str(file).endswith(".png") else f"frame {frame} "
+            raise UserError(f"{file}: {where}{reason}; repair it, or leave it out with --on-bad skip")
+        self.rejected.append(Rejected(unit, str(file), frame, str(reason)))
+
+
+class Frame(NamedTuple):
+    """A decoded frame."""
+
+    episode: str
+    number: int
+    """Its number in the episode; a gap in the numbers starts a new episode."""
+    colors: np.ndarray
+    """(H, W) uint32, each `red | green << 8 | blue << 16`."""
+    gray: bool
+    """Whether the source has no colour at all."""
+    file: str
+    """File it was decoded from, for error messages."""
+    starts_episode: bool = False
+    """Whether a new episode starts here although the numbers are consecutive (a scene cut)."""
+
+
+@dataclass(frozen=True)
+class Unit(ABC):
+    """Frames that one worker decodes in one go. Small and picklable: files are opened in the worker."""
+
+    name: str
+    """The episode or file; several units may share a name (a long episode in parts)."""
+    fingerprint: str
+    """Changes whenever the files behind `name` change; until then they are not read again."""
+    num_frames: int
+    """Expected number of frames (an estimate for some videos)."""
+    path: Path
+    """The file or folder that holds the frames."""
+
+    @abstractmethod
+    def frames(self, log: IngestLog) -> Iterator[Frame]:
+        """Decode the frames in order; what cannot be decoded is rejected in `log`."""
+
+    def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
+        """What is known about `num_frames` frames from `start` of an episode, as in `episode.json`.
+
+        Raises:
+            BadInput: it is damaged.
+        """
+        return None
+
+    def truth(self, start: int, num_frames: int) -> dict[str, np.ndarray] | None:
+        """The true state of the game in these frames, as in `truth.npz`; errors as for `metadata`."""
+        return None
+
+
+class Source(ABC):
+    """A recording format."""
+
+    name: ClassVar[str]
+    """What messages call it, in the plural."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """Options of `ghostpad ingest` that only such formats understand."""
+    is_episode: ClassVar[bool] = False
+    """Whether one file or folder is an episode, so that a recording is a folder of them."""
+
+    @abstractmethod
+    def recognizes(self, path: Path) -> bool:
+        """Whether `path` is of this format, judged by names alone."""
+
+    @abstractmethod
+    def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
+        """List everything in `path` that holds frames, in order, without decoding it.
+
+        Args:
+            path: a recording that this format recognizes.
+            options: those that the user gave, by name.
+            log: collects what is wrong.
+
+        Raises:
+            UserError: the recording as a whole cannot be read.
+        """
