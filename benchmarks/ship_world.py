@@ -18,7 +18,7 @@ import torch
 from shipping import shipped_folder, shipping_options, size_or_exit
 from world import table
 
-from ghostpad.evaluation.controls.controls import ControlsConfig, controls
+from ghostpad.evaluation.controls.mapping import ControlsConfig, map_controls
 from ghostpad.evaluation.rollouts.build import METRICS_FILE, describe
 from ghostpad.frames.ingest import open_data
 from ghostpad.io import write_json
@@ -86,7 +86,7 @@ def main() -> None:
     averaged([options.checkpoint, *options.average]).save_pretrained(out)
     world = WorldModel.from_pretrained(out)
     write_starts(out, store, world.history)
-    found = controls(ControlsConfig(world=str(out), data=store.path))
+    found = map_controls(ControlsConfig(world=str(out), data=store.path))
     pressed = list(found.button_for_control)
     for control, button in options.press:
         pressed[found.control_names.index(control)] = int(button)

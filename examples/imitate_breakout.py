@@ -19,7 +19,7 @@ os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
 import numpy as np
 
 from ghostpad.buttons.control_map import fit_control_map
-from ghostpad.evaluation.controls.study import infer_buttons
+from ghostpad.evaluation.controls.study import button_posteriors
 from ghostpad.evaluation.intervals import bootstrap
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
@@ -127,7 +127,7 @@ def button_examples(store: FrameStore, transitions: Transitions, world_name: str
     episodes = len(np.unique(transitions.episode_index))
     path = folder / f"buttons_{world.model_hash[:12]}_{store.fingerprint[:12]}_{episodes}.npy"
     if not path.exists():
-        found = infer_buttons(world, transitions, np.arange(len(transitions)), num_cores())
+        found = button_posteriors(world, transitions, np.arange(len(transitions)), num_cores())
         with whole_file(path) as temporary, temporary.open("wb") as file:
             np.save(file, found)
     return Examples(transitions, np.load(path))

@@ -85,8 +85,8 @@ VERBS = {
     ),
     "controls": Verb(
         "map a world's buttons to the game's controls, from a few labels",
-        "ghostpad.evaluation.controls.controls:ControlsConfig",
-        "ghostpad.evaluation.controls.controls:controls",
+        "ghostpad.evaluation.controls.mapping:ControlsConfig",
+        "ghostpad.evaluation.controls.mapping:map_controls",
         "--world checkpoints/world --data bulk_videos --labels 64",
     ),
     "play": Verb(

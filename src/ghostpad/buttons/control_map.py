@@ -89,7 +89,7 @@ class ControlMap:
         return self.button_for_control[number]
 
 
-def fit_control_map(names: list[str], buttons_TK: np.ndarray, controls_T: np.ndarray) -> ControlMap:
+def fit_control_map(names: Sequence[str], buttons_TK: np.ndarray, controls_T: np.ndarray) -> ControlMap:
     """Fit the map to labelled transitions.
 
     P(control | button) comes from soft counts: each transition is shared among buttons that may explain it.
@@ -114,7 +114,7 @@ def fit_control_map(names: list[str], buttons_TK: np.ndarray, controls_T: np.nda
 
 
 def _buttons_to_press(
-    names: list[str], given_KC: np.ndarray, usage_K: np.ndarray, marginal_C: np.ndarray, seen: np.ndarray
+    names: Sequence[str], given_KC: np.ndarray, usage_K: np.ndarray, marginal_C: np.ndarray, seen: np.ndarray
 ) -> tuple[int, ...]:
     """The linear assignment of controls to seen buttons that has the most mutual information.
 

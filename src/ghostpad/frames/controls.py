@@ -3,12 +3,14 @@
 Dimensions: T transitions.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ghostpad.frames.pairs import Transitions
 
 
-def control_classes(names: list[str]) -> tuple[list[str], np.ndarray]:
+def control_classes(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Directions of a game's controls, and the class of each control; the fire button tells none."""
     directions = [name.upper().removesuffix("FIRE").replace("NOOP", "") or "STAY" for name in names]
     classes = sorted(set(directions), key=lambda name: (name != "STAY", directions.index(name)))

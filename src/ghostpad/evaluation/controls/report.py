@@ -1,4 +1,4 @@
-"""What `ghostpad controls` says: what the buttons are, and how many labels it takes to name them."""
+"""The report of `ghostpad controls`: what the buttons do, and how many labels it takes to name controls."""
 
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,20 @@ from ghostpad.io import whole_file
 _WIDTH = 24
 
 
-def print_report(found: ControlMap, report: dict[str, Any]) -> None:
-    """Print what the buttons are, and with labels of test episodes how well they name the controls."""
-    heads = "".join(f"{name:>14}" for name in found.control_names)
-    print(f"button    used    paddle{heads}")
-    for button, (does, row) in enumerate(zip(report["buttons"], found.control_given_button, strict=True)):
-        moved = "" if does["paddle_px"] is None else f"{does['paddle_px']:+.1f} px"
-        print(f"{button:6}{100 * does['share']:6.0f} %{moved:>10}" + "".join(f"{p:14.2f}" for p in row))
-    pairs = zip(found.control_names, found.button_for_control, strict=True)
+def print_report(control_map: ControlMap, report: dict[str, Any]) -> None:
+    """Print what each button does and, with labels of test episodes, how well buttons name the controls."""
+    controls = "".join(f"{name:>14}" for name in control_map.control_names)
+    print(f"button    used{report['controlled'] or '':>10}{controls}")
+    rows = zip(report["buttons"], control_map.control_given_button, strict=True)
+    for button, (effect, given) in enumerate(rows):
+        moved = "" if effect["displacement_px"] is None else f"{effect['displacement_px']:+.1f} px"
+        print(f"{button:6}{100 * effect['share']:6.0f} %{moved:>10}" + "".join(f"{p:14.2f}" for p in given))
+    pairs = zip(control_map.control_names, control_map.button_for_control, strict=True)
     print("to play: " + ", ".join(f"{name} is button {button}" for name, button in pairs))
     for name, bits in report["mutual_information_bits"].items():
         print(f"mutual information with {name}: {bits['bits']:.3f} bits (shuffled {bits['shuffled']:.3f})")
     if "label_budget" not in report:
-        print("no labels of test episodes, so how well the map names controls cannot be said")
+        print("no labels in test episodes, so the accuracy of the map is unknown")
         return
     curves = _curves(report)
     print(f"\nagreement with {', '.join(report['classes'])} on {report['num_test']} held-out transitions")
@@ -51,8 +52,7 @@ def draw_curves(report: dict[str, Any], path: Path) -> None:
         (line,) = axes.plot(budgets, [point["mean"] for point in points], "o-", label=name)
         low, high = ([point[key] for point in points] for key in ("low", "high"))
         axes.fill_between(budgets, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    lines = {"chance": "chance", "ceiling": "ceiling", "window_ceiling": "ceiling with neighbours"}
-    for key, name in lines.items():
+    for key, name in (("chance",) * 2, ("ceiling",) * 2, ("window_ceiling", "ceiling with neighbours")):
         if key in report:
             axes.axhline(report[key], color="gray", linestyle=":")
             axes.annotate(name, (8, report[key]), va="bottom", color="gray", fontsize=8)
@@ -66,7 +66,7 @@ def draw_curves(report: dict[str, Any], path: Path) -> None:
 
 
 def _curves(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What is compared, by its name, each with the same keys."""
+    """What is compared, by name, each with the same keys."""
     keys = ("label_budget", "accuracy", "balanced_accuracy")
     curves = {"button": {key: report[key] for key in keys}}
     if "window_accuracy" in report:

@@ -1,10 +1,11 @@
-"""How well buttons tell the real controls: against the number of labels, chance, the ceiling and raw codes.
+"""How well buttons name controls: against the number of labels, chance, ceilings, and a probe on the codes.
 
-Dimensions: T transitions, K buttons, C controls, W transitions of a window.
+Dimensions: T transitions, K buttons, C controls.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,21 +30,20 @@ from ghostpad.world.likelihood import surprises
 from ghostpad.world.world_model import WorldModel
 
 MAP_BUDGETS = tuple(sorted({*BUDGETS, 200}))
-NEIGHBOURS = (0, 1)
-"""Transitions whose buttons tell of a control together: what is held shows in the next one too."""
-_STRENGTH = 1.0
-"""Inverse of the regularization of what is linear in neighbours' buttons; 0.1 fails with few labels."""
-Probe = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+WINDOW = (0, 1)
+"""Transitions whose buttons name a control together: what is held shows in the next transition too."""
+_INVERSE_REGULARIZATION = 1.0
+"""Of the probe on the buttons of a window; 0.1 fails with few labels (Breakout)."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """The training or the test episodes' share of the labelled transitions.
+class Sample:
+    """Transitions of the training or the test split.
 
     Attributes:
         transitions: of the split.
-        rows: (T,) places in it.
-        controls: (T,) number of the control held, -1 where nobody said.
+        rows: (T,) which of them.
+        controls: (T,) number of the control that was held, -1 where it is not known.
         buttons: (T, K) P(button | transition).
         codes: (T, h, w).
         scene: what happens in the transitions.
@@ -56,92 +56,81 @@ class Side:
     codes: np.ndarray
     scene: Scene
 
-    def labelled(self, codes: np.ndarray, classes_C: np.ndarray) -> Labelled:
-        """The same as evaluation has it: controls as directions, and how far the paddle goes."""
-        game, places = self.scene.game, (self.transitions, self.rows)
-        moved = displacement(*places, game.paddle, self.scene.known) if game else None
-        known = np.where(self.controls < 0, -1, classes_C[self.controls])
+    @property
+    def controlled(self) -> str | None:
+        """Name of the element that the player moves; None in an unknown game."""
+        return self.scene.game.paddle.rpartition("_")[0] if self.scene.game else None
+
+    @cached_property
+    def displacement(self) -> np.ndarray | None:
+        """(T,) how far that element moves, in pixels."""
+        game = self.scene.game
+        return displacement(self.transitions, self.rows, game.paddle, self.scene.known) if game else None
+
+    def labelled(self, classes_C: np.ndarray) -> Labelled:
+        """The same for `agreement`, which speaks of classes of controls."""
+        classes = np.where(self.controls < 0, -1, classes_C[self.controls])
         episodes, frames = self.transitions.episode_index[self.rows], self.transitions.frame_index[self.rows]
-        return Labelled(episodes, frames, codes, known, moved, self.transitions.stride)
+        return Labelled(episodes, frames, self.codes, classes, self.displacement, self.transitions.stride)
 
 
-def infer_buttons(
+def button_posteriors(
     world: WorldModel, transitions: Transitions, rows: np.ndarray, num_workers: int = 1
 ) -> np.ndarray:
-    """P(button | transition), (T, K) float32, of the transitions `rows`; see `surprises`."""
+    """P(button | transition), (T, K) float32, of the transitions `rows`: Bayes' rule with a uniform prior."""
     return softmax(-surprises(world, transitions, rows, num_workers), axis=1)
 
 
-def by_map(names: list[str], classes_C: np.ndarray) -> Probe:
-    """Name directions by the map of buttons and controls."""
-
-    def probe(buttons: np.ndarray, controls: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-        given_KC = np.array(fit_control_map(names, buttons, controls).control_given_button)
-        return (held_out @ given_KC @ np.eye(classes_C.max() + 1)[classes_C]).argmax(1)
-
-    return probe
-
-
-def by_neighbours(classes_C: np.ndarray) -> Probe:
-    """Name directions by a linear function of the buttons of neighbouring transitions.
-
-    On recorded Breakout better than a map for each neighbour with any number of labels.
-    """
-
-    def probe(buttons: np.ndarray, controls: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-        majority = int(np.bincount(classes_C[controls]).argmax())
-        return linear_probe(buttons, classes_C[controls], held_out, majority, _STRENGTH)
-
-    return probe
-
-
-def study_controls(train: Side, test: Side, names: list[str], seed: int) -> dict[str, Any]:
-    """Name the controls of test episodes from labels of training episodes, by buttons and by raw codes.
+def study_controls(train: Sample, test: Sample, names: Sequence[str], seed: int) -> dict[str, Any]:
+    """Name the controls of test episodes from labels of training episodes, by buttons and by codes.
 
     Returns:
-        Keys as those of `agreement` in `metrics.json`: of the buttons, of the buttons of neighbours
-        (`window_…`), and of the codes (`codes`).
+        The keys of `agreement` in `metrics.json`: for buttons, for buttons of a window (`window_…`), and for
+        codes (under `codes`).
     """
     directions, classes_C = control_classes(names)
-    sides = (train.labelled(train.codes, classes_C), test.labelled(test.codes, classes_C))
+    sides = (train.labelled(classes_C), test.labelled(classes_C))
     codes, _ = agreement(*sides, len(directions), seed)
-    report: dict[str, Any] = {"classes": directions, "codes": codes}
-    report |= {key: codes[key] for key in ("num_train", "num_test", "chance", "ceiling") if key in codes}
-    report |= {key: codes[key] for key in ("window_chance", "window_ceiling") if key in codes}
-    for name, offsets, probe in (
-        ("", (0,), by_map(names, classes_C)),
-        ("window_", NEIGHBOURS, by_neighbours(classes_C)),
-    ):
-        fit, score = (usable(side, offsets) for side in sides)
-        if not len(fit) or not len(score):  # labels by hand need not be neighbours
+    shared = ("num_train", "num_test", "chance", "ceiling", "window_chance", "window_ceiling")
+    report = {"classes": directions, "codes": codes} | {key: codes[key] for key in shared if key in codes}
+
+    def by_map(buttons: np.ndarray, controls: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        given_KC = np.array(fit_control_map(names, buttons, controls).control_given_button)
+        return (held_out @ given_KC @ np.eye(len(directions))[classes_C]).argmax(1)
+
+    def by_regression(buttons: np.ndarray, controls: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        return linear_probe(buttons, classes_C[controls], held_out, 0, _INVERSE_REGULARIZATION)
+
+    # A regression names the controls of windows better than a map for each place (Breakout, any budget).
+    for prefix, window, probe in (("", (0,), by_map), ("window_", WINDOW, by_regression)):
+        fit, score = (usable(side, window) for side in sides)
+        if not len(fit) or not len(score):  # transitions that are labelled by hand may have no neighbours
             continue
         features, held_out = (
-            part.buttons[side.window(offsets)[places]].reshape(len(places), -1)
-            for part, side, places in zip((train, test), sides, (fit, score), strict=True)
+            sample.buttons[side.window(window)[rows]].reshape(len(rows), -1)
+            for sample, side, rows in zip((train, test), sides, (fit, score), strict=True)
         )
-        controls, truth = train.controls[fit], sides[1].controls[score]
-        answers = probe(features, controls, held_out)
+        labels, truth = train.controls[fit], sides[1].controls[score]
+        answers = probe(features, labels, held_out)
         numbers: dict[str, Any] = {
             "accuracy": float((answers == truth).mean()),
             "balanced_accuracy": balanced_accuracy(answers, truth),
-            "label_budget": label_budget(probe, features, controls, held_out, truth, seed, MAP_BUDGETS),
+            "label_budget": label_budget(probe, features, labels, held_out, truth, seed, MAP_BUDGETS),
         }
-        if f"{name}ceiling" in codes:
-            room = codes[f"{name}ceiling"] - codes[f"{name}chance"]
-            gained = numbers["accuracy"] - codes[f"{name}chance"]
+        if f"{prefix}ceiling" in codes:
+            room = codes[f"{prefix}ceiling"] - codes[f"{prefix}chance"]
+            gained = numbers["accuracy"] - codes[f"{prefix}chance"]
             numbers["share_of_ceiling"] = gained / room if room > 0 else None
-        report |= {f"{name}{key}": value for key, value in numbers.items()}
+        report |= {f"{prefix}{key}": value for key, value in numbers.items()}
     return report
 
 
-def informations(side: Side, seed: int) -> dict[str, dict[str, float]]:
-    """Mutual information (bits) of the likeliest button with the control and with events; shuffled beside."""
-    pressed = side.buttons.argmax(1)[:, None, None]
-    told = {}
-    if (side.controls >= 0).any():
-        known = side.controls >= 0
-        told["control"] = associate(pressed[known], side.controls[known], seed)
+def mutual_information(sample: Sample, seed: int) -> dict[str, dict[str, float]]:
+    """Bits that the likeliest button shares with controls and with groups of events; and when shuffled."""
+    buttons = sample.buttons.argmax(1)[:, None, None]
+    known, columns = sample.controls >= 0, sample.scene.columns
+    found = {"control": associate(buttons[known], sample.controls[known], seed)} if known.any() else {}
     for name, beginning in GROUPS.items():
-        if any(column.startswith(beginning) for column in side.scene.columns):
-            told[name] = associate(pressed, grouped(side.scene.columns, beginning), seed)
-    return {name: {"bits": found.bits, "shuffled": found.shuffled_bits} for name, found in told.items()}
+        if any(column.startswith(beginning) for column in columns):
+            found[name] = associate(buttons, grouped(columns, beginning), seed)
+    return {name: {"bits": each.bits, "shuffled": each.shuffled_bits} for name, each in found.items()}

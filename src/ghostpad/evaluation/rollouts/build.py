@@ -5,7 +5,7 @@ from typing import Any
 
 from ghostpad.buttons.control_map import ControlMap, fit_control_map
 from ghostpad.errors import UserError
-from ghostpad.evaluation.controls.study import infer_buttons
+from ghostpad.evaluation.controls.study import button_posteriors
 from ghostpad.evaluation.measure import draw_blocks
 from ghostpad.evaluation.rollouts.film import write_rollout
 from ghostpad.evaluation.rollouts.open_loop import measure
@@ -102,7 +102,9 @@ def recorded_map(
         return None
     held, names = read
     known = held >= 0
-    return fit_control_map(names, infer_buttons(world, transitions, rows[known], num_workers), held[known])
+    return fit_control_map(
+        names, button_posteriors(world, transitions, rows[known], num_workers), held[known]
+    )
 
 
 def print_found(told: dict[str, Any], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Buttons tied to controls: maps with known answers, real Breakout, files by hand, and no labels at all."""
+"""The verb `controls`: on real Breakout, with recorded labels, labels by hand, and none."""
 
 import json
 import re
@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from ghostpad.buttons.control_labels import read_labels
-from ghostpad.buttons.control_map import fit_control_map
+from ghostpad.buttons.control_map import ControlMap
 from ghostpad.cli import main
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
-from ghostpad.evaluation.controls.controls import ControlMap, ControlsConfig, tie_controls
+from ghostpad.evaluation.controls.mapping import ControlsConfig, fit_and_study
 from ghostpad.evaluation.measure import to_numpy
 from ghostpad.frames.ingest import open_data
 from ghostpad.games.breakout import detector as breakout
@@ -38,7 +38,7 @@ def played(recorded):
 
 
 class ChangedPixels:
-    """Codes that tell in which quarters of the picture something changes."""
+    """Codes that count the changed pixels in each quarter of the frame."""
 
     codebook_size, grid, grayscale, stride = 8, (2, 2), True, 1
 
@@ -50,8 +50,8 @@ class ChangedPixels:
         return frames / 255
 
 
-class PaddleFinder:
-    """A world that knows its buttons: 2 is held when the paddle goes right, 0 when left, 1 when it stays."""
+class PaddleButtons:
+    """A world whose button is 2 when the paddle moves right, 0 when left, and 1 when it stays."""
 
     history, num_buttons, grayscale, latent_action_model = 2, 4, True, ChangedPixels()
     device = torch.device("cpu")
@@ -63,8 +63,8 @@ class PaddleFinder:
         return -torch.from_numpy(np.eye(4)[1 + np.sign(after - before)] * 0.9 + 0.025).log()
 
 
-class Ignorant(PaddleFinder):
-    """Buttons drawn by lot."""
+class RandomButtons(PaddleButtons):
+    """A world whose buttons are random."""
 
     def __init__(self):
         self.rng = np.random.default_rng(0)
@@ -73,98 +73,11 @@ class Ignorant(PaddleFinder):
         return 9 - 9 * torch.eye(4)[self.rng.integers(0, 4, len(frames))]
 
 
-# -- the map --------------------------------------------------------------------------------------------
-
-
-def draw_labels(given, usage, num=4000, seed=0):
-    rng = np.random.default_rng(seed)
-    buttons = rng.choice(len(usage), num, p=usage)
-    held = np.array([rng.choice(len(NAMES), p=given[button]) for button in buttons])
-    return np.eye(len(usage))[buttons], held
-
-
-MOVES = [[0.9, 0.06, 0.02, 0.02], [0.1, 0.0, 0.88, 0.02], [0.1, 0.0, 0.02, 0.88]]
-
-
-def test_the_map_finds_what_the_labels_were_drawn_from():
-    found = fit_control_map(NAMES, *draw_labels(MOVES, (0.4, 0.3, 0.3)))
-    assert np.array(found.control_given_button) == pytest.approx(np.array(MOVES), abs=0.03)
-    assert np.array(found.control_given_button).sum(1) == pytest.approx(1)
-    assert found.button_for_control == (0, 0, 1, 2)  # FIRE as NOOP
-    assert found.num_labels == 4000
-
-
-def test_fire_gets_the_button_that_launches_however_rare():
-    launch = [*MOVES, [0.1, 0.9, 0.0, 0.0]]
-    found = fit_control_map(NAMES, *draw_labels(launch, (0.39, 0.3, 0.3, 0.01)))
-    assert found.button_for_control == (0, 3, 1, 2)
-
-
-def test_a_button_that_means_another_control_more_is_not_given_to_fire():
-    # FIRE is held oftener than usual with button 3, but RIGHT far more.
-    right = [*MOVES, [0.06, 0.072, 0.86, 0.008]]
-    found = fit_control_map(NAMES, *draw_labels(right, (0.7, 0.1, 0.15, 0.05), num=40000))
-    assert found.to_button("FIRE") == found.to_button("NOOP") == 0
-
-
-def test_soft_buttons_count_in_part():
-    hard, held = draw_labels(MOVES, (0.4, 0.3, 0.3))
-    twice = fit_control_map(NAMES, np.concatenate([hard, hard]) / 2, np.concatenate([held, held]))
-    once = fit_control_map(NAMES, hard, held)
-    assert np.array(twice.control_given_button) == pytest.approx(np.array(once.control_given_button))
-
-
-def test_a_button_never_seen_keeps_what_is_usual():
-    buttons, held = draw_labels(MOVES, (0.4, 0.3, 0.3))
-    found = fit_control_map(NAMES, np.pad(buttons, ((0, 0), (0, 1))), held)
-    usual = np.bincount(held, minlength=4) / len(held)
-    assert found.control_given_button[3] == pytest.approx(usual, abs=0.01)
-
-
-def test_a_button_never_seen_is_never_to_be_pressed():
-    # Each button that is seen belongs to another control, so that none is left for NOOP.
-    buttons, held = draw_labels([[0.1, 0.9, 0, 0], [0.1, 0, 0.9, 0], [0.1, 0, 0, 0.9]], (0.4, 0.3, 0.3))
-    for unused in range(4):
-        wider = np.insert(buttons, unused, 0, axis=1)
-        assert unused not in fit_control_map(NAMES, wider, held).button_for_control
-
-
-def test_few_labels_and_few_buttons_still_give_a_whole_map():
-    for num in (1, 2, 8):
-        found = fit_control_map(NAMES, *draw_labels(MOVES, (0.4, 0.3, 0.3), num))
-        assert all(0 <= button < 3 for button in found.button_for_control)
-    pair = fit_control_map(NAMES, *draw_labels(MOVES[1:], (0.5, 0.5)))
-    assert pair.button_for_control[2:] == (0, 1)
-    assert all(button in (0, 1) for button in pair.button_for_control)
-
-
-def test_maps_travel_as_files(tmp_path):
-    assert ControlMap.read(tmp_path) is None
-    found = fit_control_map(NAMES, *draw_labels(MOVES, (0.4, 0.3, 0.3)))
-    path = found.write(tmp_path, {"accuracy": 0.5})
-    assert ControlMap.read(tmp_path) == found
-    assert json.loads(path.read_text())["report"] == {"accuracy": 0.5}
-    assert found.to_button("right") == found.to_button("RIGHT") == found.to_button(2) == 1
-    for unknown in ("UP", 4, -1):
-        with pytest.raises(UserError, match="NOOP, FIRE, RIGHT, LEFT"):
-            found.to_button(unknown)
-
-
-@pytest.mark.parametrize(
-    "change", [{"button_for_control": [0, 0, 1, 9]}, {"control_names": ["A"]}, {"num_labels": None}]
-)
-def test_damaged_maps_are_refused(tmp_path, change):
-    path = fit_control_map(NAMES, *draw_labels(MOVES, (0.4, 0.3, 0.3))).write(tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(UserError, match=r"controls\.json.*ghostpad controls"):
-        ControlMap.read(tmp_path)
-
-
 # -- real Breakout --------------------------------------------------------------------------------------
 
 
 def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
-    found, report = tie_controls(PaddleFinder(), played, ControlsConfig(workers=1))
+    found, report = fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1))
     assert found.control_names == tuple(NAMES)
     assert found.button_for_control == (1, 1, 2, 0)
     assert report["share_of_ceiling"] > 0.7
@@ -177,34 +90,36 @@ def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
     assert bits["control"]["bits"] > 0.4
     assert bits["control"]["shuffled"] < 0.05
     assert bits["bounce"]["bits"] < 0.1
-    assert [row["paddle_px"] > 3 for row in report["buttons"]] == [False, False, True, False]
+    assert [row["displacement_px"] > 3 for row in report["buttons"]] == [False, False, True, False]
 
 
-def test_buttons_by_lot_name_nothing(played):
-    _, report = tie_controls(Ignorant(), played, ControlsConfig(workers=1))
+def test_random_buttons_name_no_control(played):
+    _, report = fit_and_study(RandomButtons(), played, ControlsConfig(workers=1))
     assert abs(report["share_of_ceiling"]) < 0.1
     assert abs(report["window_share_of_ceiling"]) < 0.1
     assert report["mutual_information_bits"]["control"]["bits"] < 0.1
 
 
-def test_labels_limit_what_the_map_is_made_from(played):
-    few, report = tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels=20, transitions=100))
+def test_labels_limits_the_transitions_that_the_map_is_fitted_to(played):
+    few, report = fit_and_study(
+        PaddleButtons(), played, ControlsConfig(workers=1, labels=20, transitions=100)
+    )
     assert few.num_labels == 20
     assert report["num_train"] == 100
     assert report["num_test"] <= 100
     assert list(report["label_budget"]) == ["8", "16", "32", "64"]
-    again, _ = tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels=20, transitions=100))
+    again, _ = fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1, labels=20, transitions=100))
     assert again == few
-    other, _ = tie_controls(
-        PaddleFinder(), played, ControlsConfig(workers=1, labels=20, transitions=100, seed=1)
+    other, _ = fit_and_study(
+        PaddleButtons(), played, ControlsConfig(workers=1, labels=20, transitions=100, seed=1)
     )
     assert other != few
 
 
-def test_without_labels_buttons_are_named_by_what_they_do(recorded, tmp_path):
+def test_without_labels_buttons_are_named_by_their_effects(recorded, tmp_path):
     videos = tmp_path / "videos"
     shutil.copytree(recorded, videos, ignore=shutil.ignore_patterns("*.json", "*.npz"))
-    found, report = tie_controls(PaddleFinder(), open_data(videos), ControlsConfig(workers=1))
+    found, report = fit_and_study(PaddleButtons(), open_data(videos), ControlsConfig(workers=1))
     assert found.num_labels == 0
     assert found.to_button("paddle left") == 0
     assert found.to_button("paddle still") == 1
@@ -213,14 +128,14 @@ def test_without_labels_buttons_are_named_by_what_they_do(recorded, tmp_path):
     assert "accuracy" not in report
 
 
-def test_an_unknown_game_has_numbered_buttons(tmp_path):
+def test_in_an_unknown_game_without_labels_buttons_are_numbered(tmp_path):
     dark = {f"e{n}": [frame // 4 for frame in noise(6, "gray", n, (210, 160))] for n in range(3)}
     videos = write_pngs(tmp_path / "videos", dark)
-    found, report = tie_controls(Ignorant(), open_data(videos), ControlsConfig(workers=1))
+    found, report = fit_and_study(RandomButtons(), open_data(videos), ControlsConfig(workers=1))
     assert found.control_names == ("button 0", "button 1", "button 2", "button 3")
     assert found.button_for_control == (0, 1, 2, 3)
     assert report["mutual_information_bits"] == {}
-    assert report["buttons"][0]["paddle_px"] is None
+    assert report["buttons"][0]["displacement_px"] is None
 
 
 # -- labels by hand -------------------------------------------------------------------------------------
@@ -237,9 +152,9 @@ def write_csv(path, played, splits=("train", "test"), every=3):
     return path, len(lines) - 1
 
 
-def test_labels_by_hand_do_what_recorded_ones_do(played, tmp_path, capsys):
+def test_labels_by_hand_give_the_map_that_recorded_ones_give(played, tmp_path, capsys):
     path, _ = write_csv(tmp_path / "labels.csv", played)
-    found, report = tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels_file=path))
+    found, report = fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1, labels_file=path))
     names = set(found.control_names)
     assert names == {"noop", "fire", "right", "left"}
     assert [found.to_button(name) for name in ("noop", "fire", "right", "left")] == [1, 1, 2, 0]
@@ -247,18 +162,18 @@ def test_labels_by_hand_do_what_recorded_ones_do(played, tmp_path, capsys):
     assert "window_accuracy" not in report  # no two labels stand side by side
     assert "not used" not in capsys.readouterr().out
     everywhere, _ = write_csv(tmp_path / "all.csv", played, ("train", "validation", "test"))
-    tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels_file=everywhere, transitions=64))
+    fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1, labels_file=everywhere, transitions=64))
     assert re.search(r"all\.csv: \d+ labels in validation episodes are not used", capsys.readouterr().out)
     only_train, num = write_csv(tmp_path / "train.csv", played, ("train",))
-    found, report = tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels_file=only_train))
+    found, report = fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1, labels_file=only_train))
     assert found.num_labels == num
     assert "accuracy" not in report
     only_test, _ = write_csv(tmp_path / "test.csv", played, ("test",))
     with pytest.raises(UserError, match="label some of those"):
-        tie_controls(PaddleFinder(), played, ControlsConfig(workers=1, labels_file=only_test))
+        fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1, labels_file=only_test))
 
 
-def test_labels_are_read_as_people_write_them(played, tmp_path):
+def test_label_files_may_have_blank_lines_spaces_and_repetitions(played, tmp_path):
     path = tmp_path / "labels.csv"
     text = "Episode, Frame, Control\nepisode_0001,4,LEFT\n\nepisode_0001,4,LEFT\nepisode_0000,0,my jump\n"
     path.write_text(text, encoding="utf-8-sig")
@@ -286,7 +201,7 @@ def test_labels_are_read_as_people_write_them(played, tmp_path):
         ),
     ],
 )
-def test_mistakes_in_labels_are_named(played, tmp_path, text, complaint):
+def test_a_mistake_in_a_label_file_is_reported_with_its_line(played, tmp_path, text, complaint):
     path = tmp_path / "labels.csv"
     path.write_text(text.format(last=played.episodes[0].num_frames - 1))
     with pytest.raises(UserError, match=complaint) as caught:
@@ -295,7 +210,7 @@ def test_mistakes_in_labels_are_named(played, tmp_path, text, complaint):
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_are_no_labels(played, tmp_path):
+def test_files_that_are_no_csv_are_refused(played, tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_labels(tmp_path / "none.csv", played, 1)
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\xff\xfe")
@@ -315,7 +230,7 @@ def world_folder(played, tmp_path_factory):
     return folder
 
 
-def test_the_verb_writes_map_and_picture_and_prints_the_curve(played, world_folder, capsys):
+def test_the_verb_writes_the_map_and_a_picture_and_prints_the_label_budget(played, world_folder, capsys):
     options = ["--world", str(world_folder), "--data", str(played.path), "--transitions", "96"]
     assert main(["controls", *options, "--labels", "50"]) == 0
     shown = capsys.readouterr().out
@@ -329,7 +244,7 @@ def test_the_verb_writes_map_and_picture_and_prints_the_curve(played, world_fold
     assert {"accuracy", "ceiling", "label_budget", "mutual_information_bits"} <= set(report)
 
 
-def test_mistakes_of_the_verb(played, world_folder, tmp_path, capsys):
+def test_invalid_options_exit_with_status_2_and_one_line(played, world_folder, tmp_path, capsys):
     options = ["--world", str(world_folder), "--data", str(played.path)]
     for wrong in (["--labels", "0"], ["--transitions", "0"]):
         assert main(["controls", *options, *wrong]) == 2
