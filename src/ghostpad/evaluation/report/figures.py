@@ -84,6 +84,7 @@ def grouped_bars(panels: Sequence[Panel], alt: str) -> Plot:
         for number, (series, heights) in enumerate(panel.heights.items()):
             left = np.arange(len(heights)) + (number - (len(panel.heights) - 1) / 2) * width
             axes.bar(left, heights, width * 0.94, color=PALETTE[number % len(PALETTE)], label=series)
+        axes.axhline(0, color=_INK, linewidth=0.8)
         axes.set_xticks(np.arange(len(panel.groups)), panel.groups)
         axes.set_ylabel(panel.unit)
     figure.legend(*places[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)

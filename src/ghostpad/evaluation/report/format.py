@@ -20,7 +20,11 @@ def quantity(value: float | None, unit: str = "", digits: int | None = None) -> 
     if value is None:
         return DASH
     places = _DIGITS.get(unit, 4) if digits is None else digits
-    number = f"{100 * value if unit == '%' else value:.{places}f}"
+    if unit == "%":
+        almost = 0 < min(value, 1 - value) < 0.0005  # not to be taken for 0 or 100 %
+        number = f"{100 * value:.{3 if almost else places}f}"
+    else:
+        number = f"{value:.{places}f}"
     return f"{number}\N{NO-BREAK SPACE}{unit}" if unit else number
 
 

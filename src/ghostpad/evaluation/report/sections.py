@@ -13,7 +13,7 @@ from ghostpad.evaluation.measure import Measured
 from ghostpad.evaluation.reconstruction import psnr_db
 from ghostpad.evaluation.report import figures
 from ghostpad.evaluation.report.format import quantity, show, words
-from ghostpad.evaluation.report.game_view import element_metrics, event_groups, headlines, player
+from ghostpad.evaluation.report.game_view import element_metrics, event_groups, key_metrics, player
 from ghostpad.evaluation.report.pictures import data_uri, error_map, over_grid
 from ghostpad.evaluation.schema import get
 
@@ -32,11 +32,11 @@ def comparison(assessments: Sequence[Assessment]) -> View | None:
         return None
     game = assessments[0].scene.game
     element_rows = [
-        (f"elements.{name}.{key}", f"{words(name)}: {metric.title}", metric.unit)
-        for name, keys in element_metrics(game).items()
-        for key, metric in keys.items()
+        (f"elements.{name}.{key}", f"{words(name)}: {title}", unit)
+        for name, titles in element_metrics(game).items()
+        for key, (title, unit) in titles.items()
     ]
-    shares = {f"elements.{name}.{line.metric}": words(name) for name, line in headlines(game)} | _BARS_SHARES
+    shares = {f"elements.{name}.{key}": words(name) for name, key in key_metrics(game).items()} | _BARS_SHARES
     panels = []
     for unit, scale, bars in (("dB", 1, _BARS_DB), ("%", 100, shares)):
         heights = {
@@ -84,9 +84,9 @@ def elements(assessment: Assessment) -> View | None:
     """The elements of the game, as its detector finds them."""
     metrics = assessment.metrics
     groups = {
-        name: [(key, metric.title, metric.unit, metric.digits) for key, metric in keys.items()]
-        for name, keys in element_metrics(assessment.scene.game).items()
-        if get(metrics, f"elements.{name}.copy_{next(iter(keys))}") is not None
+        name: [(key, title, unit, None) for key, (title, unit) in titles.items()]
+        for name, titles in element_metrics(assessment.scene.game).items()
+        if get(metrics, f"elements.{name}.copy_{next(iter(titles))}") is not None
     }
     checked = [
         f"{words(key)} {quantity(value, '%')}"

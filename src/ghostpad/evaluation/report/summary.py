@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ghostpad.evaluation.report.format import quantity, show, words
-from ghostpad.evaluation.report.game_view import event_groups, headlines, player
+from ghostpad.evaluation.report.game_view import element_metrics, event_groups, key_metrics, player
 from ghostpad.evaluation.schema import get
 from ghostpad.games.registry import Game
 
@@ -54,7 +54,7 @@ def alarms(metrics: dict[str, Any]) -> list[str]:
 
 def verdicts(metrics: dict[str, Any], game: Game | None) -> list[Verdict]:
     """The summary at the top of the report."""
-    found = [Verdict("bad", f"Alarm: {line}.") for line in alarms(metrics)]
+    found: list[Verdict | None] = [Verdict("bad", f"Alarm: {line}.") for line in alarms(metrics)]
     gain = get(metrics, "reconstruction.gain_over_copy_db")
     if gain is not None:
         levels = ((6, "far better than"), (1, "better than"), (0, "barely better than"))
@@ -62,15 +62,7 @@ def verdicts(metrics: dict[str, Any], game: Game | None) -> list[Verdict]:
         psnr, copy = (show(metrics, f"reconstruction.{key}psnr_db", "dB", 1) for key in ("", "copy_"))
         text = f"The predictions are {compared} copying the current frame: {psnr} against {copy}."
         found.append(Verdict("good" if gain >= 3 else "bad", text))
-    for name, headline in headlines(game):
-        value = get(metrics, f"elements.{name}.{headline.metric}")
-        if value is not None:
-            own, copy = (
-                show(metrics, f"elements.{name}.{twin}{headline.metric}", "%", headline.digits)
-                for twin in ("", "copy_")
-            )
-            text = f"{headline.sentence.format(name=words(name), value=own)} (copying: {copy})."
-            found.append(Verdict(_tone(value, headline.good, headline.bad), text))
+    found += [_element(metrics, game, name, key) for name, key in key_metrics(game).items()]
     delta = get(metrics, "reconstruction.delta_psnr_db")
     if delta is not None and delta >= IGNORED_DB:
         text = f"The codes matter: the codes of another transition cost {quantity(delta, 'dB', 1)}."
@@ -79,13 +71,13 @@ def verdicts(metrics: dict[str, Any], game: Game | None) -> list[Verdict]:
     if leak is not None and leak >= LEAK_SHARE:
         text = f"The codes also carry static content: {quantity(leak, '%', 0)} of it appears in other scenes."
         found.append(Verdict("bad", text))
-    found += _transfer(metrics, game)
+    found.append(_transfer(metrics, game))
     active = get(metrics, "codebook.active")
     if active is not None:
         used = show(metrics, "codebook.usage", "%", 0)
         text = f"{used} of the codes are used, {quantity(active, '%', 0)} actively."
         found.append(Verdict("good" if active >= USE_CRITERION else "bad", text))
-    return found
+    return [verdict for verdict in found if verdict is not None]
 
 
 def criteria(metrics: dict[str, Any], game: Game | None) -> list[Criterion]:
@@ -93,9 +85,8 @@ def criteria(metrics: dict[str, Any], game: Game | None) -> list[Criterion]:
     psnr, active = get(metrics, "reconstruction.psnr_db"), get(metrics, "codebook.active")
     color = "RGB" if metrics["color"] == "rgb" else "grayscale"
     shown = [
-        f"{words(name)} {words(headline.metric)} "
-        f"{show(metrics, f'elements.{name}.{headline.metric}', '%', headline.digits)}"
-        for name, headline in headlines(game)
+        f"{words(name)} {element_metrics(game)[name][key][0]} {show(metrics, f'elements.{name}.{key}', '%')}"
+        for name, key in key_metrics(game).items()
     ]
     return [
         Criterion(
@@ -139,12 +130,14 @@ def _patterns(metrics: dict[str, Any], game: Game | None) -> Criterion:
     clear = {name: get(metrics, f"events.clear.{name}") for name in event_groups(game)}
     known = {name: value for name, value in clear.items() if value is not None}
     bits = [f"{name} {show(metrics, f'events.mutual_information_bits.{name}', 'bits')}" for name in known]
-    share = f"controls: {show(metrics, 'agreement.share_of_ceiling', '%', 0)} of the ceiling"
+    probe = f"controls named correctly: {show(metrics, 'agreement.accuracy', '%')}"
+    if get(metrics, "agreement.share_of_ceiling") is not None:
+        probe += f", {show(metrics, 'agreement.share_of_ceiling', '%')} of the ceiling"
     return Criterion(
         "Clear patterns in the codes for similar transitions",
         f"clear for {sum(known.values())} of {len(known)} groups of events" if known else "no events known",
         all(known.values()) if known else None,
-        "; ".join(([f"most informative cell: {', '.join(bits)}"] if bits else []) + [share]),
+        "; ".join([*([f"most informative cell: {', '.join(bits)}"] if bits else []), probe]),
     )
 
 
@@ -162,15 +155,23 @@ def _consistent(metrics: dict[str, Any]) -> Criterion:
     )
 
 
-def _transfer(metrics: dict[str, Any], game: Game | None) -> list[Verdict]:
+def _element(metrics: dict[str, Any], game: Game | None, name: str, key: str) -> Verdict | None:
+    """An element is good when most predictions show it correctly and copying errs at least twice as often."""
+    value, copy = (get(metrics, f"elements.{name}.{twin}{key}") for twin in ("", "copy_"))
+    if value is None or copy is None:
+        return None
+    tone = "good" if value >= 0.9 and 1 - value <= (1 - copy) / 2 else "plain"
+    title = element_metrics(game)[name][key][0]
+    text = f"{words(name).capitalize()}: {quantity(value, '%')} {title} (copying: {quantity(copy, '%')})."
+    return Verdict("bad" if value < max(copy, 0.6) else tone, text)
+
+
+def _transfer(metrics: dict[str, Any], game: Game | None) -> Verdict | None:
     share, near = (get(metrics, f"transfer.paddle_direction{part}") for part in ("", "_near"))
     if share is None:
-        return []
-    text = f"Codes that move the {player(game)} also do so in {quantity(share, '%', 0)} of other frames"
+        return None
+    others = f"{quantity(share, '%', 0)} of other frames"
+    text = f"Codes that move the {player(game)} move it the same way in {others}"
     if near is not None and near > share:
         text += f" ({quantity(near, '%', 0)} from nearly the same position)"
-    return [Verdict(_tone(share, TRANSFER_SHARE, 0.6), f"{text}.")]
-
-
-def _tone(value: float, good: float, bad: float) -> Literal["good", "bad", "plain"]:
-    return "good" if value >= good else "bad" if value < bad else "plain"
+    return Verdict("good" if share >= TRANSFER_SHARE else "bad" if share < 0.6 else "plain", f"{text}.")
