@@ -48,7 +48,7 @@ class Examples:
 
     def batch(self, rows: np.ndarray, history: int) -> "Moves":
         """The transitions `rows` for a policy that looks at `history` frames."""
-        clips = read_sequences(self.transitions, rows, history, 0, gray=True)
+        clips = torch.from_numpy(read_sequences(self.transitions, rows, history, 0, gray=True))
         return Moves(clips, torch.from_numpy(self.shares[rows]).float())
 
 

@@ -16,17 +16,18 @@ def small_world(
     seed: int = 0,
     grayscale: bool = False,
     tokens: tuple[int, int] | None = None,
+    objects: bool = True,
     **dynamics,
 ) -> WorldModel:
     """A world in evaluation mode around `small_model`, whose statistics come from frames of `store`."""
     model = small_model(store, seed, grayscale=grayscale, tokens=tokens)
     torch.manual_seed(seed)
     sizes = {"history": 2, "num_buttons": 3, "widths": (4, 6, 8), "blocks": 1, "button_blocks": 1}
-    config = WorldModelConfig(model.config, DynamicsConfig(**{**sizes, **dynamics}))
+    config = WorldModelConfig(model.config, DynamicsConfig(**{**sizes, **dynamics}), objects)
     world = WorldModel(config)
     world.latent_action_model = model
-    # One that believes that all goes on as it did would listen to no button.
-    torch.nn.init.zeros_(world.dynamics.trust.bias)  # pyright: ignore[reportArgumentType]
+    # With the bias towards the expected codes, an untrained world would ignore its buttons.
+    torch.nn.init.zeros_(world.dynamics.residual_bias.bias)  # pyright: ignore[reportArgumentType]
     return world.eval()
 
 
@@ -48,7 +49,7 @@ def small_world_config(store: FrameStore, folder: Path) -> WorldConfig:
         tracker="none",
         device="cpu",
         buttons_until=0.3,
-        movement_steps=2,
+        object_steps=2,
         divergence_db=10.0,
         reconstruction_weight=100.0,
         dynamics=DynamicsConfig(history=2, num_buttons=3, widths=(4, 8, 8), blocks=1, button_blocks=1),

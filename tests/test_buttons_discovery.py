@@ -25,12 +25,13 @@ from ghostpad.objects import action_motion as pushes
 from ghostpad.objects.detection import Thing
 from ghostpad.objects.training import Example
 from ghostpad.training.distributed import ProcessGroup
-from ghostpad.world import train
+from ghostpad.world import preparation
 from ghostpad.world.batches import Labels
 from ghostpad.world.config import WorldConfig
-from ghostpad.world.dynamics import Dynamics, DynamicsConfig
-from ghostpad.world.learner import LearningWorld
+from ghostpad.world.conv_dynamics import ConvDynamics
+from ghostpad.world.dynamics import DynamicsConfig
 from ghostpad.world.train import make_world_loop
+from ghostpad.world.trainable import TrainableWorld
 from small_world import small_world_config
 
 NUM = 2400
@@ -173,31 +174,31 @@ def test_a_trained_world_recognizes_its_buttons_in_other_recordings(monkeypatch:
 @pytest.fixture
 def taught(
     store: FrameStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[WorldConfig, LearningWorld, np.ndarray]:
+) -> tuple[WorldConfig, TrainableWorld, np.ndarray]:
     """A world whose buttons 0 and 1 move the controllable object and 2 spawns; buttons of its recordings."""
     monkeypatch.setattr(pushes, "STEPS", 400)
-    monkeypatch.setattr(train, "MIN_OBSERVATIONS", 20)
+    monkeypatch.setattr(preparation, "MIN_OBSERVATIONS", 20)
     config = dataclasses.replace(small_world_config(store, tmp_path), start_from="another")
     world = make_world_loop(
         dataclasses.replace(config, start_from=None), store, ProcessGroup(torch.device("cpu"))
     ).model
-    assert isinstance(world, LearningWorld)
+    assert isinstance(world, TrainableWorld)
     seen, held = observations([-8, 8])
     offsets = np.stack([each.off for each in seen if each.off is not None])
-    world.movement.pushes.teach([each.thing for each in seen], offsets, held, np.full(NUM, -1))
-    world.movement.coming_button.fill_(2)
+    world.prior.movement.pushes.teach([each.thing for each in seen], offsets, held, np.full(NUM, -1))
+    world.prior.movement.coming_button.fill_(2)
     seen = seen[: len(world.rollouts.transitions)]
-    monkeypatch.setattr(train, "followed_in", lambda *given: seen)
+    monkeypatch.setattr(preparation, "followed_in", lambda *given: seen)
     return config, world, held[: len(seen)]
 
 
 def test_a_run_that_starts_from_a_world_keeps_its_buttons(
-    taught: tuple[WorldConfig, LearningWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
+    taught: tuple[WorldConfig, TrainableWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, world, held = taught
-    train._recognize_buttons(dataclasses.replace(config, labels=5), world)
+    preparation._recognize(dataclasses.replace(config, labels=5), world)
     assert not capsys.readouterr().out and int(world.finder.buttons.max()) == -1, "labels take precedence"
-    train._recognize_buttons(config, world)
+    preparation._recognize(config, world)
     found = world.finder.buttons.numpy()
     assert "those of another" in capsys.readouterr().out
     assert (found >= 0).mean() > 0.5 and (found == held)[found >= 0].mean() > 0.97
@@ -205,41 +206,41 @@ def test_a_run_that_starts_from_a_world_keeps_its_buttons(
 
 
 def test_buttons_with_the_same_displacement_are_inferred_from_the_codes(
-    taught: tuple[WorldConfig, LearningWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
+    taught: tuple[WorldConfig, TrainableWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, world, _ = taught
-    world.movement.coming_button.fill_(-1)
-    world.movement.pushes.acts_as[2] = 1
-    train._recognize_buttons(config, world)
-    assert "the codes are asked" in capsys.readouterr().out and int(world.finder.buttons.max()) == -1
+    world.prior.movement.coming_button.fill_(-1)
+    world.prior.movement.pushes.acts_as[2] = 1
+    preparation._recognize(config, world)
+    assert "inferred from the codes" in capsys.readouterr().out and int(world.finder.buttons.max()) == -1
 
 
 def test_labels_that_give_buttons_another_meaning_are_refused(
-    taught: tuple[WorldConfig, LearningWorld, np.ndarray],
+    taught: tuple[WorldConfig, TrainableWorld, np.ndarray],
 ) -> None:
     config, world, held = taught
     rows = np.arange(len(held))
-    train._require_same_buttons(config, world, Labels(rows, held, 0))
+    preparation.require_same_buttons(config, world, Labels(rows, held, 0))
     with pytest.raises(UserError, match="leave --labels out"):
-        train._require_same_buttons(config, world, Labels(rows, 1 - held, 0))
+        preparation.require_same_buttons(config, world, Labels(rows, 1 - held, 0))
 
 
 def test_batches_treat_inferred_buttons_as_labels(store: FrameStore, tmp_path: Path) -> None:
     config = small_world_config(store, tmp_path)
     loop = make_world_loop(config, store, ProcessGroup(torch.device("cpu")))
     world = loop.model.train()
-    assert isinstance(world, LearningWorld)
+    assert isinstance(world, TrainableWorld)
     rows = np.arange(0, 40, 2)
     world.finder.adopt(world.dynamics.active, InferredButtons(rows, rows // 2 % 2, range(2), 1, rows[:0]))
     assert world.dynamics.active.tolist() == [True, True, False]
     first, later = (loop.task.batch(np.arange(4), step) for step in (0, config.steps - 1))
-    assert first.rows is not None and first.held is not None and first.temperature is None
-    assert first.held.tolist() == (first.rows // 2 % 2).tolist() and not (first.rows % 2).any()
-    assert later.held is not None and later.rows is not None
-    assert later.held.tolist() == [
+    assert first.rows is not None and first.buttons is not None and first.temperature is None
+    assert first.buttons.tolist() == (first.rows // 2 % 2).tolist() and not (first.rows % 2).any()
+    assert later.buttons is not None and later.rows is not None
+    assert later.buttons.tolist() == [
         row // 2 % 2 if row < 40 and row % 2 == 0 else -1 for row in later.rows.tolist()
     ]
-    assert later.labelled is not None and later.labelled.rest == 1
+    assert later.labelled is not None and later.labelled.noop == 1
     assert later.labelled.rows is not None
     assert later.labelled.controls.tolist() == (later.labelled.rows // 2 % 2).tolist()
     terms = world(first)[1] | world(later)[1]
@@ -259,10 +260,10 @@ def test_without_enough_observations_codes_describe_the_controllable_object(
 ) -> None:
     config = small_world_config(store, tmp_path)
     world = make_world_loop(config, store, ProcessGroup(torch.device("cpu"))).model
-    assert isinstance(world, LearningWorld)
+    assert isinstance(world, TrainableWorld)
     paddle = Thing(np.array([189, 60]), np.ones((4, 16), bool), np.zeros((3, 64), np.int16))
     paddle.colors[:] = np.array([200, 72, 72])[:, None]
     found = Controllable(paddle, DisplacementMixture(2, torch.tensor([0.0, 8.0])))
-    monkeypatch.setattr(train, "find_controllable", lambda *given: found)
-    train._follow_things(config, world)
-    assert not bool(world.movement.pushes.is_taught) and world.movement.steered.thing is None
+    monkeypatch.setattr(preparation, "find_controllable", lambda *given: found)
+    preparation._learn_objects(config, world)
+    assert not bool(world.prior.movement.pushes.is_taught) and world.prior.movement.steered.thing is None

@@ -56,7 +56,7 @@ class PaddleButtons:
     history, num_buttons, grayscale, latent_action_model = 2, 4, True, ChangedPixels()
     device = torch.device("cpu")
 
-    def surprise(self, frames, next_frames):
+    def nll(self, frames, next_frames):
         before, after = (
             breakout.detect(to_numpy(part))["paddle_x"].astype(int) for part in (frames[:, -1], next_frames)
         )
@@ -69,7 +69,7 @@ class RandomButtons(PaddleButtons):
     def __init__(self):
         self.rng = np.random.default_rng(0)
 
-    def surprise(self, frames, next_frames):
+    def nll(self, frames, next_frames):
         return 9 - 9 * torch.eye(4)[self.rng.integers(0, 4, len(frames))]
 
 

@@ -8,6 +8,7 @@ pytest.importorskip("onnxscript")
 
 from ghostpad.play import fast
 from ghostpad.play.fast import fastest, in_onnx_runtime
+from ghostpad.world.expectation import to_unit
 from small_world import small_world
 
 
@@ -33,7 +34,7 @@ def test_the_twin_predicts_and_draws_the_same(world, twin, store, button):
         torch.testing.assert_close(twin.predict(state, button), expected, rtol=1e-3, atol=1e-4)
         codes = expected.argmax(1)
         model, other = world.latent_action_model, twin.latent_action_model
-        newest = state.history[:, -1]
+        newest = state.frames[:, -1]
         torch.testing.assert_close(
             other.decode(newest, codes), model.decode(newest, codes), rtol=1e-3, atol=1e-3
         )
@@ -45,16 +46,16 @@ def test_buttons_matter_to_the_twin_too(twin, store):
 
 
 def test_the_world_itself_stays_as_it_was(world, twin, store):
-    assert type(world.dynamics).__name__ == "Dynamics"
+    assert type(world.dynamics).__name__ == "ConvDynamics"
     assert type(world.latent_action_model.decoder).__name__ == "Decoder"
-    assert twin.grid == world.grid
+    assert twin.latent_action_model.grid == world.latent_action_model.grid
 
 
 def test_another_pair_has_other_codes(world, twin, store):
-    one, other = (begun(world, store, frame).history[:, -2:] for frame in (20, 38))
+    one, other = (to_unit(begun(world, store, frame).frames[:, -2:], world.device) for frame in (20, 38))
     for pair in (one, one, other, one):
         given = pair.unbind(1)
-        assert torch.equal(twin.transition_codes(*given), world.transition_codes(*given))
+        assert torch.equal(*(w.latent_action_model.codes_of_pairs(*given) for w in (twin, world)))
 
 
 @pytest.mark.parametrize("faster", [False, True])

@@ -50,3 +50,9 @@ def test_flags_are_renamed_or_dropped_with_their_value(
 ) -> None:
     table = {"--old": "--new", "--no-sprites": "--objects off", "--gone": None}
     assert renamed.current_flags(options, table) == (current, warnings)
+
+
+def test_the_object_prior_of_version_0_1_was_part_of_the_dynamics() -> None:
+    former = {"dynamics": {"history": 8, "goes_on": True}, "other": 1}
+    current = {"dynamics": {"kind": "conv", "history": 8}, "objects": True, "other": 1}
+    assert renamed.current_config(former) == current == renamed.current_config(current)

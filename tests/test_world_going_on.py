@@ -4,19 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.games.breakout.detector import detect
-from ghostpad.objects import prior as object_prior
 from ghostpad.objects import rendering as going_on
 from ghostpad.objects.rendering import bare, bare_next, due, mended, with_due
 from ghostpad.objects.tracking import Tracks, follow
-from ghostpad.world import world_model
-from ghostpad.world.dynamics import TRUST
-from small_world import small_world
 
 COLOUR = np.array([200, 72, 72], np.uint8)[:, None, None]
 
@@ -186,72 +181,6 @@ def test_a_large_thing_that_gained_or_lost_some_pixels_gets_its_shape_back() -> 
     assert mended(followed, drawn) is drawn
 
 
-def test_a_world_draws_what_its_codes_say_and_puts_in_what_it_foresees(
-    store: FrameStore, monkeypatch
-) -> None:
-    world = small_world(store, history=8)
-    world.movement.is_taught.fill_(True)
-    state = world.start(flight_in(store))
-    (followed,) = world.follow(state.history) or []
-    assert due(followed).sum() == 8
-    outlook = world.foreseen([followed])
-    assert outlook is not None
-    told = outlook.codes.clone()
-    told[0, 5, 4] = (told[0, 5, 4] + 1) % world.codebook_size
-    monkeypatch.setattr(world_model, "decide", lambda *given: told)
-    after, codes = world.step(state, 0)
-    assert codes is told
-    ground = torch.from_numpy(bare(followed))[None]
-    drawn = world.latent_action_model.decode(ground, codes)[0].mul(255).round().byte().numpy()
-    as_foreseen = outlook.guesses[0].copy()
-    as_foreseen[:, 64:112, 48:96] = drawn[:, 64:112, 48:96]
-    assert (as_foreseen != outlook.guesses[0]).any(), "around the cell it is drawn anew"
-    drawn = as_foreseen
-    shown = (after.history[0, -1] * 255).round().byte().numpy()
-    assert (shown == with_due(followed, mended(followed, drawn))).all()
-    picture = np.full_like(drawn, 7)
-    monkeypatch.setattr(object_prior, "mended", lambda followed, drawn: picture)
-    mended_too = world.step(state, 0)[0].history[0, -1]
-    assert ((mended_too * 255).round().numpy() == with_due(followed, picture)).all()
-
-
-def test_tokens_speak_of_the_whole_frame(store: FrameStore) -> None:
-    world = small_world(store, history=8, tokens=(2, 2))
-    state = world.start(store.read(0, np.arange(8), False))
-    outlook = world.foreseen(world.follow(state.history))
-    assert outlook is not None
-    told = outlook.codes.clone()
-    told[0, 0, 0] = (told[0, 0, 0] + 1) % world.codebook_size
-    (shown,) = world._drawn(outlook, told)
-    drawn = world.latent_action_model.decode(torch.from_numpy(outlook.grounds[0])[None], told)[0]
-    assert (shown == drawn.mul(255).round().byte().numpy()).all()
-    assert world._drawn(outlook, outlook.codes)[0] is outlook.guesses[0]
-
-
-def test_codes_do_not_speak_of_what_is_foreseen(store: FrameStore) -> None:
-    world = small_world(store, history=8)
-    frames, without = flight_in(store, 9), np.repeat(flight_in(store, 1), 9, 0)
-    without[..., 129:133, 40:42] = 0
-    encode = world.latent_action_model.encode
-    still = encode(without[-2], without[-1])
-    for taught in (False, True):
-        world.movement.is_taught.fill_(taught)
-        history, following = world.start(frames[:8]).history, torch.from_numpy(frames[8:]).float() / 255
-        pair = world.bare_pair(history[:, -1], following, world.follow(history))
-        assert torch.equal(world.transition_codes(*pair)[0], still) is taught
-    outlook = world.foreseen(world.follow(history))
-    assert outlook is not None and torch.equal(outlook.codes[0], still)
-
-
-def flight_in(store: FrameStore, num: int = 8) -> np.ndarray:
-    """Frames (num, 3, 210, 160) of a ball that falls in a recorded picture in which there is none."""
-    frames = np.repeat(store.read(0, np.array([0]), False), num, 0)
-    frames[..., 100:180, 30:60] = 0
-    for time in range(num):
-        frames[time, :, 150 - 3 * (7 - time) : 154 - 3 * (7 - time), 40:42] = COLOUR
-    return frames
-
-
 def test_noise_is_left_as_it_is() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (4, 1, 60, 80), np.uint8)
     assert (go_on(noise) == noise[-1]).all()
@@ -266,7 +195,7 @@ def test_what_leaves_the_frame_is_cut() -> None:
 def test_recorded_balls_in_free_flight_are_where_it_says(store: FrameStore) -> None:
     transitions = Transitions(store, "train")
     rows = np.flatnonzero(transitions.frame_index >= 8)
-    frames = read_sequences(transitions, rows, 8, 1, False).numpy()
+    frames = read_sequences(transitions, rows, 8, 1, False)
     found = [detect(frames[:, time]) for time in (6, 7, 8)]
     places = np.stack([np.stack([each["ball_x"], each["ball_y"]], 1) for each in found]).astype(int)
     free = np.all([each["num_balls"] == 1 for each in found], 0)
@@ -276,18 +205,3 @@ def test_recorded_balls_in_free_flight_are_where_it_says(store: FrameStore) -> N
     assert (
         (guessed["ball_x"] == places[2, free, 0]) & (guessed["ball_y"] == places[2, free, 1])
     ).mean() > 0.95
-
-
-def test_a_new_world_believes_it(store: FrameStore) -> None:
-    frames = store.read(0, np.arange(30, 39), False)
-    world, without = small_world(store), small_world(store, goes_on=False)
-    torch.nn.init.constant_(world.dynamics.trust.bias, TRUST)
-    state = world.start(frames[:8])
-    outlook = world.foreseen(world.follow(state.history))
-    assert outlook is not None
-    guess = outlook.codes
-    following = torch.from_numpy(go_on(state.history[0].mul(255).round().byte().numpy()))[None]
-    assert torch.equal(guess, world.latent_action_model.encode(state.history[:, -1], following))
-    for _ in range(2):
-        assert (world.predict(state, 0).argmax(1) == guess).float().mean() > 0.9
-    assert without.predict(without.start(frames[:8]), 0).shape == world.predict(state, 0).shape

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from ghostpad.buttons.selection import UNUSED_NLL
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.play.starts import starts_of_world
 from ghostpad.training.checkpoint import write_checkpoint
-from ghostpad.world.decoding import decide
-from ghostpad.world.dynamics import BRIGHTNESS, UNUSED_NLL
+from ghostpad.world.conv_dynamics import BRIGHTNESS
+from ghostpad.world.expectation import to_unit
 from ghostpad.world.world_model import KIND, WorldModel, WorldState
 from small_model import saved
 from small_world import small_world
@@ -33,11 +34,11 @@ def frames(store: FrameStore) -> np.ndarray:
 def test_a_state_holds_the_last_frames_and_repeats_the_oldest(world: WorldModel, frames: np.ndarray) -> None:
     many = world.start(frames)
     assert np.array_equal(many.pictures[0], frames[-1].transpose(1, 2, 0))
-    assert np.array_equal((many.history[0] * 255).round().byte().numpy(), frames[-2:])
+    assert np.array_equal(many.frames[0], frames[-2:])
     one = world.start(frames[:1])
-    assert torch.equal(one.history[0, 0], one.history[0, 1])
+    assert np.array_equal(one.frames[0, 0], one.frames[0, 1])
     channels_last = world.start(frames.transpose(0, 2, 3, 1))
-    assert torch.equal(channels_last.history, many.history)
+    assert np.array_equal(channels_last.frames, many.frames)
 
 
 def test_a_batch_is_many_worlds(world: WorldModel, frames: np.ndarray) -> None:
@@ -46,40 +47,38 @@ def test_a_batch_is_many_worlds(world: WorldModel, frames: np.ndarray) -> None:
     for index, button in enumerate((0, 2)):
         alone, own_codes = world.step(world.start(frames[3 * index :][:3]), button)
         assert torch.equal(own_codes[0], codes[index])
-        assert torch.allclose(alone.history[0], together.history[index], atol=1.1 / 255)
+        assert np.allclose(alone.frames[0].astype(int), together.frames[index].astype(int), atol=1)
 
 
 def test_a_step_draws_what_the_latent_action_model_decodes(world: WorldModel, frames: np.ndarray) -> None:
     before = world.start(frames)
     after, codes = world.step(before, 1)
-    drawn = world.latent_action_model.decode(before.history[:, -1], codes)
-    assert torch.allclose(after.history[:, -1], drawn, atol=0.51 / 255), "frames are bytes"
-    assert torch.equal(after.history[:, 0], before.history[:, 1])
-    features, held = world.look(before.history), torch.full((len(before),), 1)
-    assert torch.equal(codes, decide(world.dynamics, features, held))
+    drawn = world.latent_action_model.decode(before.frames[:, -1], codes)
+    assert torch.allclose(to_unit(after.frames[:, -1], world.device), drawn, atol=0.51 / 255)
+    assert np.array_equal(after.frames[:, 0], before.frames[:, 1])
 
 
-def test_who_looks_ahead_sees_the_same(world: WorldModel, frames: np.ndarray) -> None:
+def test_prefetching_changes_no_step(world: WorldModel, frames: np.ndarray) -> None:
     state = world.start(frames)
-    ahead = world.look_ahead(state, 0)
-    assert ahead.ahead is not None and ahead.history is state.history
+    ahead = world.prefetch(state, 0)
+    assert ahead.prefetched is not None and ahead.frames is state.frames
     for button in range(3):
         (plain, codes), (after, own) = world.step(state, button), world.step(ahead, button)
-        assert torch.equal(plain.history, after.history) and torch.equal(codes, own)
+        assert np.array_equal(plain.frames, after.frames) and torch.equal(codes, own)
         assert torch.equal(world.predict(state, button), world.predict(ahead, button))
-        assert after.ahead is None, "it is of other frames"
+        assert after.prefetched is None, "a forecast belongs to its frames"
 
 
-def test_what_was_guessed_is_not_what_the_caller_writes_later(world: WorldModel, frames: np.ndarray) -> None:
+def test_prefetched_buttons_are_copied_from_the_caller(world: WorldModel, frames: np.ndarray) -> None:
     state, buttons = world.start(frames), np.array([0])
-    ahead = world.look_ahead(state, buttons)
+    ahead = world.prefetch(state, buttons)
     buttons[0] = 2
     assert torch.equal(world.predict(ahead, buttons), world.predict(state, 2))
-    assert ahead.ahead is not None and ahead.ahead.held.tolist() == [0]
+    assert ahead.prefetched is not None and ahead.prefetched.buttons.tolist() == [0]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_what_is_known_from_before_changes_no_game(temperature: float) -> None:
+def test_reusing_the_last_forecast_changes_no_rollout(temperature: float) -> None:
     world = WorldModel.from_pretrained("breakout-world")
     state, generator, other = (
         world.start(starts_of_world(world).read(0, 3)),
@@ -89,14 +88,14 @@ def test_what_is_known_from_before_changes_no_game(temperature: float) -> None:
     buttons = world.dynamics.active.nonzero()[:, 0].tolist()
     for step in range(24):
         button = buttons[step // 5 % len(buttons)]
-        forgotten = WorldState(state.history, state.pushed)
-        state = world.look_ahead(state, buttons[step // 4 % len(buttons)])
+        forgotten = WorldState(state.frames, state.control)
+        state = world.prefetch(state, buttons[step // 4 % len(buttons)])
         state, codes = world.step(state, button, temperature, generator)
         anew, own = world.step(forgotten, button, temperature, other)
-        assert torch.equal(state.history, anew.history) and torch.equal(codes, own)
-        assert state.pushed is not None and anew.pushed is not None
-        assert torch.equal(state.pushed.buttons, anew.pushed.buttons)
-        assert np.array_equal(state.pushed.overshoot, anew.pushed.overshoot)
+        assert np.array_equal(state.frames, anew.frames) and torch.equal(codes, own)
+        assert state.control is not None and anew.control is not None
+        assert torch.equal(state.control.buttons, anew.control.buttons)
+        assert np.array_equal(state.control.overshoot, anew.control.overshoot)
 
 
 def test_temperature_samples_by_the_generator(world: WorldModel, frames: np.ndarray) -> None:
@@ -113,11 +112,11 @@ def test_button_probabilities_follow_bayes(world: WorldModel, frames: np.ndarray
     assert torch.allclose(given[0], likelihoods.softmax(0), atol=1e-3)
 
 
-def test_the_newest_frame_is_seen_in_colour_and_those_before_by_how_brightness_changed(
+def test_dynamics_see_the_newest_frame_in_colour_and_older_ones_as_brightness_changes(
     world: WorldModel, frames: np.ndarray
 ) -> None:
-    history = world.start(frames).history
-    seen = world.dynamics.features(history)
+    history = to_unit(world.start(frames).frames, world.device)
+    seen = world.dynamics.encode(history)
     weights = torch.tensor(BRIGHTNESS)
     hue = torch.linalg.cross(weights, torch.tensor([1.0, 0.0, 0.0]))[
         :, None, None
@@ -125,30 +124,30 @@ def test_the_newest_frame_is_seen_in_colour_and_those_before_by_how_brightness_c
     for index, colour, differs in ((0, hue, False), (0, weights[:, None, None], True), (1, hue, True)):
         other = history.clone()
         other[:, index, :, 60:90, 60:90] += 0.2 * colour
-        again = world.dynamics.features(other)
+        again = world.dynamics.encode(other)
         assert torch.allclose(seen, again, atol=1e-3) is not differs
     brighter = history.clone()
     brighter[:, 0] += 0.1  # all of it alike: that too is a change
-    assert not torch.allclose(seen, world.dynamics.features(brighter), atol=1e-3)
+    assert not torch.allclose(seen, world.dynamics.encode(brighter), atol=1e-3)
 
 
-def test_a_button_that_was_dropped_explains_nothing_and_changes_no_other(
+def test_a_dropped_button_has_no_likelihood_and_changes_no_other(
     world: WorldModel, frames: np.ndarray
 ) -> None:
-    every, other = world.surprise(frames[:2], frames[2]), copy.deepcopy(world)
+    every, other = world.nll(frames[:2], frames[2]), copy.deepcopy(world)
     other.dynamics.active[1] = False
-    rest = other.surprise(frames[:2], frames[2])
+    rest = other.nll(frames[:2], frames[2])
     assert rest[0, 1] == UNUSED_NLL and torch.allclose(rest[:, [0, 2]], every[:, [0, 2]], rtol=1e-4)
 
 
-def test_a_world_is_read_back_from_a_file_and_from_nothing_else(
+def test_a_world_is_loaded_from_its_checkpoint_and_other_files_are_refused(
     world: WorldModel, frames: np.ndarray, tmp_path: Path
 ) -> None:
     content = {"kind": KIND, "model_config": to_plain(world.config), "model": world.state_dict()}
     write_checkpoint(tmp_path / "best.pt", content)
     again = WorldModel.from_pretrained(tmp_path)
     assert again.folder == tmp_path and again.model_hash == world.model_hash
-    assert torch.equal(*(w.step(w.start(frames), 1)[0].history for w in (world, again)))
+    assert np.array_equal(*(w.step(w.start(frames), 1)[0].frames for w in (world, again)))
     with pytest.raises(UserError, match="holds a world model, not a latent action model"):
         LatentActionModel.from_pretrained(tmp_path)
     saved(world.latent_action_model, tmp_path / "other.pt")
@@ -158,5 +157,5 @@ def test_a_world_is_read_back_from_a_file_and_from_nothing_else(
         WorldModel.from_pretrained(tmp_path / "nothing")
     earlier = {name: part for name, part in content["model"].items() if not name.startswith("prior.")}
     write_checkpoint(tmp_path / "earlier.pt", content | {"model": earlier})
-    with pytest.raises(UserError, match="of an earlier version; train it again"):
+    with pytest.raises(UserError, match=r"of an earlier version, without prior\..*; train it again"):
         WorldModel.from_pretrained(tmp_path / "earlier.pt")

@@ -29,7 +29,7 @@ def test_its_files_belong_together(world: WorldModel) -> None:
     assert sum(path.stat().st_size for path in world.folder.iterdir()) <= 16e6
     found = ControlMap.read(world.folder)
     assert found is not None and len(found.control_given_button) == world.num_buttons
-    assert world.start(read_starts(world.folder)[0]).history.shape[1] == world.history
+    assert world.start(read_starts(world.folder)[0]).frames.shape[1] == world.history
 
 
 def test_one_step_is_as_good_as_measured(world: WorldModel, store: FrameStore) -> None:
@@ -39,7 +39,7 @@ def test_one_step_is_as_good_as_measured(world: WorldModel, store: FrameStore) -
     clips = read_sequences(transitions, np.arange(10, len(transitions), 4), world.history, 1, world.grayscale)
     held = world.button_probabilities(clips[:, :-1], clips[:, -1]).argmax(1)
     after, _ = world.step(world.start(clips[:, :-1]), held)
-    true, now = (clips[:, index].permute(0, 2, 3, 1).numpy() / 255 for index in (-1, -2))
+    true, now = (clips[:, index].transpose(0, 2, 3, 1) / 255 for index in (-1, -2))
     error, copy = (np.square(picture - true).mean() for picture in (after.pictures / 255, now))
     assert 10 * np.log10(copy / error) > measured["inferred_gain_over_copy_db"] - 6
 

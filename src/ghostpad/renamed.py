@@ -16,6 +16,14 @@ WEIGHTS = {
     "finder.recent": "finder.newest_nll",
     "finder.begun": "finder.is_initialized",
     "finder.idle": "finder.no_effect",
+    "dynamics.told.": "dynamics.given.",
+    "dynamics.guessed.": "dynamics.expected.",
+    "dynamics.trust.": "dynamics.residual_bias.",
+    **{
+        f"dynamics.{part}.{number}.anywhere.": f"dynamics.{part}.{number}.context."
+        for part in ("blocks", "button_blocks")
+        for number in range(8)
+    },
 }
 """Prefix of names in a state dict → the prefix that replaced it. The longest that fits counts."""
 CONFIG_FIELDS = {
@@ -39,7 +47,12 @@ def former_weights(weights: Mapping[str, ValueT]) -> dict[str, ValueT]:
 
 def current_config(plain: Any) -> Any:
     """A plain config of any version with today's names of fields."""
-    return _with_fields(plain, CONFIG_FIELDS)
+    plain = _with_fields(plain, CONFIG_FIELDS)
+    if isinstance(plain, dict) and "goes_on" in plain.get("dynamics", {}):
+        # Version 0.1: the object prior was switched on in the dynamics, of which there was one kind.
+        dynamics = {"kind": "conv", **plain["dynamics"]}
+        plain = {**plain, "objects": dynamics.pop("goes_on"), "dynamics": dynamics}
+    return plain
 
 
 def former_config(plain: Any) -> Any:

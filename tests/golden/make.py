@@ -180,7 +180,7 @@ def world_surprise(store_path: Path) -> list[list[float]]:
     rows = ends[:, None] + np.arange(1 - world.history, 1)
     frames, next_frames = transitions.read(rows.ravel(), world.grayscale)
     histories = frames.reshape(*rows.shape, *frames.shape[1:])
-    surprise = world.surprise(histories, next_frames[world.history - 1 :: world.history])
+    surprise = world.nll(histories, next_frames[world.history - 1 :: world.history])
     return [[round(value, 5) for value in row] for row in surprise.tolist()]
 
 
@@ -214,7 +214,7 @@ def world_training(store_path: Path, folder: Path) -> dict[str, Any]:
         out=folder / "world",
         batch_size=4,
         validation_pairs=4,
-        movement_steps=200,
+        object_steps=200,
         reconstruction_weight=100.0,
         starts=0,
         workers=1,

@@ -4,35 +4,24 @@ Dimensions: B sequences, C colour channels, H W frame.
 """
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ghostpad.frames.pairs import Transitions
 
 
 def read_sequences(
     transitions: Transitions, rows: np.ndarray, history: int, future: int, gray: bool
-) -> Tensor:
+) -> np.ndarray:
     """Read (B, history + future, C, H, W) uint8 frames around transitions.
 
     Frame `history − 1` is the current one. Before an episode's first frame that frame is repeated, after its
     last one the last.
     """
-    return torch.from_numpy(
-        np.stack([read_sequence(transitions, int(row), history, future, gray) for row in rows])
-    )
+    return np.stack([read_sequence(transitions, int(row), history, future, gray) for row in rows])
 
 
-def read_sequence(
-    transitions: Transitions,
-    row: int,
-    history: int,
-    future: int,
-    gray: bool,
-    part: tuple[slice, slice] = (slice(None), slice(None)),
-) -> np.ndarray:
-    """Read one of `read_sequences`, or a part of its lines and columns."""
+def read_sequence(transitions: Transitions, row: int, history: int, future: int, gray: bool) -> np.ndarray:
+    """Read one of `read_sequences`: (history + future, C, H, W) uint8."""
     store, steps = transitions.store, transitions.stride * np.arange(1 - history, future + 1)
     episode = int(transitions.episode_index[row])
     wanted = int(transitions.frame_index[row]) + steps
-    return store.read(episode, wanted.clip(0, store.episodes[episode].num_frames - 1), gray, part)
+    return store.read(episode, wanted.clip(0, store.episodes[episode].num_frames - 1), gray)

@@ -110,6 +110,17 @@ class LatentActionModel(nn.Module):
         return encoder.tokens or grid_sizes(*size, len(encoder.widths))[-1]
 
     @property
+    def cell(self) -> int:
+        """Pixels of the source that a cell of the grid covers along each side."""
+        return self.config.frames.downsample * 2 ** len(self.config.architecture.encoder.widths)
+
+    @property
+    def codes_are_local(self) -> bool:
+        """Whether a code acts on its cell and those around it alone; tokens and attention act anywhere."""
+        architecture = self.config.architecture
+        return architecture.encoder.tokens is None and architecture.decoder.conditioning == "film"
+
+    @property
     def codebook_size(self) -> int:
         """Number of codes K."""
         return self.quantizer.num_codes
@@ -211,6 +222,15 @@ class LatentActionModel(nn.Module):
         both, single = to_pairs(frames, next_frames, self.config.frames, self.device)
         codes = in_fixed_batches(lambda part: self.quantizer.nearest(self._latents(part)), both)
         return codes[0] if single else codes
+
+    def codes_of_pairs(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:
+        """Codes (N, h, w) of pairs in [0, 1] that lie on the device, unchecked and in one batch.
+
+        In full precision like `encode`: where two codes are nearly as near, rounding would choose the other.
+        """
+        with torch.no_grad(), torch.autocast(frames_NCHW.device.type, enabled=False):
+            pair = torch.cat([frames_NCHW, next_frames_NCHW], 1)
+            return self.quantizer.nearest(self.encoder(self.scale.shrink(pair)))
 
     @torch.no_grad()
     def embed(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:

@@ -65,8 +65,8 @@ class House:
             "width": world.width,
             "channels": pixels.channels,
             "colors": None if pixels.colors is None else pixels.colors.tolist(),
-            "grid": list(world.grid),
-            "codes": world.codebook_size,
+            "grid": list(world.latent_action_model.grid),
+            "codes": world.latent_action_model.codebook_size,
             "buttons": world.buttons_in_use,
             "controls": [
                 {"name": name, "holds": sorted(held_for(name)), "chance": number in chance}

@@ -13,148 +13,126 @@ import torch
 from torch import Tensor, nn
 
 from ghostpad.model.export import to_onnx
-from ghostpad.world.dynamics import Dynamics
+from ghostpad.world.dynamics import Dynamics, Prior
+from ghostpad.world.expectation import to_unit
 from ghostpad.world.world_model import WorldModel, WorldState
 
 _TRIALS = 9
 
 
 def fastest(world: WorldModel, state: WorldState) -> tuple[WorldModel, str]:
-    """The quicker of a world and its twin in ONNX Runtime, and what computes it.
+    """The faster of a world and its copy in ONNX Runtime, and the name of the engine.
 
     Args:
         world: in evaluation mode.
         state: one world, to try them on.
     """
-    here = f"PyTorch {torch.__version__}"
-    # On a CPU convolutions are quicker with the channels last.
+    pytorch = f"PyTorch {torch.__version__}"
+    # On a CPU convolutions are faster with channels last.
     world = world.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     needed = ("onnx", "onnxscript", "onnxruntime")
     if world.device.type != "cpu" or not all(map(importlib.util.find_spec, needed)):
-        return world, here
-    twin = in_onnx_runtime(world, state)
-    if _seconds(twin, state) >= _seconds(world, state):
-        return world, here
+        return world, pytorch
+    exported = in_onnx_runtime(world, state)
+    if _seconds(exported, state) >= _seconds(world, state):
+        return world, pytorch
     import onnxruntime
 
-    return twin, f"ONNX Runtime {onnxruntime.__version__}"
+    return exported, f"ONNX Runtime {onnxruntime.__version__}"
 
 
 def in_onnx_runtime(world: WorldModel, state: WorldState) -> WorldModel:
-    """A copy of a world that shares all but its networks, and steps one world at a time.
+    """A copy of a world that shares all but its networks, for one world at a time.
 
     Args:
         world: on the CPU, in evaluation mode.
-        state: one world, whose shapes the graphs are for.
+        state: one world, whose shapes the graphs are exported for.
     """
-    twin = copy.copy(world)
-    twin._modules = dict(world._modules)
-    model = copy.copy(world.latent_action_model)
+    exported, model = copy.copy(world), copy.copy(world.latent_action_model)
+    exported._modules = dict(world._modules)
     model._modules = dict(world.latent_action_model._modules)
-    codes = torch.zeros(1, *world.grid, dtype=torch.int64)
-    history = world.shrunk(state.history)
-    outlook = world.foreseen(world.follow(state.history))
-    seen = (history,) if outlook is None else (history, outlook.codes, outlook.due)
-    model._modules["encoder"] = _OnnxEncoder(model.encoder, torch.cat([history[:, -1]] * 2, 1))
-    model._modules["decoder"] = _OnnxDecoder(model.decoder, history[:, -1], model.quantizer.embed(codes))
-    twin._modules |= {"latent_action_model": model, "dynamics": _OnnxDynamics(world.dynamics, *seen)}
-    return twin.eval()
+    history = model.scale.shrink(to_unit(state.frames[0], world.device))[None]
+    prior = None
+    if world.uses_objects:
+        prior = world.codes.expect(world.prior.predict(world.prior.track(state.frames))).prior
+    codes = torch.zeros(1, *model.grid, dtype=torch.int64)
+    pair, quantized = torch.cat([history[:, -1]] * 2, 1), model.quantizer.embed(codes)
+    model._modules["encoder"] = _OnnxModule(model.encoder, (pair,), "latents")
+    model._modules["decoder"] = _OnnxModule(model.decoder, (history[:, -1], quantized), "drawn")
+    dynamics = _OnnxDynamics(world.dynamics, history, prior)
+    exported._modules |= {"latent_action_model": model, "dynamics": dynamics}
+    return exported.eval()
 
 
-class _Features(nn.Module):
-    """What the dynamics see in a history."""
+class _OnnxModule(nn.Module):
+    """Stands in for a module; `example` has the shapes of its inputs."""
+
+    def __init__(self, module: nn.Module, example: tuple[Tensor, ...], output: str) -> None:
+        super().__init__()
+        import onnxruntime
+
+        self._names = [f"input_{number}" for number in range(len(example))]
+        options = onnxruntime.SessionOptions()
+        # One thread for each game, as in PyTorch.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        graph = to_onnx(module.eval(), example, self._names, output)
+        self._session: Any = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        given = zip(self._names, inputs, strict=True)
+        return torch.from_numpy(self._session.run(None, {n: t.contiguous().numpy() for n, t in given})[0])
+
+
+class _Encode(nn.Module):
+    """`Dynamics.encode` as a module."""
 
     def __init__(self, dynamics: Dynamics) -> None:
         super().__init__()
         self.dynamics = dynamics
 
-    def forward(self, history_BkCHW: Tensor, *foreseen: Tensor) -> Tensor:
-        return self.dynamics.features(history_BkCHW, None, *foreseen)
+    def forward(self, history_BkCHW: Tensor, *prior: Tensor) -> Tensor:
+        return self.dynamics.encode(history_BkCHW, Prior(*prior) if prior else None)
 
 
 class _Logits(nn.Module):
-    """What the dynamics make of it when the button is known."""
+    """`Dynamics.logits` as a module."""
 
     def __init__(self, dynamics: Dynamics) -> None:
         super().__init__()
         self.dynamics = dynamics
 
-    def forward(self, features_BFhw: Tensor, buttons_B: Tensor, told_Bhw: Tensor) -> Tensor:
-        return self.dynamics.logits(features_BFhw, buttons_B, told_Bhw)
+    def forward(self, features: Tensor, buttons_B: Tensor, given_Bhw: Tensor) -> Tensor:
+        return self.dynamics.logits(features, buttons_B, given_Bhw)
 
 
-class _OnnxDynamics(nn.Module):
+class _OnnxDynamics(Dynamics):
     """Stands in for `Dynamics`."""
 
-    def __init__(self, dynamics: Dynamics, *seen: Tensor) -> None:
-        super().__init__()
-        self.active, self.untold = dynamics.active, dynamics.untold
-        look = _Features(dynamics).eval()
+    def __init__(self, dynamics: Dynamics, history: Tensor, prior: Prior | None) -> None:
+        nn.Module.__init__(self)
+        self.active, self.num_codes, self.num_buttons = (
+            dynamics.active,
+            dynamics.num_codes,
+            dynamics.num_buttons,
+        )
+        inputs = (history,) if prior is None else (history, prior.codes, prior.mask)
         with torch.no_grad():
-            features = look(*seen)
-        self._untold_Bhw = torch.full((1, *features.shape[2:]), self.untold)
-        names = ["history", "guess", "due"][: len(seen)]
-        self._features = _session(to_onnx(look, seen, names, "features"))
-        example = (features, torch.zeros(1, dtype=torch.int64), self._untold_Bhw)
-        names = ["features", "buttons", "told"]
-        self._logits = _session(to_onnx(_Logits(dynamics).eval(), example, names, "logits"))
+            features = dynamics.encode(history, prior)
+        self._all_open = torch.full((1, *dynamics.grid), self.mask_code)
+        self._encode = _OnnxModule(_Encode(dynamics), inputs, "features")
+        example = (features, torch.zeros(1, dtype=torch.int64), self._all_open)
+        self._logits = _OnnxModule(_Logits(dynamics), example, "logits")
 
-    def features(
-        self,
-        history_BkCHW: Tensor,
-        corners_B2: Tensor | None = None,
-        guess_Bhw: Tensor | None = None,
-        due_B1HW: Tensor | None = None,
-    ) -> Tensor:
-        given = {"history": history_BkCHW, "guess": guess_Bhw, "due": due_B1HW}
-        return _run(self._features, {name: part for name, part in given.items() if part is not None})
+    def encode(self, history_BkCHW: Tensor, prior: Prior | None = None) -> Tensor:
+        return self._encode(history_BkCHW, *(() if prior is None else (prior.codes, prior.mask)))
 
-    def logits(self, features_BFhw: Tensor, buttons_B: Tensor, told_Bhw: Tensor | None = None) -> Tensor:
-        told_Bhw = self._untold_Bhw if told_Bhw is None else told_Bhw
-        return _run(self._logits, {"features": features_BFhw, "buttons": buttons_B, "told": told_Bhw})
-
-
-class _OnnxEncoder(nn.Module):
-    """Stands in for `Encoder`."""
-
-    def __init__(self, encoder: nn.Module, pairs_BCHW: Tensor) -> None:
-        super().__init__()
-        self._session = _session(to_onnx(encoder, (pairs_BCHW,), ["pairs"], "latents"))
-
-    def forward(self, pairs_BCHW: Tensor) -> Tensor:
-        return _run(self._session, {"pairs": pairs_BCHW})
-
-
-class _OnnxDecoder(nn.Module):
-    """Stands in for `Decoder`."""
-
-    def __init__(self, decoder: nn.Module, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> None:
-        super().__init__()
-        example = (frames_BCHW, quantized_BDhw)
-        self._session = _session(to_onnx(decoder, example, ["frames", "quantized"], "drawn"))
-
-    def forward(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
-        return _run(self._session, {"frames": frames_BCHW, "quantized": quantized_BDhw})
-
-
-def _session(graph: bytes) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # A thread for each game, as in PyTorch.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
-def _run(session: Any, inputs: dict[str, Tensor]) -> Tensor:
-    return torch.from_numpy(
-        session.run(None, {name: t.contiguous().numpy() for name, t in inputs.items()})[0]
-    )
+    def logits(self, features: Tensor, buttons_B: Tensor, given_Bhw: Tensor | None = None) -> Tensor:
+        return self._logits(features, buttons_B, self._all_open if given_Bhw is None else given_Bhw)
 
 
 def _seconds(world: WorldModel, state: WorldState) -> float:
-    """Median time of a step of many."""
+    """Median time of a step."""
     times = []
     for _ in range(_TRIALS):
         began = time.perf_counter()

@@ -112,7 +112,7 @@ class Game:
         self._left_to_chance = left_to_chance(controls)
         self.rest = resting_control(controls.control_names)
         self._generator = torch.Generator(world.device).manual_seed(seed)
-        self._no_codes = np.zeros(world.grid, np.int64)
+        self._no_codes = np.zeros(world.latent_action_model.grid, np.int64)
         self._state: WorldState
         self._button: int
 
@@ -166,9 +166,9 @@ class Game:
         picture = self.pixels.pack(self._state.pictures[0])
         return self._shown(button, control, codes[0].cpu().numpy(), picture, began)
 
-    def look_ahead(self) -> None:
-        """Do what can be done of the next prediction before it is known what is held. Before it, `start`."""
-        self._state = self.world.look_ahead(self._state, self._button)
+    def prefetch(self) -> None:
+        """Forecast the next transition under the last button, which makes the next step faster."""
+        self._state = self.world.prefetch(self._state, self._button)
 
     def _shown(self, button: int, control: int, codes_hw: np.ndarray, picture: bytes, began: float) -> Shown:
         milliseconds = 1000 * (time.perf_counter() - began)

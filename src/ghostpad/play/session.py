@@ -189,7 +189,7 @@ class Session:
         def work() -> None:
             # The frame is on its way while the next is prepared.
             loop.call_soon_threadsafe(shown.set_result, compute())
-            game.look_ahead()
+            game.prefetch()
 
         done = loop.run_in_executor(self._pool, work)
         try:

@@ -65,7 +65,7 @@ def _surprises(world: WorldModel, transitions: Transitions, rows: np.ndarray) ->
     for first in range(0, len(rows), size):
         part = rows[first : first + size]
         frames = read_sequences(transitions, part, world.history, 1, world.grayscale)
-        parts.append(world.surprise(frames[:, :-1], frames[:, -1]).cpu().numpy())
+        parts.append(world.nll(frames[:, :-1], frames[:, -1]).cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -82,16 +82,15 @@ class Games:
             raise UserError(f"start {starts.tolist()}: they go from 0 to {len(self.frames_SkHWC) - 1}")
         fresh = self.world.start(self.frames_SkHWC[starts])
         if self._state is None:
-            self._state = WorldState(fresh.history[:1].repeat(self.num, 1, 1, 1, 1))
-        history, chosen = self._state.history.clone(), torch.from_numpy(games)
-        history[chosen] = fresh.history
-        pushed = self._state.pushed
-        if pushed is not None:
-            anew = self.world.pushed_on(fresh)
-            held, beyond = pushed.buttons.clone(), pushed.overshoot.copy()
-            held[chosen], beyond[games] = anew.buttons, anew.overshoot
-            pushed = ControlState(held, beyond)
-        self._state = WorldState(history, pushed)
+            self._state = WorldState(np.repeat(fresh.frames[:1], self.num, 0))
+        frames, control = self._state.frames.copy(), self._state.control
+        frames[games] = fresh.frames
+        if control is not None:
+            anew = self.world.prior.initial_control(self.world.prior.track(fresh.frames))
+            held, overshoot = control.buttons.clone(), control.overshoot.copy()
+            held[torch.from_numpy(games)], overshoot[games] = anew.buttons, anew.overshoot
+            control = ControlState(held, overshoot)
+        self._state = WorldState(frames, control)
         self.pictures[games] = fresh.pictures
         if self.scored:
             shown = self._shown()[games]

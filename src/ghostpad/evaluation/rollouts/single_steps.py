@@ -105,7 +105,7 @@ def _step_sums(
     game: Game | None,
 ) -> Sums:
     """What `_summarize` takes, of one batch; without a map, with the buttons that explain it best."""
-    shown = read_sequences(transitions, rows, world.history, 1, world.grayscale).numpy()
+    shown = read_sequences(transitions, rows, world.history, 1, world.grayscale)
     histories, true = shown[:, :-1], shown[:, -1]
     if control_map is None:
         buttons = world.button_probabilities(histories, true).argmax(1).cpu().numpy()

@@ -1,0 +1,127 @@
+"""What the object prior expects of the next transition, in codes; and how decided codes are drawn on it.
+
+The prior predicts where every object goes. Composited objects are left out of both frames of the transition;
+the codes between the two are what the dynamics start from. Once codes are decided, the decoder draws the
+cells in which they differ from the expected ones, and the prior composites its objects into the picture.
+
+Dimensions: N worlds, k frames of history, C colour channels, H W frame, h w grid.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ghostpad.model.latent_action_model import LatentActionModel
+from ghostpad.objects.prior import ObjectPrior
+from ghostpad.objects.tracking import Tracks
+from ghostpad.world.dynamics import Prior
+
+Pictures = list[np.ndarray]
+"""Frames (C, H, W) uint8, one for each world."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What N worlds show next if every object goes where the prior predicts it.
+
+    Attributes:
+        tracks: the objects, with their predicted positions.
+        backgrounds: the newest frames without composited objects.
+        frames: the next frames without them, all other objects at constant velocity.
+        prior: the codes between the two, and where composited objects will be.
+    """
+
+    tracks: list[Tracks]
+    backgrounds: Pictures
+    frames: Pictures
+    prior: Prior
+
+    def codes_of(self, world: int, frame: np.ndarray, next_frame: np.ndarray) -> Tensor | None:
+        """The codes (h, w) of a world if they lie between these frames, else None."""
+        same = np.array_equal(frame, self.backgrounds[world]) and np.array_equal(
+            next_frame, self.frames[world]
+        )
+        return self.prior.codes[world] if same else None
+
+
+class ObjectCodes:
+    """The object prior in the codes of a latent action model.
+
+    Args:
+        objects: the object prior.
+        model: the latent action model.
+    """
+
+    def __init__(self, objects: ObjectPrior, model: LatentActionModel) -> None:
+        self.objects, self.model = objects, model
+
+    @torch.no_grad()
+    def expect(self, tracks: list[Tracks], last: Expectation | None = None) -> Expectation:
+        """What follows; worlds in which nothing changed since the `last` expectation reuse its codes."""
+        expected = self.objects.expect(tracks)
+        codes_Nhw = self._codes_between(expected.backgrounds, expected.frames, last)
+        prior = Prior(codes_Nhw, self.model.scale.shrink(expected.mask_N1HW))
+        return Expectation(tracks, expected.backgrounds, expected.frames, prior)
+
+    def transition(
+        self, expected: Expectation, next_frames_NCHW: np.ndarray
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Both frames (N, C, H, W) of recorded transitions without composited objects, and their codes."""
+        after = self.objects.next_backgrounds(expected.tracks, next_frames_NCHW)
+        codes_Nhw = self._codes_between(expected.backgrounds, after, expected)
+        return self._unit(expected.backgrounds), self._unit(after), codes_Nhw
+
+    @torch.no_grad()
+    def draw(self, expected: Expectation, codes_Nhw: Tensor, buttons_N: Tensor) -> np.ndarray:
+        """The next frames (N, C, H, W) uint8 of worlds in which these codes happen.
+
+        Codes of tokens, and codes that the decoder attends to, are about the whole frame: all of it is drawn
+        then. Other codes are about their cell and its neighbours.
+        """
+        pictures, model = list(expected.frames), self.model
+        differs_Nhw = codes_Nhw != expected.prior.codes
+        worlds = differs_Nhw.flatten(1).any(1).nonzero()[:, 0].tolist()
+        if worlds:
+            backgrounds = self._unit([expected.backgrounds[world] for world in worlds])
+            drawn = to_bytes(model.draw(backgrounds, model.quantizer.embed(codes_Nhw[worlds])))
+            near = (
+                nn.functional.max_pool2d(differs_Nhw[worlds, None].float(), 3, 1, 1)[:, 0].cpu().numpy() > 0
+            )
+            for world, picture, cells in zip(worlds, drawn, near, strict=True):
+                if model.codes_are_local:
+                    here = cells.repeat(model.cell, 0).repeat(model.cell, 1)
+                    picture = np.where(here[: picture.shape[1], : picture.shape[2]], picture, pictures[world])
+                pictures[world] = picture
+        return np.stack(self.objects.render(expected.tracks, pictures, buttons_N))
+
+    def _codes_between(self, frames: Pictures, next_frames: Pictures, known: Expectation | None) -> Tensor:
+        """Codes (N, h, w) of transitions; each distinct pair of frames is encoded once, known pairs never."""
+        codes: dict[int, Tensor] = {}
+        missing: dict[tuple[bytes, bytes], list[int]] = {}
+        for world, pair in enumerate(zip(frames, next_frames, strict=True)):
+            found = None if known is None else known.codes_of(world, *pair)
+            if found is None:
+                missing.setdefault((pair[0].tobytes(), pair[1].tobytes()), []).append(world)
+            else:
+                codes[world] = found
+        if missing:
+            first = [worlds[0] for worlds in missing.values()]
+            given = (self._unit([part[world] for world in first]) for part in (frames, next_frames))
+            for worlds, found in zip(missing.values(), self.model.codes_of_pairs(*given), strict=True):
+                codes |= dict.fromkeys(worlds, found)
+        return torch.stack([codes[world] for world in range(len(frames))])
+
+    def _unit(self, pictures: Pictures) -> Tensor:
+        return to_unit(np.stack(pictures), self.model.device)
+
+
+def to_unit(frames: np.ndarray, device: torch.device) -> Tensor:
+    """Frames as float32 in [0, 1]."""
+    return torch.from_numpy(frames).to(device).float() / 255
+
+
+def to_bytes(frames: Tensor) -> np.ndarray:
+    """Frames in [0, 1] as uint8."""
+    return (frames * 255).round_().to(torch.uint8).cpu().numpy()

@@ -1,0 +1,251 @@
+"""A world model in training: the buttons first, then the codes, at last in its own rollouts.
+
+Dimensions: B batch, k frames of history, L frames that follow, C colour channels, H W frame, h w grid,
+M buttons.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ghostpad.buttons.assignment import ButtonFinder
+from ghostpad.frames.batches import Batch
+from ghostpad.model.inputs import palette_indices
+from ghostpad.world.decoding import randomly_masked
+from ghostpad.world.expectation import Expectation, to_unit
+from ghostpad.world.sampling import Labelled, RolloutBuffer, WorldBatch
+from ghostpad.world.world_model import WorldModel, WorldModelConfig
+
+DECODER_SHARE = 0.1
+"""Learning rate of the decoder, which is trained already, as a share of that of the dynamics."""
+TIE = 2.0
+"""Difference of negative log-likelihoods, nats, that decides nothing."""
+LABELLED_WEIGHT = 0.5
+"""Weight of labelled transitions, which are few, beside all others."""
+RELUCTANCE = 10.0
+"""Nats by which a button that mostly has no effect must explain a transition better than others."""
+MOSTLY = 0.5
+"""Share of its labelled transitions from which a button mostly has no effect."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """B recorded transitions, and how well each button explains them.
+
+    Attributes:
+        features: of the histories, see `Dynamics.encode`.
+        codes: (B, h, w).
+        nll: (B, M) nats under each button; (B, 1) under the given buttons, where those of all are given.
+        expected: what the object prior expects; None without it.
+        frames: both frames (B, C, H, W) in [0, 1], without composited objects.
+    """
+
+    features: Tensor
+    codes: Tensor
+    nll: Tensor
+    expected: Expectation | None
+    frames: tuple[Tensor, Tensor]
+
+
+class TrainableWorld(WorldModel):
+    """A world model in training; its checkpoint is read as a `WorldModel`.
+
+    Encoder and codebook stay as they are: they define the codes. The decoder may be trained further, since in
+    rollouts it meets frames that the latent action model never saw.
+
+    Args:
+        config: of the world model.
+        rollouts: the worlds of the training batch.
+        reconstruction_weight: weight of the drawn frame's loss beside the cross-entropy of the codes.
+        least_buttons: buttons to keep, at least, when those that explain nothing are dropped.
+    """
+
+    def __init__(
+        self,
+        config: WorldModelConfig,
+        rollouts: RolloutBuffer,
+        reconstruction_weight: float,
+        least_buttons: int = 2,
+    ) -> None:
+        super().__init__(config)
+        self.rollouts = rollouts
+        self.finder = ButtonFinder(self.num_buttons, len(rollouts.sampling.priority))
+        self.least_buttons = least_buttons
+        self.reconstruction_weight = reconstruction_weight
+        self.predicted: np.ndarray | None = None
+        model = self.latent_action_model
+        for part in (model.encoder, model.quantizer, self.prior):
+            part.requires_grad_(False)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimizer, each with its share of the learning rate."""
+        decoder = list(self.latent_action_model.decoder.parameters())
+        return [{"params": list(self.dynamics.parameters())}, {"params": decoder, "share": DECODER_SHARE}]
+
+    def train(self, mode: bool = True) -> "TrainableWorld":
+        """Set the mode of the dynamics; the batch norm of the decoder keeps its statistics."""
+        super().train(mode)
+        self.latent_action_model.eval()
+        return self
+
+    def forward(self, batch: WorldBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss () and its parts, detached.
+
+        While buttons are inferred: the expected nll over the buttons (expectation maximization). Afterwards:
+        the cross-entropy of the codes under the given or most likely button, and for the decoder the
+        reconstruction loss of the frame drawn from those codes. In evaluation mode: both over a rollout.
+        """
+        if not self.training:
+            return self._rollout_loss(batch)
+        infers = batch.temperature is not None
+        if infers:
+            self.finder.initialize(self.dynamics.buttons.weight)
+        else:
+            self.finder.prune(self.dynamics.active, self.least_buttons)
+        noop = self._noop(batch.labelled)
+        explained, buttons, loss = self._code_loss(batch, noop)
+        if batch.is_rollout:
+            self.predicted, _ = self._predicted(batch.history[:, -1], explained, buttons)
+        terms = {"code_loss": loss}
+        if batch.labelled is not None:
+            terms["labelled"] = self._labelled_loss(batch.labelled, noop)
+            loss = loss + LABELLED_WEIGHT * terms["labelled"]
+        if self.reconstruction_weight and not infers:
+            terms["reconstruction"] = self._drawing_loss(*explained.frames, explained.codes)
+            loss = loss + self.reconstruction_weight * terms["reconstruction"]
+        terms["loss"] = loss
+        return loss, {name: value.detach() for name, value in terms.items()}
+
+    def _code_loss(self, batch: WorldBatch, noop: Tensor | None) -> tuple[Explained, Tensor, Tensor]:
+        """The transitions, the button of each (the given or the most likely one), and nats per cell."""
+        infers = batch.temperature is not None
+        explained = self._explain(batch.history, batch.next_frames[:, 0], batch.given_buttons, infers)
+        nll, buttons = explained.nll, batch.given_buttons
+        if buttons is None:
+            buttons = self._most_likely(nll.detach(), noop)
+            if batch.buttons is not None:
+                buttons = torch.where(batch.buttons < 0, buttons, batch.buttons)
+                nll = nll.gather(1, buttons[:, None])
+        if batch.rows is not None:
+            self.rollouts.sampling.record(batch.rows, nll.detach().amin(1))
+        if batch.temperature is not None:
+            shares = self.finder.responsibilities(nll, batch.temperature)
+            return explained, buttons, (shares * nll).sum(1).mean() / explained.codes[0].numel()
+        given = randomly_masked(explained.codes, self.dynamics.mask_code)
+        logits = self.dynamics.logits(explained.features, buttons, given)
+        losses = F.cross_entropy(logits.float(), explained.codes, reduction="none")
+        # Masked cells alone: where most are given there is little left to learn.
+        return explained, buttons, (losses * (given == self.dynamics.mask_code)).mean()
+
+    def _noop(self, labelled: Labelled | None) -> Tensor | None:
+        """The button () that stands for pressing nothing, once labels have shown it."""
+        stands = self.finder.button_for_control(self.dynamics.active) if labelled is not None else None
+        return stands[labelled.noop] if labelled is not None and stands is not None else None
+
+    def _most_likely(self, nll: Tensor, noop: Tensor | None) -> Tensor:
+        """The button (B,) that explains each transition best; ties go to the no-op button, where known.
+
+        A button that mostly has no effect must explain a transition much better than others, or it comes to
+        stand for whatever no other button explains.
+        """
+        if noop is None:
+            return nll.argmin(1)
+        is_idle = self.finder.no_effect > MOSTLY
+        is_idle[noop] = False
+        nll = nll + RELUCTANCE * is_idle
+        return torch.where(nll[:, noop] < nll.amin(1) + TIE, noop, nll.argmin(1))
+
+    def _labelled_loss(self, labelled: Labelled, noop: Tensor | None) -> Tensor:
+        """Cross-entropy of the codes under the button that stands for the recorded control."""
+        explained = self._explain(labelled.history, labelled.next_frames)
+        nll = explained.nll
+        self.rollouts.sampling.record(labelled.rows, nll.amin(1))
+        buttons = self.finder.buttons_of(labelled.controls, nll)
+        if noop is not None:
+            has_no_effect = nll[:, noop] < nll.gather(1, buttons[:, None])[:, 0] + TIE
+            self.finder.update_no_effect(buttons, has_no_effect)
+        return F.cross_entropy(self.dynamics.logits(explained.features, buttons).float(), explained.codes)
+
+    def _explain(
+        self,
+        history_BkCHW: np.ndarray,
+        next_BCHW: np.ndarray,
+        buttons_B: Tensor | None = None,
+        learns: bool = False,
+    ) -> Explained:
+        """Codes and nll of recorded transitions (uint8), under the given buttons alone if there are any."""
+        expected, model = None, self.latent_action_model
+        if self.uses_objects:
+            expected = self.expect_recorded(history_BkCHW, next_BCHW)
+            frame, next_frame, codes = self.codes.transition(expected, next_BCHW)
+        else:
+            frame, next_frame = (to_unit(part, self.device) for part in (history_BkCHW[:, -1], next_BCHW))
+            codes = model.codes_of_pairs(frame, next_frame)
+        features = self.encode(history_BkCHW, expected)
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            if buttons_B is not None:
+                nll = self.dynamics.nll_under(buttons_B, features, codes)[:, None]
+            else:
+                nll = self.dynamics.nll(features, codes)
+                if expected is not None:
+                    nll = nll + self.prior.nll(expected.tracks).to(nll)
+        return Explained(features, codes, nll, expected, (frame, next_frame))
+
+    def _drawing_loss(self, frames: Tensor, next_frames: Tensor, codes: Tensor) -> Tensor:
+        """Reconstruction loss of the frames that the decoder draws from these codes."""
+        model = self.latent_action_model
+        inner, inner_next = model.scale.shrink(frames), model.scale.shrink(next_frames)
+        batch = Batch(inner, inner_next)
+        if model.predicts_palette:
+            colors = [palette_indices(part, model.palette_PC) for part in (inner, inner_next)]
+            batch = Batch(inner, inner_next, *colors)
+        return model.reconstruction_loss(model.decoder(inner, model.quantizer.embed(codes)), batch)
+
+    # -- rollouts ---------------------------------------------------------------------------------------
+
+    def _rollout_loss(self, batch: WorldBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean losses over a rollout of the frames that follow."""
+        terms = [terms for _, terms in self._rolled_out(batch)]
+        means = {name: torch.stack([part[name] for part in terms]).mean() for name in terms[0]}
+        return means["reconstruction"], means
+
+    def rollout(self, batch: WorldBatch) -> np.ndarray:
+        """The world's own frames (B, L, C, H, W) uint8, under the buttons that explain the recorded ones."""
+        return np.stack([drawn for drawn, _ in self._rolled_out(batch)], 1)
+
+    def _rolled_out(self, batch: WorldBatch) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+        history = batch.history
+        for index in range(batch.next_frames.shape[1]):
+            explained = self._explain(history, batch.next_frames[:, index])
+            buttons = explained.nll.argmin(1)
+            logits = self.dynamics.logits(explained.features, buttons)
+            drawn, codes = self._predicted(history[:, -1], explained, buttons)
+            loss = self._drawing_loss(*explained.frames, codes)
+            code_loss = F.cross_entropy(logits.float(), explained.codes)
+            yield drawn, {"reconstruction": loss, "code_loss": code_loss}
+            history = np.concatenate([history[:, 1:], drawn[:, None]], 1)
+
+    def _predicted(
+        self, newest: np.ndarray, explained: Explained, buttons: Tensor
+    ) -> tuple[np.ndarray, Tensor]:
+        """The next frames under these buttons, and the codes that led there."""
+        expected = explained.expected
+        if expected is not None:
+            moved = self.prior.predict(expected.tracks, buttons)
+            expected = Expectation(moved, expected.backgrounds, expected.frames, expected.prior)
+        codes = self.dynamics.sample(explained.features.detach(), buttons)
+        return self.draw(newest, codes, buttons, expected), codes
+
+    def after_step(
+        self, step: int, num_steps: int, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Let the rollouts take up what was predicted."""
+        if self.predicted is not None:
+            self.rollouts.advance(self.predicted)
+            self.predicted = None
+        return {}
