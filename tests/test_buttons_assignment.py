@@ -4,7 +4,8 @@ import torch
 
 from ghostpad.buttons.assignment import ButtonFinder
 from ghostpad.buttons.selection import UNUSED_NLL
-from ghostpad.world.dynamics import Dynamics, DynamicsConfig
+from ghostpad.world.conv_dynamics import ConvDynamics
+from ghostpad.world.dynamics import DynamicsConfig
 
 
 def test_responsibilities_are_posteriors_softened_by_the_temperature() -> None:
@@ -15,13 +16,14 @@ def test_responsibilities_are_posteriors_softened_by_the_temperature() -> None:
 
 
 def test_buttons_that_explain_nothing_are_pruned_and_their_likelihood_is_zero() -> None:
-    dynamics, finder = Dynamics(DynamicsConfig(2, 3, (4, 4), 1, 1), 1, 8, (6, 8)), ButtonFinder(3)
+    dynamics = ConvDynamics(DynamicsConfig("conv", 2, 3, (4, 4), 1, 1), 1, 8, (6, 8))
+    finder = ButtonFinder(3)
     finder.prune(dynamics.active)
     assert dynamics.active.all(), "nothing was observed yet"
     held = torch.arange(64) % 2
     finder.responsibilities(40.0 * (torch.arange(3) != 2 * held[:, None]), 1.0)
     finder.prune(dynamics.active)
     assert dynamics.active.tolist() == [True, False, True]
-    features = dynamics.features(torch.rand(2, 2, 1, 24, 32))
-    nll = dynamics.surprise(features, torch.zeros(2, 6, 8, dtype=torch.int64))
+    features = dynamics.encode(torch.rand(2, 2, 1, 24, 32))
+    nll = dynamics.nll(features, torch.zeros(2, 6, 8, dtype=torch.int64))
     assert (nll[:, 1] == UNUSED_NLL).all() and (nll[:, [0, 2]] < UNUSED_NLL).all()

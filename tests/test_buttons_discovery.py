@@ -132,7 +132,8 @@ def test_spawns_of_a_small_object_where_there_was_none_get_a_button_of_their_own
 
 
 def test_the_spawn_button_takes_spawns_and_a_share_of_the_no_op_transitions() -> None:
-    dynamics, finder = Dynamics(DynamicsConfig(2, 5, (4, 4), 1, 1), 1, 8, (6, 8)), ButtonFinder(5, 100)
+    dynamics = ConvDynamics(DynamicsConfig("conv", 2, 5, (4, 4), 1, 1), 1, 8, (6, 8))
+    finder = ButtonFinder(5, 100)
     rows, spawns = np.arange(0, 60, 2), np.array([1, 2, 71])
     inferred = InferredButtons(rows, rows // 2 % 3, range(3), 1, spawns, spawn_button=3)
     finder.adopt(dynamics.active, inferred)
@@ -165,7 +166,8 @@ def test_a_trained_world_recognizes_its_buttons_in_other_recordings(monkeypatch:
     assert (found.buttons == np.array([0, 2, 3])[held[found.rows]]).mean() > 0.97
     nothing = recognize_buttons(knows, [0, 2, 3], -1, None, served)
     assert not len(nothing.rows) and not len(nothing.spawn_rows) and nothing.spawn_button is None
-    dynamics, finder = Dynamics(DynamicsConfig(2, 4, (4, 4), 1, 1), 1, 8, (6, 8)), ButtonFinder(4, NUM)
+    dynamics = ConvDynamics(DynamicsConfig("conv", 2, 4, (4, 4), 1, 1), 1, 8, (6, 8))
+    finder = ButtonFinder(4, NUM)
     finder.adopt(dynamics.active, found)
     assert bool(dynamics.active.all()) and finder.buttons[[3, 70]].tolist() == [1, 1]
     assert finder.button_for_control(dynamics.active)[:4].tolist() == [0, 1, 2, 3]  # type: ignore[index]

@@ -261,7 +261,8 @@ def test_the_noop_button_wins_ties_and_a_button_without_effect_must_explain_much
     surprise = torch.tensor([[4.0, 5.0, 9.0], [4.0, 9.0, 9.0], [30.0, 50.0, 25.0], [30.0, 50.0, 15.0]])
     assert world._most_likely(surprise, None).tolist() == [0, 0, 2, 2]
     assert world._most_likely(surprise, noop).tolist() == [1, 0, 2, 2]
-    world.finder.update_no_effect(torch.tensor([2] * 100 + [0] * 100), torch.tensor([True] * 100 + [False] * 100))
+    buttons = torch.tensor([2] * 100 + [0] * 100)
+    world.finder.update_no_effect(buttons, buttons == 2)
     assert world._most_likely(surprise, noop).tolist() == [1, 0, 0, 2]
 
 

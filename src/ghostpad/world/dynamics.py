@@ -67,6 +67,7 @@ class Dynamics(nn.Module, ABC):
     """
 
     active: Tensor
+    buttons: nn.Embedding
 
     def __init__(
         self, config: DynamicsConfig, num_channels: int, num_codes: int, grid: tuple[int, int]
@@ -83,6 +84,11 @@ class Dynamics(nn.Module, ABC):
     def mask_code(self) -> int:
         """Stands in a partly decided grid for a cell whose code is still open: the mask token of MaskGIT."""
         return self.num_codes
+
+    @property
+    def button_embedding(self) -> Tensor:
+        """The weights (M, …) that tell buttons apart."""
+        return self.buttons.weight
 
     @abstractmethod
     def encode(self, history_BkCHW: Tensor, prior: Prior | None = None) -> Tensor:

@@ -143,14 +143,15 @@ def _learn_buttons(
             prior.pushes.acts_as[inferred.spawn_button] = inferred.noop
         prior.pushes.resting.fill_(inferred.noop)
         buttons = world.finder.buttons.cpu().numpy()
-    steps = ", ".join(f"{right:+.0f} right {down:+.0f} down" for down, right in controllable.displacements)
-    print(f"Buttons: {len(controllable.displacements)} move the controllable object, by pixels ({steps}){more}.")
+    moves = [f"{right:+.0f} right {down:+.0f} down" for down, right in controllable.displacements]
+    print(f"Buttons: {len(moves)} move the controllable object, by pixels ({', '.join(moves)}){more}.")
     if buttons is not None:
         transitions, workers = world.rollouts.transitions, config.workers or num_cores()
         teach_pushes(prior.pushes, tracked, transitions, buttons, config.seed)
         if bool(prior.pushes.is_taught):
             tracks = tracks_in(transitions, controllable.object, world.grayscale, workers)
-            find_slack(prior.pushes, tracks, button_transition_counts(transitions, buttons, world.num_buttons))
+            counts = button_transition_counts(transitions, buttons, world.num_buttons)
+            find_slack(prior.pushes, tracks, counts)
 
 
 def _find_what_stays(config: WorldConfig, world: TrainableWorld, scenery: Scenery) -> None:

@@ -14,7 +14,7 @@ from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import resolve_device
-from ghostpad.model.pretrained import read_model
+from ghostpad.model.latent_action_model import read_model
 from ghostpad.training.distributed import ProcessGroup, process_group
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import Task

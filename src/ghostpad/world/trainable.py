@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ghostpad.buttons.assignment import ButtonFinder
 from ghostpad.frames.batches import Batch
-from ghostpad.model.inputs import palette_indices
+from ghostpad.model.frame_format import palette_indices
 from ghostpad.world.decoding import randomly_masked
 from ghostpad.world.expectation import Expectation, to_unit
 from ghostpad.world.sampling import Labelled, RolloutBuffer, WorldBatch
@@ -104,7 +104,7 @@ class TrainableWorld(WorldModel):
             return self._rollout_loss(batch)
         infers = batch.temperature is not None
         if infers:
-            self.finder.initialize(self.dynamics.buttons.weight)
+            self.finder.initialize(self.dynamics.button_embedding)
         else:
             self.finder.prune(self.dynamics.active, self.least_buttons)
         noop = self._noop(batch.labelled)
