@@ -30,7 +30,16 @@ CONFIG_FIELDS = {
     "head_start": "residual_logit_bias",
 }
 """Name of a config field → the name that replaced it, in whichever config it stands."""
-FLAGS: dict[str, dict[str, str | None]] = {}
+FLAGS: dict[str, dict[str, str | None]] = {
+    "world": {
+        "--lapses": "--object-dropout",
+        "--movement-steps": "--object-steps",
+        "--past-share": "--warmup-share",
+        "--window": None,
+        "--dynamics.goes-on": "--objects on",
+        "--dynamics.no-goes-on": "--objects off",
+    }
+}
 """For each verb, old flag → the words that replaced it, or None if the flag and its value are ignored."""
 
 
