@@ -1,13 +1,12 @@
-"""Imitation of recordings in buttons that nobody labelled: its score in the real game, with few labels.
+"""Behaviour cloning from recordings without controls: the score in real Breakout, with few labels.
 
-    python benchmarks/imitation.py [FOLDER] [--world breakout-world] [--steps 2000] [--games 24]
+    python examples/imitate_breakout.py [FOLDER] [--world breakout-world] [--steps 2000] [--games 24]
 
-Records Breakout with the tracker, which follows the ball (recordings of `mixed` play hold random play, which
-is not worth imitating), asks the world model which button was held in each transition, and trains one policy
-on these buttons and the same network on the real controls. Buttons become controls by maps learned from 64
-and 200 labelled transitions and from all. Prints the mean score of each, with 95 % intervals over games,
-beside the recorded player's and random play's. Every part is kept in FOLDER (default: imitation_benchmark)
-and reused by the next run.
+Records Breakout with the tracker policy (`mixed` recordings contain random play), infers the button of each
+transition with the world model, and trains a policy on these buttons, and the same network on the real
+controls. Control maps fitted to 64, to 200 and to all labelled transitions turn buttons into controls. Prints
+the mean score of each policy with a 95 % interval over games, beside those of the recorded player and of
+random play. Each part is kept in FOLDER (default: imitation_benchmark) and reused by the next run.
 """
 
 import argparse

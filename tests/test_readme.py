@@ -46,8 +46,8 @@ def test_the_commands_are_understood(command, monkeypatch):
 
     done = []
     verb = cli.VERBS[command.split()[1]]
-    module = importlib.import_module(verb.module)
-    monkeypatch.setattr(module, verb.function, lambda config, **more: done.append(config))
+    module, _, name = verb.function.partition(":")
+    monkeypatch.setattr(importlib.import_module(module), name, lambda config, **more: done.append(config))
     assert cli.main(command.split()[1:]) == 0
     assert len(done) == 1
 
