@@ -5,7 +5,7 @@
 Records the episodes, trains every preset with the same number of floating-point operations (those of a step
 are counted first, forward and backward, and as many steps taken as fit; each runs its whole schedule),
 evaluates each on the same held-out episodes and prints the page `docs/families.md`; `--write` writes it with
-its picture, and keeps what people wrote below it. Operations are the same on every machine, whatever else
+its picture, and keeps the hand-written part below. Operations are the same on every machine, whatever else
 runs on it. Every part is kept in FOLDER (default: families_benchmark) and reused by the next run, which may
 be after an interruption.
 """
@@ -40,7 +40,7 @@ FAMILIES = ("spec", "sharp", "lapa", "genie", "lapo")
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"
 PICTURE = PAGE.parent / "images" / "families.png"
 READING = "\n## What the table shows"
-"""From here on the page was written by people, and is kept."""
+"""From here on the page is written by hand, and kept."""
 WATCHED = "validation_gain_over_copy_db"
 TRANSITIONS = 1000
 NUM_LOOKS = 6
@@ -48,53 +48,58 @@ NUM_LOOKS = 6
 # title, key of metrics.json, digits, whether it is a share
 ROWS = (
     ("codes", "codebook.size", 0, False),
-    ("bits a transition", "codebook.bits_per_transition", 1, False),
+    ("bits per transition", "codebook.bits_per_transition", 1, False),
     ("PSNR (dB)", "reconstruction.psnr_db", 2, False),
-    ("copying (dB)", "reconstruction.copy_psnr_db", 2, False),
+    ("PSNR of copying (dB)", "reconstruction.copy_psnr_db", 2, False),
     ("gain over copying (dB)", "reconstruction.gain_over_copy_db", 2, False),
-    ("PSNR where something moves (dB)", "reconstruction.moving_psnr_db", 2, False),
+    ("PSNR on moving pixels (dB)", "reconstruction.moving_psnr_db", 2, False),
     ("SSIM", "reconstruction.ssim", 4, False),
     ("ΔPSNR (dB)", "reconstruction.delta_psnr_db", 2, False),
-    ("leak", "reconstruction.leak_share", 1, True),
-    ("ball seen", "elements.ball.detected", 1, True),
+    ("leak of static content", "reconstruction.leak_share", 1, True),
+    ("ball detected", "elements.ball.detected", 1, True),
     ("ball within 2 pixels", "elements.ball.within_2px", 1, True),
-    ("one ball too many", "elements.ball.false_share", 1, True),
+    ("more balls than true", "elements.ball.false_share", 1, True),
     ("paddle within 2 pixels", "elements.paddle.within_2px", 1, True),
-    ("bricks that are hit vanish", "elements.bricks.vanish_recall", 1, True),
-    ("brick states right", "elements.bricks.state_accuracy", 3, True),
-    ("codes in use", "codebook.usage", 1, True),
+    ("recall of vanishing bricks", "elements.bricks.vanish_recall", 1, True),
+    ("brick states correct", "elements.bricks.state_accuracy", 3, True),
+    ("codes used", "codebook.usage", 1, True),
     ("codes actively used", "codebook.active", 1, True),
     ("perplexity", "codebook.perplexity", 1, False),
-    ("bits about the paddle, best cell", "events.mutual_information_bits.paddle", 3, False),
-    ("bits about bounces, best cell", "events.mutual_information_bits.bounce", 3, False),
-    ("controls named right", "agreement.accuracy", 1, True),
+    (
+        "mutual information with the paddle's direction (bits)",
+        "events.mutual_information_bits.paddle",
+        3,
+        False,
+    ),
+    ("mutual information with bounces (bits)", "events.mutual_information_bits.bounce", 3, False),
+    ("controls named correctly", "agreement.accuracy", 1, True),
     ("share of the ceiling", "agreement.share_of_ceiling", 1, True),
-    ("controls named right, 64 labels", "agreement.label_budget.64.mean", 1, True),
-    ("paddle codes work elsewhere", "transfer.paddle_direction", 1, True),
+    ("controls named correctly, 64 labels", "agreement.label_budget.64.mean", 1, True),
+    ("paddle moves the same way in other frames", "transfer.paddle_direction", 1, True),
 )
 
 
 HEAD = """\
 # Families of latent action models, side by side
 
-`python benchmarks/families.py --teraflop {teraflop} --seeds {seeds}{more} --write` wrote this page.
+Written by `python benchmarks/families.py --teraflop {teraflop} --seeds {seeds}{more} --write`.
 
-Every model saw the same {episodes} recorded episodes of Breakout ({frames:,} frames, frame skip 4), in
-{color}, and was trained with the same compute, {teraflop} · 10¹² floating-point operations (of convolutions
-and products of matrices, forward and backward), in as many steps as that gives, with its learning rate
-running its whole course: presets made for 100,000 steps are cut short. All numbers are from {transitions:,}
-transitions of {held_out} held-out episodes, {spread}.
+Every model was trained on the same {episodes} recorded episodes of Breakout ({frames:,} frames, frame skip
+4, {color}) with the same compute: {teraflop} · 10¹² floating-point operations in convolutions and matrix
+products, forward and backward. Each took as many steps as that allows and ran its whole learning-rate
+schedule, so presets made for 100,000 steps are cut short. All numbers are from {transitions:,} transitions
+of {held_out} held-out episodes, {spread}.
 
-What differs between the families is the bottleneck: `spec` has a grid of codes; `lapa` (NSVQ), `genie` (VQ)
-and `lapo` (VQ-EMA, product codes) have the few tokens that were published, in the same encoder and decoder.
-`sharp` also has another decoder and loss. With more bits a transition a good picture is easier: read PSNR
-beside the bits. [metrics.md](metrics.md) says what each number means.
+The families differ in their bottleneck. `spec` has a grid of codes. `lapa` (NSVQ), `genie` (VQ) and `lapo`
+(VQ-EMA, product codes) have the few tokens that were published, inside the encoder and decoder of `spec`.
+`sharp` also has another decoder and loss. More bits per transition make a good picture easier, so compare
+PSNR at similar bits. [metrics.md](metrics.md) explains each number.
 """
 CURVES = """
 ![Gain over copying against transitions seen, and against compute](images/families.png)
 
-The same on the way, at {looks} validations on 64 held-out transitions: left against the number of transitions
-seen, right against the compute.
+Gain over copying during training, from {looks} validations on 64 held-out transitions: against transitions
+seen (left) and against compute (right).
 """
 
 
@@ -136,7 +141,7 @@ def _options() -> argparse.Namespace:
 
 
 def _run(name: str, seed: int, videos: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Train and evaluate one model, or read what an earlier call found."""
+    """Train and evaluate one model, or read the results of an earlier call."""
     folder = options.folder / f"{name}_{seed}"
     summary = folder / "run.json"
     if not summary.exists():
@@ -173,7 +178,7 @@ def _run(name: str, seed: int, videos: Path, options: argparse.Namespace) -> dic
 
 
 def _config(name: str, seed: int, videos: Path, folder: Path, options: argparse.Namespace) -> TrainConfig:
-    """The preset with as many steps as fit into the time; all of them see the same data and colours."""
+    """The preset with as many steps as fit into the compute; all presets see the same data and colours."""
     base = dataclasses.replace(
         PRESETS[name](),
         data=videos,
@@ -221,7 +226,7 @@ def _page(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, nu
         held_out=first["num_episodes"],
         spread="means over these seeds, with the range in brackets"
         if many
-        else "from one seed, so that small differences mean nothing",
+        else "from one seed, so small differences mean nothing",
     )
     lines = [text, f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
     facts = ("steps", "transitions_seen", "parameters", "grid")

@@ -2,9 +2,9 @@
 
     python benchmarks/reference.py [FOLDER] [--steps N …] [--presets spec sharp] [--device auto] [--write]
 
-In RGB and full size, with the presets' own steps on a GPU; on a CPU with fewer (--steps, default 300), and
-the table says so. `--write` writes it to `docs/reference.md` too. Every part is kept in FOLDER (default:
-reference_benchmark): cut off at any moment, the same command goes on from there. It needs no network.
+Trains in RGB at full size, with the presets' own steps on a GPU and fewer on a CPU (--steps, default 300),
+which the table states. `--write` also writes it to `docs/reference.md`. Every part is kept in FOLDER
+(default: reference_benchmark), so the same command resumes an interrupted run. It needs no network.
 """
 
 import argparse
@@ -32,31 +32,31 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 HEAD = """\
 # Reference numbers of `spec` and `sharp`
 
-`python benchmarks/reference.py{steps} --write` wrote this page; [metrics.md](metrics.md) says what each
-number means. The aims are those of the whole training of 100,000 steps, which takes a GPU. A training that
-was cut short says so under *steps*: its numbers tell how far it came by then, not where it would end.
+Written by `python benchmarks/reference.py{steps} --write`. [metrics.md](metrics.md) explains each number.
+The targets are those of the full training of 100,000 steps, which takes a GPU. A training that was cut
+short says so under *steps*; its numbers show how far it had come by then.
 
 """
-# title, where it stands in metrics.json, shown as a share, aims by preset
+# title, key in metrics.json, whether it is a share, targets by preset
 ROWS: tuple[tuple[str, str, bool, dict[str, float]], ...] = (
     ("PSNR (dB)", "reconstruction.psnr_db", False, {"spec": 45, "sharp": 50}),
-    ("copying (dB)", "reconstruction.copy_psnr_db", False, {}),
+    ("PSNR of copying (dB)", "reconstruction.copy_psnr_db", False, {}),
     ("gain over copying (dB)", "reconstruction.gain_over_copy_db", False, {"spec": 6}),
-    ("PSNR where something moves (dB)", "reconstruction.moving_psnr_db", False, {}),
+    ("PSNR on moving pixels (dB)", "reconstruction.moving_psnr_db", False, {}),
     ("SSIM", "reconstruction.ssim", False, {}),
     ("ΔPSNR (dB)", "reconstruction.delta_psnr_db", False, {}),
     ("ball within 1 pixel", "elements.ball.within_1px", True, {"sharp": 0.99}),
-    ("false balls", "elements.ball.false_share", True, {}),
+    ("more balls than true", "elements.ball.false_share", True, {}),
     ("paddle within 1 pixel", "elements.paddle.within_1px", True, {"sharp": 0.995}),
-    ("brick states right", "elements.bricks.state_accuracy", True, {"sharp": 0.999}),
-    ("codes in use", "codebook.usage", True, {"spec": 0.9}),
+    ("brick states correct", "elements.bricks.state_accuracy", True, {"sharp": 0.999}),
+    ("codes used", "codebook.usage", True, {"spec": 0.9}),
     ("codes actively used", "codebook.active", True, {}),
     ("perplexity", "codebook.perplexity", False, {}),
 )
 
 
 def main() -> None:
-    """Do what is not done yet, and print."""
+    """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def run(name: str, steps: int | None, videos: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Train and evaluate one preset, or go on with it; returns what the table shows of it."""
+    """Train and evaluate one preset, or resume it; returns the numbers for the table."""
     folder = options.folder / f"{name}_{steps or 'full'}"
     own = PRESETS[name]()
     config = dataclasses.replace(
@@ -107,8 +107,13 @@ def run(name: str, steps: int | None, videos: Path, options: argparse.Namespace)
         fresh, began = not (config.out / "last.pt").exists(), time.monotonic()
         train(config)
         minutes = (time.monotonic() - began) / 60 if fresh else None
-        told = {"steps": config.steps, "own_steps": own.steps, "minutes": minutes, "batch": config.batch_size}
-        about.write_text(json.dumps(told | _from_log(config.out, config.batch_size)))
+        facts = {
+            "steps": config.steps,
+            "own_steps": own.steps,
+            "minutes": minutes,
+            "batch": config.batch_size,
+        }
+        about.write_text(json.dumps(facts | _from_log(config.out, config.batch_size)))
     done = json.loads(about.read_text())
     report = folder / "report"
     metrics = report / "metrics.json"
@@ -122,7 +127,7 @@ def run(name: str, steps: int | None, videos: Path, options: argparse.Namespace)
 
 
 def _from_log(folder: Path, batch_size: int) -> dict[str, float]:
-    """Speed and memory of all tries together, from what was logged every few steps."""
+    """Speed and memory over all attempts, from the training log."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     looks = [line for line in lines if "pairs_per_second" in line]
     speeds = sorted(look["pairs_per_second"] for look in looks)
@@ -137,25 +142,25 @@ def _from_log(folder: Path, batch_size: int) -> dict[str, float]:
 
 
 def table(runs: dict[str, dict[str, Any]], store: FrameStore, machine: str) -> str:
-    """Markdown with a column for each preset; aims stand behind the numbers that have one."""
+    """Markdown with a column for each preset; numbers with a target name it."""
     frames = sum(episode.num_frames for episode in store.episodes)
     bytes_per_frame = sum(store.array(i).nbytes for i in range(len(store.episodes))) / frames
-    counts = {run["metrics"]["num_transitions"] for run in runs.values()}
+    counts = ", ".join(f"{count:,}" for count in {run["metrics"]["num_transitions"] for run in runs.values()})
     head = [
-        f"RGB, {store.width} by {store.height}, {len(store.episodes)} episodes ({frames:,} frames), "
-        f"on {machine}; {', '.join(f'{count:,}' for count in counts)} transitions of held-out episodes.",
+        f"RGB, {store.width} by {store.height} pixels, {len(store.episodes)} episodes ({frames:,} frames); "
+        f"trained on {machine}, evaluated on {counts} held-out transitions.",
         "",
         "| | " + " | ".join(runs) + " |",
         "|---|" + "--:|" * len(runs),
     ]
     rows = [("steps", [_steps(run) for run in runs.values()])]
     rows.append(("minutes of training", [_minutes(run) for run in runs.values()]))
-    rows.append(("pairs a second", [f"{run['pairs_per_second']:,.0f}" for run in runs.values()]))
+    rows.append(("pairs per second", [f"{run['pairs_per_second']:,.0f}" for run in runs.values()]))
     rows.append(("peak memory (GB)", [f"{run['memory_gb']:.1f}" for run in runs.values()]))
-    for title, key, is_share, aims in ROWS:
-        cells = [_cell(run["metrics"], key, is_share, aims.get(name)) for name, run in runs.items()]
+    for title, key, is_share, targets in ROWS:
+        cells = [_cell(run["metrics"], key, is_share, targets.get(name)) for name, run in runs.items()]
         rows.append((title, cells))
-    rows.append(("all checkpoints (GB)", [f"{run['gigabytes']:.2f}" for run in runs.values()]))
+    rows.append(("checkpoints, total (GB)", [f"{run['gigabytes']:.2f}" for run in runs.values()]))
     store_gb = bytes_per_frame * 100_000 / 1e9
     tail = f"\nA store of 100,000 such frames takes {store_gb:.1f} GB."
     return "\n".join([*head, *(f"| {title} | {' | '.join(cells)} |" for title, cells in rows), tail])
@@ -170,7 +175,7 @@ def _minutes(run: dict[str, Any]) -> str:
     return f"{run['minutes']:.1f}" if run["minutes"] is not None else f"about {run['training_minutes']:.1f}"
 
 
-def _cell(metrics: dict[str, Any], key: str, is_share: bool, aim: float | None) -> str:
+def _cell(metrics: dict[str, Any], key: str, is_share: bool, target: float | None) -> str:
     value: Any = metrics
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -180,9 +185,9 @@ def _cell(metrics: dict[str, Any], key: str, is_share: bool, aim: float | None) 
     def shown(number: float) -> str:
         return f"{100 * number:.2f} %" if is_share else f"{number:.4g}"
 
-    if aim is None:
+    if target is None:
         return shown(value)
-    return f"{shown(value)} ({'reaches' if value >= aim else 'misses'} {shown(aim)})"
+    return f"{shown(value)} (target {shown(target)}: {'met' if value >= target else 'missed'})"
 
 
 def _name_of(device: torch.device) -> str:
