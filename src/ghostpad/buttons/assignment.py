@@ -1,9 +1,9 @@
 """Button inference while a world model trains: expectation maximization, the button being latent.
 
-The E step assigns each transition to the buttons by Bayes' rule with a uniform prior, from the negative
-log-likelihood of its codes under each button; the M step is an optimizer step of the world model on these
-responsibilities (Neal and Hinton, 1998). Afterwards unneeded buttons are pruned, and labelled controls vote
-for the button that stands for them.
+The E step shares each transition among the buttons by Bayes' rule with a uniform prior, from the negative
+log-likelihood of its codes under each button. The M step is an optimizer step of the world model on these
+responsibilities (generalized EM, Neal and Hinton, 1998). Then unneeded buttons are pruned, and labelled
+transitions vote for the button of their control.
 
 Dimensions: B batch, M buttons, C controls.
 """
@@ -28,15 +28,7 @@ ENOUGH_VOTES = 256
 
 
 class ButtonFinder(nn.Module):
-    """State of the inference.
-
-    Attributes:
-        buttons: (num_rows,) int8, the button of each training transition where its motion tells, else −1.
-        noop: () the no-op button among these.
-        newest_nll: (NUM_NEWEST, M) nats, of the newest of `num_seen` transitions.
-        votes: (MAX_CONTROLS, M) how often each control was held in a transition that a button explains best.
-        is_initialized: () whether the buttons were initialized.
-        no_effect: (M,) moving share of labelled transitions of a button that the no-op button explains too.
+    """State of the inference; part of a world while it trains.
 
     Args:
         num_buttons: M.
@@ -44,12 +36,18 @@ class ButtonFinder(nn.Module):
     """
 
     buttons: Tensor
+    """(num_rows,) int8, the button of each training transition whose motion tells it, else -1"""
     noop: Tensor
+    """() the no-op among these buttons"""
     newest_nll: Tensor
+    """(NUM_NEWEST, M) nats, a ring buffer"""
     num_seen: Tensor
+    """() transitions that went into it"""
     votes: Tensor
+    """(MAX_CONTROLS, M) labelled transitions by control and likeliest button"""
     is_initialized: Tensor
     no_effect: Tensor
+    """(M,) moving share of the labelled transitions of each button that the no-op explains as well"""
 
     def __init__(self, num_buttons: int, num_rows: int = 0) -> None:
         super().__init__()
@@ -57,15 +55,12 @@ class ButtonFinder(nn.Module):
         self.register_buffer("noop", torch.zeros((), dtype=torch.int64))
         self.register_buffer("newest_nll", torch.zeros(NUM_NEWEST, num_buttons))
         self.register_buffer("num_seen", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("is_initialized", torch.zeros((), dtype=torch.bool))
         self.register_buffer("votes", torch.zeros(MAX_CONTROLS, num_buttons))
+        self.register_buffer("is_initialized", torch.zeros((), dtype=torch.bool))
         self.register_buffer("no_effect", torch.zeros(num_buttons))
 
     def initialize(self, embedding_ME: Tensor) -> None:
-        """Start all buttons from the first, which learned what happens whatever is held; once, in place.
-
-        Each keeps its random difference: equal buttons would share each transition equally for ever.
-        """
+        """Add the first button, which learned what happens whatever is held, to the random others; once."""
         if not self.is_initialized:
             embedding_ME.data[1:] += embedding_ME.data[:1]
             self.is_initialized.fill_(True)
@@ -75,8 +70,7 @@ class ButtonFinder(nn.Module):
 
         Args:
             nll_BM: negative log-likelihood (nats) of the transitions under each button.
-            temperature: 1 for posterior probabilities, higher for softer ones (deterministic annealing, Ueda
-                and Nakano, 1998).
+            temperature: 1 for the posterior; higher is softer (deterministic annealing: Ueda, 1998).
         """
         nll_BM = nll_BM.detach().float()
         places = (self.num_seen + torch.arange(len(nll_BM), device=nll_BM.device)) % NUM_NEWEST
@@ -85,11 +79,11 @@ class ButtonFinder(nn.Module):
         return (-nll_BM / temperature).softmax(1)
 
     def prune(self, active_M: Tensor, min_buttons: int = 2) -> None:
-        """Drop the buttons that are not needed to explain the newest transitions, once, after the inference.
+        """Drop the buttons that the newest transitions do not need; once, after the inference.
 
         Args:
-            active_M: bool, the buttons in use; changed in place.
-            min_buttons: that stay at least, in the order of what they explain.
+            active_M: bool, the buttons in use; changed in place, as below.
+            min_buttons: least number that stays.
         """
         seen = min(int(self.num_seen), NUM_NEWEST)
         if seen:
@@ -98,23 +92,14 @@ class ButtonFinder(nn.Module):
             self.num_seen.zero_()
 
     def use_labels(self, active_M: Tensor, buttons: Sequence[int]) -> None:
-        """Use these buttons alone, each for the control of the same number.
-
-        Args:
-            active_M: bool, the buttons in use; changed in place.
-            buttons: that are used.
-        """
+        """Use these buttons alone, each for the control of the same number."""
         _activate(active_M, buttons)
         self.votes[buttons, buttons] = ENOUGH_VOTES
 
     def adopt(self, active_M: Tensor, inferred: InferredButtons) -> None:
-        """Take the buttons that were inferred from motion for labels of the training transitions.
+        """Use buttons inferred from motion as labels of the training transitions.
 
-        The spawn button gets a share of the no-op transitions too, since it does nothing but spawn.
-
-        Args:
-            active_M: bool, the buttons in use; changed in place.
-            inferred: buttons of the training transitions.
+        The spawn button gets a share of the no-op transitions too: where nothing can spawn, it does nothing.
         """
         buttons = np.full(len(self.buttons), -1, np.int8)
         buttons[inferred.rows] = inferred.buttons
@@ -128,7 +113,9 @@ class ButtonFinder(nn.Module):
         self.use_labels(active_M, inferred.in_use)
 
     def buttons_of(self, controls_B: Tensor, nll_BM: Tensor) -> Tensor:
-        """The button (B,) of each labelled transition; the likeliest one, with a vote, until that is settled.
+        """The button (B,) of each labelled transition.
+
+        Until there are enough votes it is the likeliest one, and gets a vote.
 
         Args:
             controls_B: numbers of the controls that were held.
@@ -144,8 +131,8 @@ class ButtonFinder(nn.Module):
     def button_for_control(self, active_M: Tensor) -> Tensor | None:
         """The button of each control, (MAX_CONTROLS,) int64; None until there are enough votes.
 
-        Each control gets its own, by linear assignment over the shares of its votes. Those that are left over
-        when there are more controls than buttons get the button with most of their votes.
+        Controls get different buttons by linear assignment over the shares of their votes. If there are more
+        controls than buttons, those that are left over get the button with most of their votes.
         """
         if self.votes.sum() < ENOUGH_VOTES:
             return None

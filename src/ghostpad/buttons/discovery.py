@@ -159,9 +159,9 @@ def infer_buttons(
     pasts, displacements = _features(seen)
     with torch.no_grad():
         chosen, buttons = _confident(controllable.mixture(pasts, displacements).softmax(1), seen)
-    stays = (displacements.numpy()[chosen] == 0).all(1)
-    rests = stays & [not any(map(any, seen[index].thing.went[-2:])) for index in chosen]
-    still = rests if rests.any() else stays if stays.any() else np.ones_like(stays)
+    is_still = (displacements.numpy()[chosen] == 0).all(1)
+    rests = is_still & [not any(map(any, seen[index].thing.went[-2:])) for index in chosen]
+    still = rests if rests.any() else is_still if is_still.any() else np.ones_like(is_still)
     noop = int(np.bincount(buttons[still], minlength=num_buttons).argmax())
     spawns = _spawns(tracked)
     spawn_button = num_buttons if spawns and num_buttons < max_buttons else None
