@@ -1,6 +1,7 @@
 """From a model and a store to `metrics.json` and `report.html`."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -14,7 +15,7 @@ from ghostpad.errors import UserError
 from ghostpad.evaluation.assess import Amounts, assess
 from ghostpad.evaluation.checks import light_checks
 from ghostpad.evaluation.report import evaluate as verb
-from ghostpad.evaluation.report.figures import event_looks
+from ghostpad.evaluation.report.figures import event_styles
 from ghostpad.evaluation.report.format import DASH, quantity
 from ghostpad.evaluation.report.game_view import element_metrics
 from ghostpad.evaluation.report.pictures import data_uri, over_grid
@@ -107,6 +108,13 @@ def test_the_report_loads_nothing_and_escapes_names(perfect):
     assert not re.search(r"url\((?!#)", page)
     assert "prefers-color-scheme: dark" in page
     assert 'name="viewport"' in page
+
+
+def test_a_report_without_examples_and_maps_is_possible(store):
+    bare = dataclasses.replace(FEW, examples=0, galleries=0, tsne=0)
+    page = render([assess(copy_model(), store, "test", bare, seed=0)])
+    for anchor in ("examples", "codes", "transfer", "maps"):
+        assert f'id="{anchor}"' not in page
 
 
 def test_ids_on_the_page_are_unique(perfect):
@@ -250,8 +258,8 @@ def test_every_metric_of_an_element_has_a_title(perfect):
 
 
 def test_events_have_the_same_color_and_marker_on_every_plot_and_none_twice():
-    looks = event_looks([f"event {i}" for i in range(30)])
-    assert len(set(looks.values())) == 30
+    styles = event_styles([f"event {i}" for i in range(30)])
+    assert len(set(styles.values())) == 30
 
 
 def test_pictures_survive_the_page_without_loss():

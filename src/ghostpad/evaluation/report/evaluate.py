@@ -35,13 +35,13 @@ class EvaluateConfig:
     out: Path = Path("reports/latent_action")
     """folder for report.html and metrics.json"""
     compare: tuple[Path, ...] = ()
-    """more models to measure on the same transitions, side by side"""
+    """more models, measured on the same transitions"""
     amounts: Amounts = field(default_factory=Amounts)
-    """how much to look at"""
+    """how many transitions, codes and labels to use"""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N"""
     seed: int = 0
-    """seed of everything that is drawn"""
+    """seed of every random choice"""
     workers: int | None = None
     """processes for ingesting a folder; all cores when not given"""
 
@@ -50,8 +50,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Measure a model, write the report, and return the content of `metrics.json`.
 
     Raises:
-        UserError: the model or the data cannot be read, they do not fit each other, or `out` holds something
-            else.
+        UserError: the model or the data cannot be read or do not fit each other, or `out` has other files.
     """
     from ghostpad.evaluation.report.render import render  # loads matplotlib
 

@@ -16,7 +16,7 @@ PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 MODEL, SECOND, THIRD = PALETTE[:3]
 NEUTRAL = "#8b949e"
 _MARKERS = "os^DvP"
-Looks = dict[str, tuple[str, str]]
+Styles = dict[str, tuple[str, str]]
 """Colour and marker by name."""
 _INK = "#010203"
 """Stands for the text colour until the SVG is written."""
@@ -55,7 +55,7 @@ class Panel:
     """by series, one for each group"""
 
 
-def event_looks(events: Iterable[str]) -> Looks:
+def event_styles(events: Iterable[str]) -> Styles:
     """A colour and marker for each event, the same on every plot; colours repeat with other markers."""
     num = len(PALETTE)
     return {name: (PALETTE[i % num], _MARKERS[(i + i // num) % num]) for i, name in enumerate(events)}
@@ -92,11 +92,11 @@ def grouped_bars(panels: Sequence[Panel], alt: str) -> Plot:
 
 
 @_styled
-def transition_scatter(places: np.ndarray, groups: dict[str, np.ndarray], looks: Looks) -> Plot:
+def transition_scatter(places: np.ndarray, groups: dict[str, np.ndarray], styles: Styles) -> Plot:
     """Transitions in the plane by group: title and mask; later groups lie above earlier ones."""
     figure, axes = _new_figure(4.2)
     for title, mask in groups.items():
-        color, marker = looks.get(title, (NEUTRAL, "o"))
+        color, marker = styles.get(title, (NEUTRAL, "o"))
         label = f"{title} ({mask.sum()})"
         axes.scatter(*places[mask].T, s=16, color=color, marker=marker, label=label, linewidths=0)
     _finish_map(axes)
@@ -105,14 +105,14 @@ def transition_scatter(places: np.ndarray, groups: dict[str, np.ndarray], looks:
 
 @_styled
 def code_map(
-    codes: np.ndarray, places: np.ndarray, counts: np.ndarray, events: dict[int, str], looks: Looks
+    codes: np.ndarray, places: np.ndarray, counts: np.ndarray, events: dict[int, str], styles: Styles
 ) -> Plot:
     """Codes in the plane: larger the more often they are chosen, coloured by the event they go with."""
     figure, axes = _new_figure(4.4)
     hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": NEUTRAL, "linewidths": 0.7}
     axes.scatter(*places[counts == 0].T, s=10, label="unused", **hollow)
     names = np.array([events.get(int(code), "no event") for code in codes])
-    for name, (color, marker) in {"no event": (NEUTRAL, "o"), **looks}.items():
+    for name, (color, marker) in {"no event": (NEUTRAL, "o"), **styles}.items():
         mask = (names == name) & (counts > 0)
         sizes = 14 + 70 * np.sqrt(counts[mask] / max(1, counts.max()))
         if mask.any():

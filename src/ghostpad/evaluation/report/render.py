@@ -37,13 +37,8 @@ def render(assessments: Sequence[Assessment]) -> str:
         lstrip_blocks=True,
         extensions=["jinja2.ext.do"],
     )
-    environment.filters |= {
-        "quantity": quantity,
-        "show": show,
-        "interval": interval,
-        "count": count,
-        "words": words,
-    }
+    filters = (quantity, show, interval, count, words)
+    environment.filters |= {function.__name__: function for function in filters}
     return environment.get_template("report.html").render(
         name=first.name,
         metrics=first.metrics,

@@ -47,13 +47,16 @@ def comparison(assessments: Sequence[Assessment]) -> View | None:
     return {"models": assessments, "element_rows": element_rows, "plot": plot}
 
 
-def examples(assessment: Assessment) -> View:
+def examples(assessment: Assessment) -> View | None:
     """Transitions with prediction, error and codes, and a film strip of consecutive ones."""
     measured, chosen = assessment.measured, assessment.examples
+    if not len(chosen):
+        return None
     frames, next_frames = _read(assessment, chosen)
     predictions = measured.predicted(chosen)
     psnr = {
-        twin: psnr_db(measured.sums[f"{twin}squared"] / measured.sums["pixels"]) for twin in ("", "copy_")
+        prefix: psnr_db(measured.sums[f"{prefix}squared"] / measured.sums["pixels"])
+        for prefix in ("", "copy_")
     }
     items = [
         {
@@ -180,19 +183,19 @@ def maps(assessment: Assessment) -> View | None:
     """Codes and transitions in the plane, by t-SNE."""
     plots: View = {}
     columns = {words(name): column for name, column in assessment.scene.columns.items()}
-    looks = figures.event_looks(columns)
+    styles = figures.event_styles(columns)
     if assessment.code_places is not None:
         numbers, places = assessment.code_places
         counts = np.array(assessment.metrics["codebook"]["histogram"])[numbers]
         named = {item.code: words(item.event) for item in assessment.galleries if item.event}
-        plots["Codes by their embeddings"] = figures.code_map(numbers, places, counts, named, looks)
+        plots["Codes by their embeddings"] = figures.code_map(numbers, places, counts, named, styles)
     if assessment.transition_places is not None:
         rows, places = assessment.transition_places
         groups = {name: column[rows] for name, column in columns.items() if column[rows].any()}
         # Rare events are drawn last, on top of frequent ones.
         groups = dict(sorted(groups.items(), key=lambda group: -group[1].sum()))
         groups = groups or {"transitions": np.ones(len(rows), bool)}
-        plots["Transitions by their codes"] = figures.transition_scatter(places, groups, looks)
+        plots["Transitions by their codes"] = figures.transition_scatter(places, groups, styles)
     return plots or None
 
 

@@ -157,7 +157,7 @@ def _consistent(metrics: dict[str, Any]) -> Criterion:
 
 def _element(metrics: dict[str, Any], game: Game | None, name: str, key: str) -> Verdict | None:
     """An element is good when most predictions show it correctly and copying errs at least twice as often."""
-    value, copy = (get(metrics, f"elements.{name}.{twin}{key}") for twin in ("", "copy_"))
+    value, copy = (get(metrics, f"elements.{name}.{prefix}{key}") for prefix in ("", "copy_"))
     if value is None or copy is None:
         return None
     tone = "good" if value >= 0.9 and 1 - value <= (1 - copy) / 2 else "plain"
