@@ -25,9 +25,9 @@ from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.labels.encoders import RunEncoder, fast_encoder
-from ghostpad.labels.extract import ExtractConfig, label_here, origin_of
-from ghostpad.labels.format import plan_shards
-from ghostpad.labels.shards import RUN
+from ghostpad.labels.extract import ExtractConfig, origin_of
+from ghostpad.labels.local import label_locally
+from ghostpad.labels.shards import RUN, plan_shards
 from ghostpad.machine import num_cores, peak_memory_mb, resolve_device
 from ghostpad.model.latent_action_model import LatentActionModel
 
@@ -132,7 +132,7 @@ def speed(
         return num_runs * RUN
 
     def whole() -> int:
-        label_here(part, origin, shards, encoder, scratch / "labels", threads)
+        label_locally(part, origin, shards, encoder, scratch / "labels", threads)
         return total
 
     plain: dict[str, Callable[[], int]] = {
@@ -206,7 +206,7 @@ def _label_many(options: argparse.Namespace, path: Path, num_frames: int, sender
     shards = plan_shards(many, 1, None)
     with tempfile.TemporaryDirectory() as scratch:
         origin = origin_of(model, many, ExtractConfig())
-        label_here(many, origin, shards, fast_encoder(model, device), Path(scratch))
+        label_locally(many, origin, shards, fast_encoder(model, device), Path(scratch))
     sender.send((sum(shard.num_transitions for shard in shards), peak_memory_mb()))
 
 

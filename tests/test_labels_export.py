@@ -13,10 +13,10 @@ import pytest
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.labels import lerobot
 from ghostpad.labels.export import ExportConfig, export
 from ghostpad.labels.extract import ExtractConfig, extract
-from ghostpad.labels.statistics import Statistics
+from ghostpad.labels.formats import lerobot
+from ghostpad.labels.formats.lerobot import Statistics
 from small_model import saved, small_model
 
 
@@ -236,9 +236,7 @@ def test_what_is_there_is_never_overwritten(labels, tmp_path):
 
 def test_statistics_by_pieces_are_those_of_the_whole():
     values = np.random.default_rng(0).normal(3, 2, (50, 4))
-    seen, rest = Statistics((4,)).add(values[:7]), Statistics((4,)).add(values[7:])
-    seen.merge(rest)
-    plain = seen.plain()
+    plain = Statistics.of(values[:7]).merged(Statistics.of(values[7:])).plain()
     assert np.allclose(plain["mean"], values.mean(0)) and np.allclose(plain["std"], values.std(0))
     assert np.allclose(plain["min"], values.min(0)) and plain["count"] == [50]
-    assert Statistics((4,)).plain()["max"] == [0, 0, 0, 0]
+    assert Statistics.of(values[:0]).plain()["max"] == [0, 0, 0, 0]

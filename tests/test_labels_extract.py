@@ -71,7 +71,7 @@ def test_every_transition_has_the_codes_that_the_model_gives(labels, model, stor
 def test_controls_are_those_of_the_recording(labels, store):
     recorded = np.concatenate([store.controls(i) for i in range(len(store.episodes))])
     assert np.array_equal(everything(labels)["control"], recorded)
-    assert labels.content["control_names"] == store.control_names(0)
+    assert labels.manifest["control_names"] == store.control_names(0)
 
 
 def test_columns_types_and_what_a_file_says_about_itself(labels, model, store):
@@ -84,7 +84,7 @@ def test_columns_types_and_what_a_file_says_about_itself(labels, model, store):
     says = json.loads(schema.metadata[b"ghostpad"])
     assert says["model_hash"] == model.model_hash and says["store_fingerprint"] == store.fingerprint
     assert (says["stride"], says["grid"], says["codebook_size"]) == (1, [14, 10], 32)
-    assert labels.content["num_transitions"] == 4 * 39 and len(labels.shards) == 2
+    assert labels.manifest["num_transitions"] == 4 * 39 and len(labels.shards) == 2
 
 
 def test_more_than_256_codes_take_two_bytes(store, store_path, tmp_path):

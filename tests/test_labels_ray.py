@@ -6,8 +6,8 @@ import pytest
 
 from ghostpad.errors import UserError
 from ghostpad.labels.extract import ExtractConfig, extract, origin_of
-from ghostpad.labels.format import plan_shards
-from ghostpad.labels.ray import label_with_ray
+from ghostpad.labels.ray import Job, label_with_ray
+from ghostpad.labels.shards import plan_shards
 from small_model import saved, small_model
 
 
@@ -58,6 +58,7 @@ def test_a_machine_with_another_model_is_named(config, store, tmp_path):
     pytest.importorskip("ray")
     origin = dataclasses.replace(origin_of(small_model(store), store, config), model_hash="another")
     config.out.mkdir(parents=True)
-    with pytest.raises(UserError, match="is another one on"):
-        label_with_ray(config, store, origin, plan_shards(store, 1, 30))
+    job = Job(str(config.model), str(store.path), str(config.out), origin, "torch", "auto", "cpu")
+    with pytest.raises(UserError, match="differs on"):
+        label_with_ray(job, plan_shards(store, 1, 30), workers=2, address=None)
     assert not list(config.out.iterdir())

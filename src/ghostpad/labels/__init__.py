@@ -1,1 +1,10 @@
-"""Labels out: latent actions of whole data sets."""
+"""Latent actions of whole data sets: extracted, read back as training data, exported to other formats.
+
+`shards` labels one shard, an engine (`local` or `ray`) all of them; `extract` is the verb. `dataset` reads
+labels back (`LatentActionDataset`, which `ghostpad` exports). `formats` has a module per format of `export`.
+"""
+
+from ghostpad.labels.folder import Labels
+from ghostpad.labels.shards import Origin, Shard
+
+__all__ = ["Labels", "Origin", "Shard"]

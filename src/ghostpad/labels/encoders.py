@@ -1,4 +1,4 @@
-"""The fastest way that this machine has from frames to codes.
+"""Encoders for labelling: the fastest way from frames to codes on this machine.
 
 Dimensions: T frames, N pairs, C colour channels, H W frame, h w grid.
 """
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ghostpad.machine import resolve_precision
-from ghostpad.model.export import PairEncoder
+from ghostpad.model.export import PairEncoder, encoder_onnx
 from ghostpad.model.latent_action_model import LatentActionModel
 
 Runtime = Literal["auto", "onnx", "torch"]
@@ -21,15 +21,15 @@ CPU_BATCH, GPU_BATCH = 2, 512
 
 
 class RunEncoder(Protocol):
-    """Encodes consecutive frames, each of which is the next frame of one pair and the frame of another.
+    """Encodes a run of consecutive frames, most of which are in two pairs.
 
-    May be called from several threads at once; each call computes in one thread on a CPU.
+    Thread-safe; on a CPU each call computes in one thread.
     """
 
     name: str
-    """What computes, for the record."""
+    """Runtime, device and precision, which the labels record."""
     batch: int
-    """Pairs that are computed at once; a run of a multiple of it wastes nothing."""
+    """Pairs per batch."""
 
     def __call__(self, frames_TCHW: np.ndarray, stride: int) -> np.ndarray:
         """Return the codes (T − stride, h, w) int64 of uint8 frames."""
@@ -42,30 +42,24 @@ class OnnxEncoder:
     def __init__(self, model: LatentActionModel, batch: int = CPU_BATCH) -> None:
         import onnxruntime
 
-        from ghostpad.model.export import encoder_onnx
-
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            encoder_onnx(model, "uint8"), options, providers=["CPUExecutionProvider"]
-        )
+        graph = encoder_onnx(model, "uint8")
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.name = f"onnxruntime {onnxruntime.__version__} cpu fp32"
         self.batch = batch
 
     def __call__(self, frames_TCHW: np.ndarray, stride: int) -> np.ndarray:
-        """Return the codes (T − stride, h, w) int64 of uint8 frames."""
+        """See `RunEncoder`."""
         frames, next_frames = frames_TCHW[:-stride], frames_TCHW[stride:]
-        starts = range(0, len(frames), self.batch)
-        return np.concatenate(
-            [self._batch(frames[i : i + self.batch], next_frames[i : i + self.batch]) for i in starts]
-        )
-
-    def _batch(self, frames_NCHW: np.ndarray, next_frames_NCHW: np.ndarray) -> np.ndarray:
-        (codes,) = self._session.run(["codes"], {"frames": frames_NCHW, "next_frames": next_frames_NCHW})
-        assert isinstance(codes, np.ndarray)
-        return codes
+        codes = []
+        for start in range(0, len(frames), self.batch):
+            part = slice(start, start + self.batch)
+            pairs = {"frames": frames[part], "next_frames": next_frames[part]}
+            codes.append(np.asarray(self._session.run(["codes"], pairs)[0]))
+        return np.concatenate(codes)
 
 
 class TorchEncoder:
@@ -77,7 +71,7 @@ class TorchEncoder:
         on_gpu = device.type == "cuda"
         self.device = device
         self.batch = batch or (GPU_BATCH if on_gpu else CPU_BATCH)
-        # A CPU stays exact unless told otherwise: its labels are those of `model.encode`.
+        # By default a CPU computes in fp32: its codes are those of `model.encode`.
         resolved = resolve_precision(precision, device) if on_gpu or precision != "auto" else "fp32"
         encoder = PairEncoder(model).to(device)
         encoder.encoder.to(_DTYPES[resolved]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -85,12 +79,14 @@ class TorchEncoder:
         self._pads = on_gpu
         self.name = f"torch {torch.__version__} {device.type} {resolved}"
         if on_gpu:
-            # Compiles in this thread, before others ask for it at the same time.
-            self(np.zeros((self.batch + 1, *_frame_shape(model)), np.uint8), 1)
+            # Compile now, in one thread.
+            frames = model.config.frames
+            shape = (self.batch + 1, model.num_channels, frames.height, frames.width)
+            self(np.zeros(shape, np.uint8), 1)
 
     @torch.inference_mode()
     def __call__(self, frames_TCHW: np.ndarray, stride: int) -> np.ndarray:
-        """Return the codes (T − stride, h, w) int64 of uint8 frames."""
+        """See `RunEncoder`."""
         frames = torch.from_numpy(frames_TCHW)
         if self._pads:
             frames = frames.pin_memory().to(self.device, non_blocking=True)
@@ -111,15 +107,7 @@ def fast_encoder(
 ) -> RunEncoder:
     """Return the fastest encoder for `device`: ONNX Runtime on a CPU when it is installed, else PyTorch."""
     if runtime == "auto":
-        fitting = device.type == "cpu" and precision in ("auto", "fp32")
-        runtime = "onnx" if fitting and _onnx_installed() else "torch"
+        suits_onnx = device.type == "cpu" and precision in ("auto", "fp32")
+        installed = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
+        runtime = "onnx" if suits_onnx and installed else "torch"
     return OnnxEncoder(model) if runtime == "onnx" else TorchEncoder(model, device, precision)
-
-
-def _onnx_installed() -> bool:
-    return all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
-
-
-def _frame_shape(model: LatentActionModel) -> tuple[int, int, int]:
-    frames = model.config.frames
-    return model.num_channels, frames.height, frames.width

@@ -1,18 +1,23 @@
 """The verb `export`: a model or its labels in formats that others read."""
 
-import json
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
+from ghostpad import __version__
 from ghostpad.errors import UserError
+from ghostpad.frames.splits import SPLITS
 from ghostpad.io import whole_folder
-from ghostpad.labels.card import write_card
 from ghostpad.labels.folder import Labels
-from ghostpad.progress import progress
+from ghostpad.labels.formats import LabelFormat
+
+ModelFormatName = Literal["safetensors", "onnx"]
+# Each is a module of `ghostpad.labels.formats`.
+LabelFormatName = Literal["lerobot", "npz", "jsonl", "datasets"]
+
+_SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class ExportConfig:
     """checkpoint, folder with checkpoints or name of a shipped model (for safetensors and onnx)"""
     labels: Path | None = None
     """folder written by extract (for lerobot, npz, jsonl and datasets)"""
-    format: Literal["safetensors", "onnx", "lerobot", "npz", "jsonl", "datasets"] = "safetensors"
+    format: Literal[ModelFormatName, LabelFormatName] = "safetensors"
     """format of the export"""
     out: Path = Path("export")
     """new folder for the export"""
@@ -37,81 +42,75 @@ def export(config: ExportConfig) -> None:
     """Write `config.out`, whole or not at all.
 
     Raises:
-        UserError: the options contradict each other, or `config.out` holds something (which stays untouched).
+        UserError: the options contradict each other, or `config.out` is not empty (it stays untouched).
     """
     # Here, so that help does not load torch.
     from ghostpad.model.export import export_model, require_empty
+    from ghostpad.model.latent_action_model import LatentActionModel
 
     require_empty(config.out)
+    if config.fps is not None and config.fps < 1:
+        raise UserError(f"--fps {config.fps}: must be at least 1")
     if config.format == "safetensors" or config.format == "onnx":
         if config.model is None or config.labels is not None:
             raise UserError(f"--format {config.format} is for a model: give --model, and no --labels")
-        from ghostpad.model.latent_action_model import LatentActionModel
-
         export_model(LatentActionModel.from_pretrained(config.model), config.format, config.out)
     else:
         if config.labels is None or config.model is not None:
             raise UserError(f"--format {config.format} is for labels: give --labels, and no --model")
-        _export_labels(Labels.open(config.labels), config)
+        labels = Labels.open(config.labels)
+        label_format: LabelFormat = import_module(f"ghostpad.labels.formats.{config.format}").FORMAT
+        with whole_folder(config.out) as folder:
+            label_format.write(labels, folder, config.store, config.fps)
+            (folder / "README.md").write_text(dataset_card(labels, label_format), encoding="utf-8")
     print(f"exported to {config.out}")
 
 
-def _export_labels(labels: Labels, config: ExportConfig) -> None:
-    if config.fps is not None and config.fps < 1:
-        raise UserError(f"--fps {config.fps}: must be at least 1")
-    with whole_folder(config.out) as folder:
-        if config.format == "lerobot":
-            from ghostpad.labels.lerobot import write_lerobot
+def dataset_card(labels: Labels, label_format: LabelFormat) -> str:
+    """Return a dataset card for the Hugging Face Hub: content and origin of an export, how to load it."""
+    origin, manifest, stride = labels.origin, labels.manifest, labels.origin.stride
+    counts = Counter[str]()
+    for episode in manifest["episodes"]:
+        counts[episode["split"]] += episode["num_transitions"]
+    total, (rows, columns) = manifest["num_transitions"], origin.grid
+    size = next((name for limit, name in _SIZES.items() if total < limit), "n>10M")
+    tags = "\n".join(f"- {tag}" for tag in ("latent-actions", "world-models", "ghostpad", *label_format.tags))
+    files = label_format.data_files(labels) if label_format.data_files else ""
+    configs = f"configs:\n- config_name: default\n  data_files:{files}\n" if files else ""
+    split_rows = "\n".join(f"| {split} | {counts[split]:,} |" for split in SPLITS if counts[split])
+    controls = manifest["control_names"]
+    known = f"\n`control` is the real control held, by number: {', '.join(controls)}.\n" if controls else ""
+    return f"""\
+---
+pretty_name: Latent actions
+size_categories:
+- {size}
+tags:
+{tags}
+{configs}---
 
-            write_lerobot(labels, folder, config.store, config.fps)
-        elif config.format == "datasets":
-            from ghostpad.labels.hub import write_datasets
+# Latent actions
 
-            write_datasets(labels, folder)
-        else:
-            writers: dict[str, Callable[[Labels, Path], None]] = {"npz": write_npz, "jsonl": write_jsonl}
-            writers[config.format](labels, folder)
-        write_card(labels, config.format, folder)
+Every transition between two frames of {manifest["num_episodes"]:,} episodes, with the discrete latent
+action that a model inferred from the two frames alone: {rows} rows of {columns} codes, each one out of
+{origin.codebook_size}, row by row from the top left.
 
+| split | transitions |
+|---|---|
+{split_rows}
 
-def write_npz(labels: Labels, folder: Path) -> None:
-    """Write one npz per shard: the columns of the labels, with codes as (T, h, w).
+The splits are whole episodes. A next frame comes {"1 frame" if stride == 1 else f"{stride} frames"} after
+its frame. Frames are {manifest["height"]} pixels high and {manifest["width"]} wide; the model saw them in
+{"grayscale" if origin.grayscale else "colour"}.
+{known}
+## Loading
 
-    An unknown control is −1.
-    """
-    for shard in progress(labels.shards, what="export", unit="files"):
-        table = labels.table(shard)
-        columns = {
-            name: table[name].to_numpy() for name in ("episode_index", "frame_index", "next_frame_index")
-        }
-        if "control" in table.column_names:
-            columns["control"] = labels.controls(shard)
-        np.savez_compressed(
-            folder / f"{Path(shard.file_name).stem}.npz", codes=labels.codes(shard), **columns
-        )
+{label_format.loading.replace("{folder}", "path/to/this/folder")}
 
+## Origin
 
-def write_jsonl(labels: Labels, folder: Path) -> None:
-    """Write `labels.jsonl`, a line per transition, with the field names of LAPA.
+Made by Ghostpad {__version__}.
 
-    `delta` holds the codes as strings; `image` and `next_image` name the frames as in a folder of episodes,
-    `<episode>/<frame>.png`. LAPA's `vision` (tokens of its own image tokenizer) is left to LAPA.
-    """
-    # https://github.com/LatentActionPretraining/LAPA, laq/inference_sthv2.py
-    episodes = labels.content["episodes"]
-    with (folder / "labels.jsonl").open("w", encoding="utf-8") as file:
-        for shard in progress(labels.shards, what="export", unit="files"):
-            table = labels.table(shard, ["episode_index", "frame_index", "next_frame_index"]).to_pydict()
-            codes = labels.codes(shard)
-            for row, (episode, frame, next_frame) in enumerate(zip(*table.values(), strict=True)):
-                name = episodes[episode]["name"]
-                line = {
-                    "id": f"{name}_{frame}",
-                    "image": f"{name}/{frame}.png",
-                    "next_image": f"{name}/{next_frame}.png",
-                    "instruction": "",
-                    "delta": [str(code) for code in codes[row].ravel()],
-                    "fields": "[instruction],[vision],delta",
-                    "split": episodes[episode]["split"],
-                }
-                file.write(json.dumps(line) + "\n")
+- model: `{origin.model_hash}` (SHA-256 of weights and config)
+- frames: `{origin.store_fingerprint}` (SHA-256)
+"""

@@ -1,9 +1,5 @@
 """The verb `extract`: label every transition of a data set with its latent action."""
 
-import threading
-from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,13 +8,11 @@ from ghostpad.errors import UserError
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.store import FrameStore
 from ghostpad.labels.folder import Labels, complete, missing_shards, reopen
-from ghostpad.labels.format import Origin, Shard, plan_shards
-from ghostpad.machine import num_cores, resolve_device
-from ghostpad.progress import progress
+from ghostpad.labels.shards import Origin, plan_shards
+from ghostpad.machine import resolve_device
 
 if TYPE_CHECKING:
-    from ghostpad.labels.encoders import RunEncoder
-    from ghostpad.model.latent_action_model import LatentActionModel
+    from ghostpad.model import LatentActionModel
 
 
 @dataclass(frozen=True)
@@ -30,7 +24,7 @@ class ExtractConfig:
     data: Path = Path("bulk_videos")
     """frame store, or folder of episodes (ingested once into a store beside it)"""
     out: Path = Path("data/latent_actions")
-    """folder for the labels; what is there already is not computed again"""
+    """folder for the labels; files that it already holds are kept"""
     engine: Literal["local", "ray"] = "local"
     """this machine alone, or a Ray cluster"""
     ray_address: str | None = None
@@ -56,12 +50,13 @@ class ExtractConfig:
 
 
 def extract(config: ExtractConfig) -> Labels:
-    """Label every transition of `config.data` and return the labels; goes on from where a run was cut off.
+    """Label every transition of `config.data` and return the labels; an interrupted run is continued.
 
     Raises:
         UserError: model and data do not fit, or `config.out` holds something else (which stays untouched).
     """
-    from ghostpad.model.latent_action_model import LatentActionModel
+    # Here and below, so that help does not load torch.
+    from ghostpad.model import LatentActionModel
 
     _check(config)
     device = resolve_device(config.device)
@@ -77,17 +72,28 @@ def extract(config: ExtractConfig) -> Labels:
     missing = missing_shards(config.out, origin, shards)
     if missing:
         reopen(config.out)
-        if config.engine == "ray":
-            from ghostpad.labels.ray import label_with_ray
+    if missing and config.engine == "ray":
+        from ghostpad.labels.ray import Job, label_with_ray
 
-            label_with_ray(config, store, origin, missing)
-        else:
-            from ghostpad.labels.encoders import fast_encoder
+        model_path = config.model.resolve() if config.model.exists() else config.model
+        job = Job(
+            model=str(model_path),
+            store=str(store.path.resolve()),
+            out=str(config.out.resolve()),
+            origin=origin,
+            runtime=config.runtime,
+            precision=config.precision,
+            device=config.device,
+        )
+        label_with_ray(job, missing, config.workers, config.ray_address)
+    elif missing:
+        from ghostpad.labels.encoders import fast_encoder
+        from ghostpad.labels.local import label_locally
 
-            encoder = fast_encoder(model.to(device), device, config.runtime, config.precision)
-            label_here(store, origin, missing, encoder, config.out, config.workers)
+        encoder = fast_encoder(model.to(device), device, config.runtime, config.precision)
+        label_locally(store, origin, missing, encoder, config.out, config.workers)
     labels = complete(config.out, origin, shards, store)
-    total, num_episodes = labels.content["num_transitions"], labels.content["num_episodes"]
+    total, num_episodes = labels.manifest["num_transitions"], labels.manifest["num_episodes"]
     print(f"{total:,} transitions of {num_episodes:,} episodes are labelled in {config.out}")
     if config.verify:
         from ghostpad.labels.verify import verify
@@ -96,17 +102,8 @@ def extract(config: ExtractConfig) -> Labels:
     return labels
 
 
-def _check(config: ExtractConfig) -> None:
-    for name in ("shard_size", "workers", "verify_transitions"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
-    if config.ray_address is not None and config.engine != "ray":
-        raise UserError("--ray-address is for --engine ray; add that, or leave the address out")
-
-
 def origin_of(model: "LatentActionModel", store: FrameStore, config: ExtractConfig) -> Origin:
-    """Say what the labels are made from.
+    """Return what the labels are made from.
 
     Raises:
         UserError: the model was trained on frames of another size.
@@ -128,58 +125,10 @@ def origin_of(model: "LatentActionModel", store: FrameStore, config: ExtractConf
     )
 
 
-class _Stopped(Exception):
-    """Another thread failed, or the user interrupted."""
-
-
-def label_here(
-    store: FrameStore,
-    origin: Origin,
-    shards: list[Shard],
-    encoder: "RunEncoder",
-    out: Path,
-    workers: int | None = None,
-) -> None:
-    """Label `shards` into `out` in threads: encoders and readers let go of Python's lock while they work.
-
-    Args:
-        store: the frames.
-        origin: what the labels are made from.
-        shards: what to label.
-        encoder: is called from all threads.
-        out: folder for the files.
-        workers: number of threads; None for one per core.
-    """
-    from ghostpad.labels.shards import label_shard
-
-    stop = threading.Event()
-    bar = progress(what="extract", unit="transitions", total=sum(shard.num_transitions for shard in shards))
-
-    def advance(num_transitions: int) -> None:
-        if stop.is_set():
-            raise _Stopped
-        bar.update(num_transitions)
-
-    with bar, _one_thread_per_call(), ThreadPoolExecutor(workers or num_cores()) as pool:
-        jobs = [pool.submit(label_shard, store, shard, encoder, origin, out, advance) for shard in shards]
-        try:
-            done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
-            for job in done:
-                job.result()
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-@contextmanager
-def _one_thread_per_call() -> Iterator[None]:
-    """Let PyTorch compute each call in the thread that makes it: here shards run beside each other."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _check(config: ExtractConfig) -> None:
+    for name in ("shard_size", "workers", "verify_transitions"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+    if config.ray_address is not None and config.engine != "ray":
+        raise UserError("--ray-address is for --engine ray; add that, or leave the address out")

@@ -1,4 +1,4 @@
-"""Checking labels: a sample is computed again by the plain model and compared, code by code.
+"""Checking labels: the codes of a sample are computed again by the plain model and compared.
 
 Dimensions: N transitions, D embedding, h w grid, K codebook size.
 """
@@ -12,18 +12,19 @@ from torch import Tensor
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.labels.folder import Labels
-from ghostpad.labels.format import Shard, read_encoder
+from ghostpad.labels.shards import Shard, read_metadata
 from ghostpad.model.latent_action_model import LatentActionModel
 
 # How much farther than the nearest code another may be and still tie with it, as a share of the squared
-# lengths of latent and code: what rounding in another order, or in half precision, can move.
+# lengths of latent and code: what rounding in another order, or in half precision, can change.
 TIE = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 5e-2}
-_RARE = 1e-3
+# Where distances to a codebook do not decide, the share of codes that may differ.
+_MAX_DIFFERENT = 1e-3
 _BATCH = 32
 
 
 def verify(labels: Labels, store: FrameStore, model: LatentActionModel, num_samples: int, seed: int) -> str:
-    """Compare a seeded sample of labels with what `model` gives, and say in one line how it went.
+    """Compare a seeded sample of labels with the codes of `model`, and summarize it in one line.
 
     Codes may differ where two are equally near but for rounding.
 
@@ -34,21 +35,25 @@ def verify(labels: Labels, store: FrameStore, model: LatentActionModel, num_samp
     for shard, rows in _sample(labels, num_samples, seed):
         path = labels.path / shard.file_name
         table = labels.table(shard, ["episode_index", "frame_index"]).take(rows)
-        codes = torch.from_numpy(labels.codes(shard)[rows].astype(np.int64))
-        tie = TIE[read_encoder(path).rsplit(" ", 1)[-1]]
-        episodes, frames = (table[name].to_numpy() for name in ("episode_index", "frame_index"))
+        codes_Nhw = torch.from_numpy(labels.codes(shard)[rows].astype(np.int64))
+        *_, encoder = read_metadata(path)
         for start in range(0, len(rows), _BATCH):
             part = slice(start, start + _BATCH)
-            pairs = _read(store, episodes[part], frames[part], labels.origin.stride, labels.origin.grayscale)
-            ties, wrong = _compare(model, *pairs, codes[part], tie)
+            episodes, starts = (table[name].to_numpy()[part] for name in ("episode_index", "frame_index"))
+            pairs = [
+                store.read(int(episode), np.array([frame, frame + labels.origin.stride]), model.grayscale)
+                for episode, frame in zip(episodes, starts, strict=True)
+            ]
+            frames, next_frames = np.stack(pairs, 1)
+            ties, wrong = _compare(model, frames, next_frames, codes_Nhw[part], TIE[encoder.split()[-1]])
             if wrong:
                 raise UserError(
-                    f"{path}: {wrong} of {codes[part].numel()} codes checked are not what the model gives; "
-                    "delete this file and extract again"
+                    f"{path}: {wrong} of {codes_Nhw[part].numel()} codes checked differ from those of the "
+                    "model; delete this file and extract again"
                 )
             num_ties += ties
         num_transitions += len(rows)
-        num_codes += codes.numel()
+        num_codes += codes_Nhw.numel()
     same = f"{num_codes - num_ties:,} of {num_codes:,} codes are the same"
     return f"verified {num_transitions:,} transitions: {same}, {num_ties:,} tie with another code"
 
@@ -64,33 +69,23 @@ def _sample(labels: Labels, num_samples: int, seed: int) -> Iterator[tuple[Shard
         yield shard, drawn[owners == owner] - (ends[owner] - shard.num_transitions)
 
 
-def _read(
-    store: FrameStore, episodes: np.ndarray, frames: np.ndarray, stride: int, grayscale: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    both = [
-        store.read(int(episode), np.array([frame, frame + stride]), grayscale)
-        for episode, frame in zip(episodes, frames, strict=True)
-    ]
-    stacked = np.stack(both)
-    return stacked[:, 0], stacked[:, 1]
-
-
 def _compare(
     model: LatentActionModel, frames: np.ndarray, next_frames: np.ndarray, codes_Nhw: Tensor, tie: float
 ) -> tuple[int, int]:
     """Return how many codes tie with the model's own, and how many are wrong."""
     expected_Nhw = model.encode(frames, next_frames).cpu()
     differs = expected_Nhw != codes_Nhw
-    if not bool(differs.any()):
+    num_different = int(differs.sum())
+    if not num_different:
         return 0, 0
     if model.config.architecture.quantizer.kind not in ("vq", "nsvq"):
-        # The code is not simply the nearest of a list: all that can be said is that ties are rare.
-        num_different = int(differs.sum())
-        return (num_different, 0) if num_different <= max(1, _RARE * differs.numel()) else (0, num_different)
+        # The code is not the nearest of one codebook: all that can be checked is that ties are rare.
+        rare = num_different <= max(1, _MAX_DIFFERENT * differs.numel())
+        return (num_different, 0) if rare else (0, num_different)
     latents_ND = model.embed(frames, next_frames).cpu().permute(0, 2, 3, 1)[differs].double()
     codebook_KD = model.codebook.cpu().double()
     given_ND, nearest_ND = codebook_KD[codes_Nhw[differs]], codebook_KD[expected_Nhw[differs]]
     farther = (latents_ND - given_ND).square().sum(1) - (latents_ND - nearest_ND).square().sum(1)
     scale = latents_ND.square().sum(1) + given_ND.square().sum(1)
     num_ties = int((farther <= tie * scale).sum())
-    return num_ties, int(differs.sum()) - num_ties
+    return num_ties, num_different - num_ties

@@ -1,4 +1,4 @@
-"""Labels as a folder that Hugging Face `datasets` opens."""
+"""Labels as a folder that Hugging Face `datasets` opens (https://huggingface.co/docs/datasets)."""
 
 import json
 from pathlib import Path
@@ -8,17 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ghostpad.frames.splits import SPLITS
 from ghostpad.labels.folder import Labels
+from ghostpad.labels.formats import LabelFormat
 from ghostpad.progress import progress
 
 
-def write_datasets(labels: Labels, folder: Path) -> None:
+def write(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> None:
     """Write `data/<split>-<number>.parquet`, at most one file per split and shard.
 
-    The columns are those of the labels and `episode`, its name; frames, when the labels hold them, are
-    images.
+    The columns are those of the labels and `episode`, its name. Frames in the labels become images.
     """
-    episodes = labels.content["episodes"]
+    episodes = labels.manifest["episodes"]
     (folder / "data").mkdir()
     for shard in progress(labels.shards, what="export", unit="files"):
         table = labels.table(shard)
@@ -34,18 +35,16 @@ def write_datasets(labels: Labels, folder: Path) -> None:
 
 
 def _with_images(table: pa.Table) -> pa.Table:
-    """Turn PNGs into what `datasets` takes for an image: a struct of bytes and path."""
-    for name in ("frame", "next_frame"):
-        if name in table.column_names:
-            pngs = table[name].combine_chunks()
-            paths = pa.nulls(len(pngs), pa.string())
-            images = pa.StructArray.from_arrays([pngs, paths], ["bytes", "path"])
-            table = table.set_column(table.column_names.index(name), name, images)
+    """Turn PNGs into the image type of `datasets`: a struct of bytes and path."""
+    for name in {"frame", "next_frame"} & set(table.column_names):
+        pngs = table[name].combine_chunks()
+        images = pa.StructArray.from_arrays([pngs, pa.nulls(len(pngs), pa.string())], ["bytes", "path"])
+        table = table.set_column(table.column_names.index(name), name, images)
     return table
 
 
 def features_metadata(schema: pa.Schema) -> dict[bytes, bytes]:
-    """Describe the columns as `datasets` does, so that it need not guess."""
+    """Describe the columns in the form of `datasets`, so that it need not guess."""
     features = {field.name: _feature(field.type) for field in schema}
     return {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
 
@@ -54,6 +53,25 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
     if pa.types.is_struct(kind):
         return {"_type": "Image"}
     if pa.types.is_fixed_size_list(kind):
-        # "Sequence" is read by every version; newer ones write "List".
+        # Every version reads "Sequence"; newer ones write "List".
         return {"_type": "Sequence", "length": kind.list_size, "feature": _feature(kind.value_type)}
     return {"_type": "Value", "dtype": "float32" if kind == pa.float32() else str(kind)}
+
+
+def _data_files(labels: Labels) -> str:
+    splits = {episode["split"] for episode in labels.manifest["episodes"] if episode["num_transitions"]}
+    files = (f"\n  - split: {split}\n    path: data/{split}-*.parquet" for split in SPLITS if split in splits)
+    return "".join(files)
+
+
+FORMAT = LabelFormat(
+    write,
+    loading="""\
+```python
+from datasets import load_dataset
+
+dataset = load_dataset("{folder}")  # or load_dataset("parquet", data_dir="{folder}")
+print(dataset["train"][0]["codes"])
+```""",
+    data_files=_data_files,
+)
