@@ -26,10 +26,10 @@ from ghostpad.objects.detection import Thing
 from ghostpad.objects.training import Example
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.world import preparation
-from ghostpad.world.batches import Labels
 from ghostpad.world.config import WorldConfig
 from ghostpad.world.conv_dynamics import ConvDynamics
 from ghostpad.world.dynamics import DynamicsConfig
+from ghostpad.world.sampling import Labels
 from ghostpad.world.train import make_world_loop
 from ghostpad.world.trainable import TrainableWorld
 from small_world import small_world_config

@@ -15,9 +15,10 @@ from ghostpad.games.breakout.display import lives_shown
 from ghostpad.games.breakout.memory import Tracker
 from ghostpad.sources.atari import RecordConfig, open_emulator
 from ghostpad.training.checkpoint import write_checkpoint
+from ghostpad.world.expectation import WorldState
 from ghostpad.world.rollouts import Games
 from ghostpad.world.starts import write_starts
-from ghostpad.world.world_model import KIND, WorldState
+from ghostpad.world.world_model import KIND
 from known_models import breakout_picture
 from small_world import small_world
 

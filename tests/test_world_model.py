@@ -15,8 +15,8 @@ from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.play.starts import starts_of_world
 from ghostpad.training.checkpoint import write_checkpoint
 from ghostpad.world.conv_dynamics import BRIGHTNESS
-from ghostpad.world.expectation import to_unit
-from ghostpad.world.world_model import KIND, WorldModel, WorldState
+from ghostpad.world.expectation import WorldState, to_unit
+from ghostpad.world.world_model import KIND, WorldModel
 from small_model import saved
 from small_world import small_world
 

@@ -8,8 +8,8 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.objects import prior as object_prior
 from ghostpad.objects.rendering import mended, with_due
 from ghostpad.world.conv_dynamics import RESIDUAL_BIAS
-from ghostpad.world.expectation import Expectation, to_bytes
-from ghostpad.world.world_model import WorldModel, WorldState
+from ghostpad.world.expectation import Expectation, WorldState, to_bytes
+from ghostpad.world.world_model import WorldModel
 from small_world import small_world
 
 COLOUR = np.array([200, 72, 72], np.uint8)[:, None, None]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ghostpad.model.export import to_onnx
-from ghostpad.world.dynamics import Dynamics, Prior
-from ghostpad.world.expectation import to_unit
+from ghostpad.world.dynamics import Dynamics
+from ghostpad.world.expectation import Prior, to_unit
 from ghostpad.world.world_model import WorldModel, WorldState
 
 _TRIALS = 9

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ghostpad.buttons.selection import UNUSED_NLL
 from ghostpad.errors import UserError
 from ghostpad.world.decoding import decode
+from ghostpad.world.expectation import Prior
 
 DYNAMICS = {"conv": "ghostpad.world.conv_dynamics:ConvDynamics"}
 """Module and class of each kind of dynamics."""
@@ -39,19 +40,6 @@ class DynamicsConfig:
     """residual blocks on the grid before the button is known"""
     button_blocks: int = 1
     """residual blocks on the grid after it is known"""
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What is known of the next transition before the dynamics are asked, see `world.expectation`.
-
-    Attributes:
-        codes: (B, h, w) int64, of the transition if every object keeps its velocity.
-        mask: (B, 1, H, W) in [0, 1], where composited objects will be; codes do not describe them.
-    """
-
-    codes: Tensor
-    mask: Tensor
 
 
 class Dynamics(nn.Module, ABC):

@@ -14,12 +14,25 @@ import torch
 from torch import Tensor, nn
 
 from ghostpad.model.latent_action_model import LatentActionModel
+from ghostpad.objects.action_motion import ControlState
 from ghostpad.objects.prior import ObjectPrior
 from ghostpad.objects.tracking import Tracks
-from ghostpad.world.dynamics import Prior
 
 Pictures = list[np.ndarray]
 """Frames (C, H, W) uint8, one for each world."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known of the next transition before the dynamics are asked.
+
+    Attributes:
+        codes: (B, h, w) int64, of the transition if every object keeps its velocity.
+        mask: (B, 1, H, W) in [0, 1], where composited objects will be; codes do not describe them.
+    """
+
+    codes: Tensor
+    mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,51 @@ class Expectation:
         return self.prior.codes[world] if same else None
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What is known of the next transition of N worlds before its codes are decided.
+
+    Attributes:
+        buttons: (N,) held; a guess in a forecast that was prefetched.
+        tracks: the objects of the history; None without the object prior.
+        expected: what follows under these buttons; None without the object prior.
+        features: of the history and the prior, see `Dynamics.encode`.
+    """
+
+    buttons: Tensor
+    tracks: list[Tracks] | None
+    expected: Expectation | None
+    features: Tensor
+
+
+@dataclass(frozen=True)
+class WorldState:
+    """Where N worlds are: the last frames, from which all else follows.
+
+    `last` and `prefetched` belong to these frames; a state with other frames is made anew.
+
+    Attributes:
+        frames: (N, k, C, H, W) uint8, the newest last.
+        control: off-screen state of the controllable object; None where it is unknown.
+        last: the forecast of the transition that led here, of which unchanged parts are reused.
+        prefetched: the forecast of the next transition, see `WorldModel.prefetch`.
+    """
+
+    frames: np.ndarray
+    control: ControlState | None = None
+    last: Forecast | None = None
+    prefetched: Forecast | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def pictures(self) -> np.ndarray:
+        """The newest frames: (N, H, W, 3) uint8."""
+        newest = self.frames[:, -1].transpose(0, 2, 3, 1)
+        return np.repeat(newest, 3 // newest.shape[3], axis=3)
+
+
 class ObjectCodes:
     """The object prior in the codes of a latent action model.
 
@@ -64,6 +122,11 @@ class ObjectCodes:
         codes_Nhw = self._codes_between(expected.backgrounds, expected.frames, last)
         prior = Prior(codes_Nhw, self.model.scale.shrink(expected.mask_N1HW))
         return Expectation(tracks, expected.backgrounds, expected.frames, prior)
+
+    def expect_recorded(self, frames_NkCHW: np.ndarray, next_NCHW: np.ndarray) -> Expectation:
+        """What follows in recorded transitions (uint8); the controllable object goes where it went."""
+        tracks = self.objects.observe(self.objects.track(frames_NkCHW), next_NCHW)
+        return self.expect(self.objects.predict(tracks))
 
     def transition(
         self, expected: Expectation, next_frames_NCHW: np.ndarray

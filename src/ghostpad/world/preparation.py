@@ -34,8 +34,8 @@ from ghostpad.objects.training import (
     teach,
     usual_frame,
 )
-from ghostpad.world.batches import Labels, draw_labels
 from ghostpad.world.config import WorldConfig
+from ghostpad.world.sampling import Labels, draw_labels
 from ghostpad.world.trainable import TrainableWorld
 
 RARELY = 0.01

@@ -9,6 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ghostpad.buttons.assignment import MAX_CONTROLS
+from ghostpad.buttons.control_map import noop_control
+from ghostpad.errors import UserError
+from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.sequences import read_sequences
 
@@ -58,6 +62,47 @@ class Labelled:
     controls: Tensor
     noop: int
     rows: Tensor
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Training transitions whose control is known, or whose button was inferred beforehand.
+
+    Attributes:
+        rows: which these are, ascending.
+        controls: number of the control of every transition, −1 where it is not known.
+        noop: the control that stands for pressing nothing.
+    """
+
+    rows: np.ndarray
+    controls: np.ndarray
+    noop: int
+
+    @property
+    def occurring(self) -> list[int]:
+        """Controls that occur, ascending."""
+        return np.unique(self.controls[self.rows]).tolist()
+
+    def fit_buttons(self, num_buttons: int) -> bool:
+        """Whether each control can have the button of its own number."""
+        return max(self.occurring) < num_buttons
+
+
+def draw_labels(transitions: Transitions, num: int, seed: int) -> Labels:
+    """Draw `num` transitions and read their controls.
+
+    Raises:
+        UserError: no controls were recorded with these frames, or too many different ones.
+    """
+    rows = np.random.default_rng(seed).permutation(len(transitions))[:num]
+    read = read_controls(transitions, rows, directions=False)
+    if read is None or not (read[0] >= 0).any() or len(read[1]) > MAX_CONTROLS:
+        raise UserError(f"--labels: {transitions.store.path} has no recorded controls; leave it out")
+    known = read[0] >= 0
+    counts = np.bincount(read[0][known], minlength=len(read[1]))
+    controls = np.full(len(transitions), -1, np.int64)
+    controls[rows] = read[0]
+    return Labels(np.sort(rows[known]), controls, noop_control(read[1], counts))
 
 
 class PrioritizedSampling(nn.Module):

@@ -18,10 +18,10 @@ from ghostpad.model.latent_action_model import read_model
 from ghostpad.training.distributed import ProcessGroup, process_group
 from ghostpad.training.loop import Loop
 from ghostpad.training.task import Task
-from ghostpad.world.batches import Batches, draw_labels
+from ghostpad.world.batches import Batches
 from ghostpad.world.config import WorldConfig
 from ghostpad.world.preparation import prepare, require_same_buttons
-from ghostpad.world.sampling import RolloutBuffer, WorldBatch
+from ghostpad.world.sampling import RolloutBuffer, WorldBatch, draw_labels
 from ghostpad.world.trainable import TrainableWorld
 from ghostpad.world.world_model import KIND, WorldModel, WorldModelConfig
 

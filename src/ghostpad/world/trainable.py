@@ -181,7 +181,7 @@ class TrainableWorld(WorldModel):
         """Codes and nll of recorded transitions (uint8), under the given buttons alone if there are any."""
         expected, model = None, self.latent_action_model
         if self.uses_objects:
-            expected = self.expect_recorded(history_BkCHW, next_BCHW)
+            expected = self.codes.expect_recorded(history_BkCHW, next_BCHW)
             frame, next_frame, codes = self.codes.transition(expected, next_BCHW)
         else:
             frame, next_frame = (to_unit(part, self.device) for part in (history_BkCHW[:, -1], next_BCHW))

@@ -23,11 +23,17 @@ from ghostpad.model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.export import write_safetensors
 from ghostpad.model.frame_format import to_frames
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
-from ghostpad.objects.action_motion import ControlState
 from ghostpad.objects.prior import ObjectPrior
-from ghostpad.objects.tracking import Tracks, same_apart_from_steered
+from ghostpad.objects.tracking import same_apart_from_steered
 from ghostpad.world.dynamics import DynamicsConfig, make_dynamics
-from ghostpad.world.expectation import Expectation, ObjectCodes, to_bytes, to_unit
+from ghostpad.world.expectation import (
+    Expectation,
+    Forecast,
+    ObjectCodes,
+    WorldState,
+    to_bytes,
+    to_unit,
+)
 
 KIND = "world"
 Buttons = Tensor | np.ndarray | int
@@ -41,51 +47,6 @@ class WorldModelConfig:
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     objects: bool = True
     """whether the object prior is used"""
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What is known of the next transition of N worlds before its codes are decided.
-
-    Attributes:
-        buttons: (N,) held; a guess in a forecast that was prefetched.
-        tracks: the objects of the history; None without the object prior.
-        expected: what follows under these buttons; None without the object prior.
-        features: of the history and the prior, see `Dynamics.encode`.
-    """
-
-    buttons: Tensor
-    tracks: list[Tracks] | None
-    expected: Expectation | None
-    features: Tensor
-
-
-@dataclass(frozen=True)
-class WorldState:
-    """Where N worlds are: the last frames, from which all else follows.
-
-    `last` and `prefetched` belong to these frames; a state with other frames is made anew.
-
-    Attributes:
-        frames: (N, k, C, H, W) uint8, the newest last.
-        control: off-screen state of the controllable object; None where it is unknown.
-        last: the forecast of the transition that led here, of which unchanged parts are reused.
-        prefetched: the forecast of the next transition, see `WorldModel.prefetch`.
-    """
-
-    frames: np.ndarray
-    control: ControlState | None = None
-    last: Forecast | None = None
-    prefetched: Forecast | None = None
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    @property
-    def pictures(self) -> np.ndarray:
-        """The newest frames: (N, H, W, 3) uint8."""
-        newest = self.frames[:, -1].transpose(0, 2, 3, 1)
-        return np.repeat(newest, 3 // newest.shape[3], axis=3)
 
 
 class WorldModel(nn.Module):
@@ -293,15 +254,11 @@ class WorldModel(nn.Module):
         if not self.uses_objects:
             codes_Nhw = model.codes_of_pairs(to_unit(state.frames[:, -1], self.device), shown)
             return self.dynamics.nll(self.encode(state.frames), codes_Nhw)
-        expected = self.expect_recorded(state.frames, to_bytes(shown))
-        _, _, codes_Nhw = self.codes.transition(expected, to_bytes(shown))
+        next_NCHW = to_bytes(shown)
+        expected = self.codes.expect_recorded(state.frames, next_NCHW)
+        _, _, codes_Nhw = self.codes.transition(expected, next_NCHW)
         nll_NM = self.dynamics.nll(self.encode(state.frames, expected), codes_Nhw)
         return nll_NM + self.prior.nll(expected.tracks).to(nll_NM)
-
-    def expect_recorded(self, frames_NkCHW: np.ndarray, next_NCHW: np.ndarray) -> Expectation:
-        """What the prior expects of recorded transitions; the controllable object goes where it went."""
-        tracks = self.prior.observe(self.prior.track(frames_NkCHW), next_NCHW)
-        return self.codes.expect(self.prior.predict(tracks))
 
     def button_probabilities(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """P(button | transition) by Bayes' rule with a uniform prior: (N, M), rows sum to 1.
@@ -316,12 +273,7 @@ class WorldModel(nn.Module):
     def from_pretrained(
         cls, path_or_name: str | Path = "breakout-world", device: str | torch.device = "cpu"
     ) -> "WorldModel":
-        """Load a world model in evaluation mode.
-
-        Args:
-            path_or_name: a folder (its `best.pt`, else `last.pt`, else `model.safetensors`), a file, or the
-                name of a shipped world.
-            device: where to put it.
+        """Load a world model in evaluation mode; arguments as in `LatentActionModel.from_pretrained`.
 
         Raises:
             UserError: nothing is there, or what is there is no world model of this version.
