@@ -33,8 +33,9 @@ from ghostpad.machine import resolve_device
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.presets import PRESETS
 from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.training.config import TrainConfig
 from ghostpad.training.distributed import ProcessGroup
-from ghostpad.training.latent_action import TrainConfig, make_loop, train
+from ghostpad.training.latent_action import make_loop, train
 
 FAMILIES = ("spec", "sharp", "lapa", "genie", "lapo")
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"

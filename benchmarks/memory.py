@@ -4,7 +4,7 @@
 
 A few training steps in a process for each setting: fp32 and mixed precision, with activations kept and
 computed again. On a GPU it is what PyTorch takes there; on a CPU how far the process grows while it builds
-the model and trains. Frames are made up, in Breakout's size: memory does not depend on what they show.
+the model and trains. Frames are synthetic, of Breakout's size: memory does not depend on what they show.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
 
-from ghostpad.bench import made_up_frames
+from ghostpad.bench import synthetic_episodes
 from ghostpad.frames.ingest import open_data
 from ghostpad.machine import resolve_device
 from ghostpad.presets import PRESETS
@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     mixed = ("bf16", "fp16") if resolve_device(options.device).type == "cuda" else ("bf16",)
     with tempfile.TemporaryDirectory() as scratch:
-        store = open_data(made_up_frames(Path(scratch) / "videos"))
+        store = open_data(synthetic_episodes(Path(scratch) / "videos"))
         color = "grayscale" if options.gray else "RGB"
         print(f"{options.preset}, batch {options.batch_size}, {store.width} by {store.height} {color}")
         print("| precision | activations | peak memory | within 12 GB |\n|---|---|--:|---|")

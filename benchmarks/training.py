@@ -28,14 +28,14 @@ from ghostpad.presets import PRESETS
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import make_loop
 from ghostpad.training.loop import Loop
-from ghostpad.training.pace import Pace
+from ghostpad.training.throughput import Throughput
 from ghostpad.training.tracking import NullTracker, Tracker
 
 
-class Stopwatch(NullTracker):
+class Stopwatch:
     """A tracker whose calls are timed."""
 
-    def __init__(self, tracker: NullTracker) -> None:
+    def __init__(self, tracker: Tracker) -> None:
         self.tracker, self.seconds = tracker, 0.0
 
     def _timed(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -110,16 +110,16 @@ def measure(store: FrameStore, options: argparse.Namespace, device: torch.device
         print(f"{what:35} {100 * (medians['all'] / medians[name] - 1):9.1f} % more time than without")
 
 
-def block(loop: Loop, tracker: NullTracker, steps: int, validation_pairs: int) -> float:
+def block(loop: Loop, tracker: Any, steps: int, validation_pairs: int) -> float:
     """Seconds for `steps` steps as the loop does them."""
     loop.config = dataclasses.replace(loop.config, validation_micro_batch=validation_pairs)
     bar = type("Bar", (), {"update": lambda *_: None, "set_postfix_str": lambda *_, **__: None})()
-    pace = Pace(loop.config.batch_size, loop.step, loop.group.device)
-    pace.look(loop.step)
+    throughput = Throughput(loop.config.batch_size, loop.step, loop.group.device)
+    throughput.metrics(loop.step)
     started, end = time.perf_counter(), loop.step + steps
     for _ in range(steps):
-        loop._learn(tracker, bar, pace, end)
-    pace.look(loop.step)  # waits for the device
+        loop._tracked_step(tracker, bar, throughput, end)
+    throughput.metrics(loop.step)  # waits for the device
     return time.perf_counter() - started
 
 

@@ -20,10 +20,10 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.luma import luma
 from ghostpad.model.encoder import FramePyramid, grid_sizes
 from ghostpad.sources.atari import RecordConfig, open_emulator
+from ghostpad.training.config import LoopConfig, OptimizerConfig
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.loop import Loop
-from ghostpad.training.schedule import OptimizerConfig
-from ghostpad.training.task import LoopConfig, Task
+from ghostpad.training.task import Task
 
 KIND = "policy"
 _WIDTHS, _HIDDEN = (8, 16, 32), 128

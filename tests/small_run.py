@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostpad.model import ArchitectureConfig, DecoderConfig, EncoderConfig, QuantizerConfig
-from ghostpad.training.latent_action import TrainConfig
+from ghostpad.training.config import TrainConfig
 
 QUICK = QuantizerConfig(16, 8, warmup_steps=2, reset_every=3)
 """Sixteen codes that start at step 2 and are moved every 3 steps."""

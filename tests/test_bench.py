@@ -1,7 +1,10 @@
-"""`ghostpad bench`: measures what it says, explores without waste, and finds the right limit."""
+"""`ghostpad bench`: measures steps and memory, tries no setting twice, and names the limit."""
 
 import dataclasses
 import json
+import os
+from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -9,11 +12,11 @@ import torch
 
 from ghostpad import bench as bench_module
 from ghostpad import presets
-from ghostpad.bench import BenchConfig, bench
+from ghostpad.bench import BenchConfig, bench, conclusions, fixed_share, options_of
 from ghostpad.errors import UserError
-from ghostpad.training.latent_action import TrainConfig
+from ghostpad.training import speed as speed_module
+from ghostpad.training.config import TrainConfig
 from ghostpad.training.speed import Speed, measure, measure_apart
-from ghostpad.training.verdict import conclusions, fixed_share, limit_of, options_of
 from small_run import small_run
 
 
@@ -25,9 +28,9 @@ def config(store_path: Path, tmp_path: Path) -> TrainConfig:
 def test_a_setting_is_measured_and_nothing_is_written(config: TrainConfig) -> None:
     speed = measure(config, seconds=0.3)
     assert (speed.batch_size, speed.precision, speed.compile, speed.failure) == (4, "fp32", "no", "")
-    assert 0 < speed.data_seconds < speed.step_seconds and speed.resident_seconds > 0
+    assert speed.step_seconds > 0 and speed.resident_seconds > 0 and 0 <= speed.data_share < 1
     assert speed.pairs_per_second == pytest.approx(4 / speed.step_seconds)
-    assert speed.busy is not None and 0 < speed.busy <= 1 and 0 <= speed.memory_gb < 4
+    assert 0 <= speed.memory_gb < 4
     assert not config.out.exists()
 
 
@@ -47,7 +50,7 @@ def test_a_setting_that_fails_is_a_result(config: TrainConfig) -> None:
 
 def speed(batch: int, seconds: float, **more: object) -> Speed:
     return dataclasses.replace(
-        Speed(batch, "fp32", "no", seconds, seconds, 0.001, 1.0, 0.95),
+        Speed(batch, "fp32", "no", seconds, seconds, 1.0),
         **more,  # type: ignore[arg-type]
     )
 
@@ -63,30 +66,23 @@ def test_the_share_that_does_not_grow_with_the_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measured", "fixed", "on_gpu", "limit"),
-    [
-        (speed(32, 0.1, resident_seconds=0.05), 0.0, True, "data"),
-        (speed(32, 0.1, busy=0.4), 0.1, True, "launches"),
-        (speed(32, 0.1, busy=0.4), 0.1, False, "arithmetic"),
-        (speed(32, 0.1), 0.6, False, "launches"),
-        (speed(32, 0.1, busy=None), None, True, "arithmetic"),
-        (speed(32, 0.1), 0.1, True, "arithmetic"),
-    ],
+    ("resident_seconds", "half_batch_seconds", "limit"),
+    [(0.05, 0.05, "data: 50 %"), (0.1, 0.08, "launches"), (0.1, 0.05, "arithmetic")],
 )
-def test_what_the_limit_is(measured: Speed, fixed: float | None, on_gpu: bool, limit: str) -> None:
-    assert limit_of(measured, fixed, on_gpu) == limit
+def test_the_limit_of_a_step(resident_seconds: float, half_batch_seconds: float, limit: str) -> None:
+    speeds = [speed(32, 0.1, resident_seconds=resident_seconds), speed(16, half_batch_seconds)]
+    assert f"The limit is {limit}" in conclusions(speeds, 32, 10)[2]
 
 
 def test_conclusions_name_the_options_to_change() -> None:
     own, best = speed(32, 0.2), speed(64, 0.3, precision="bf16", compile="graphs")
+    failed = speed(128, 0.1, failure="out of memory")
     assert options_of(best) == "--batch-size 64 --precision bf16 --compile graphs"
-    lines = conclusions(best, own, [own, best], 100_000, on_gpu=True)
+    lines = conclusions([own, best, failed], 32, 100_000)
     assert options_of(best) in lines[0] and "213 pairs" in lines[0]
-    assert "100000 steps take about 5.6 hours" in lines[1]
-    waiting = conclusions(best, dataclasses.replace(own, resident_seconds=0.1), [own], 10, on_gpu=True)
+    assert options_of(own) in lines[1] and "100000 steps take about 5.6 hours" in lines[1]
+    waiting = conclusions([dataclasses.replace(own, resident_seconds=0.1), best], 32, 10)
     assert "limit is data: 50 %" in waiting[2] and "--frames-budget-gb" in waiting[2]
-    crowded = conclusions(own, dataclasses.replace(own, busy=0.2), [own], 10, on_gpu=False)
-    assert "idle machine" in crowded[-1]
 
 
 def test_bench_explores_prints_and_draws(
@@ -102,7 +98,7 @@ def test_bench_explores_prints_and_draws(
         per_pair = 0.01 if train.precision == "bf16" else 0.02
         return Speed(
             train.batch_size, train.precision, train.compile,
-            *[0.05 + per_pair * train.batch_size] * 2, 0.001, 1.5, 0.9,
+            *[0.05 + per_pair * train.batch_size] * 2, 1.5,
         )  # fmt: skip
 
     monkeypatch.setattr(bench_module, "measure_apart", pretend)
@@ -114,12 +110,12 @@ def test_bench_explores_prints_and_draws(
     shown = capsys.readouterr().out
     assert "out of memory" in shown and "Fastest: --batch-size 16 --precision bf16: 76.2 pairs" in shown
     assert "limit is launches" in shown and "--batch-size 16" in shown
-    told = json.loads((out / "bench.json").read_text())
-    assert len(told["settings"]) == 6 and told["settings"][-1]["step_seconds"] is None
+    saved = json.loads((out / "bench.json").read_text())
+    assert len(saved["settings"]) == 6 and saved["settings"][-1]["step_seconds"] is None
     assert (out / "bench.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_frames_are_made_up_when_there_are_none(
+def test_synthetic_frames_are_used_without_data(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench_module, "measure_apart", measure)
@@ -134,14 +130,21 @@ def test_frames_are_made_up_when_there_are_none(
         bench(BenchConfig("none"))
 
 
-def test_out_of_memory_is_said_in_three_words(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ghostpad.training import speed as speed_module
+def fill_memory(*_: object) -> Speed:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB …")
 
-    sent = []
 
-    def full(*_: object) -> Speed:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB …")
+def be_killed(*_: object) -> Speed:
+    os._exit(9)
 
-    monkeypatch.setattr(speed_module, "measure", full)
-    speed_module._measure_into(type("Pipe", (), {"send": sent.append}), config, 0.1)  # type: ignore[arg-type]
-    assert sent == ["out of memory"]
+
+@pytest.mark.parametrize(
+    ("work", "failure"),
+    [(fill_memory, "out of memory"), (be_killed, "killed, most likely out of memory")],
+)
+def test_running_out_of_memory_is_a_result(
+    work: Callable[..., Speed], failure: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed_module, "get_context", lambda _: get_context("fork"))
+    monkeypatch.setattr(speed_module, "measure", work)
+    assert measure_apart(config, 0.1).failure == failure

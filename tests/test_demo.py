@@ -1,4 +1,4 @@
-"""The demo, made very small: every stage, the second run, and the same numbers for the same seed."""
+"""The demo, made very small: every stage, a second run, and the same numbers for the same seed."""
 
 import json
 import shutil
@@ -60,13 +60,13 @@ def without_times(value):
     return value
 
 
-def test_an_interrupted_demo_goes_on(made, tmp_path, capsys):
+def test_an_interrupted_demo_continues(made, tmp_path, capsys):
     out = tmp_path / "demo"
     shutil.copytree(made, out)
     shutil.rmtree(out / "report")
-    diary = json.loads((out / "demo.json").read_text())
-    del diary["seconds"]["extract"], diary["seconds"]["evaluate"]
-    (out / "demo.json").write_text(json.dumps(diary))
+    progress = json.loads((out / "demo.json").read_text())
+    del progress["seconds"]["extract"], progress["seconds"]["evaluate"]
+    (out / "demo.json").write_text(json.dumps(progress))
     assert run(out) == 0
     shown = capsys.readouterr().out
     assert shown.count(" reused ") == 3
@@ -81,13 +81,18 @@ def test_a_demo_with_other_settings_is_not_overwritten(made, other, capsys):
     assert line.count("\n") == 1
 
 
-def test_what_could_not_be_measured_is_a_dash():
+def test_a_missing_metric_is_a_dash():
     metrics = {
         "num_episodes": 3,
         "num_transitions": 2,
         "reconstruction": {"gain_over_copy_db": None, "delta_psnr_db": 1.25},
         "codebook": {"usage": 0.5, "size": 256},
-        "elements": {"ball": None, "paddle": {"within_2px": 0.875, "copy_within_2px": 0.5}},
+        "elements": {
+            "ball": None,
+            "paddle": {"within_2px": 0.875, "copy_within_2px": 0.5},
+            "bricks": {"state_accuracy": None},
+        },
     }
     lines = demo.summary(metrics).splitlines()
-    assert [line[32:41].strip() for line in lines[1:]] == ["-", "1.2 dB", "50.0 %", "-", "87.5 %", "-"]
+    assert [line[32:41].strip() for line in lines[1:]] == ["-", "1.2 dB", "50.00 %", "87.50 %", "-"]
+    assert "paddle within 2 pixels" in lines[4] and "copying: 50.00 %" in lines[4]

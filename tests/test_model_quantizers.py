@@ -13,7 +13,8 @@ from ghostpad.frames.batches import Batch
 from ghostpad.model import FrameFormat, LatentActionModel, LatentActionModelConfig, Quantizer, QuantizerConfig
 from ghostpad.model.quantizers import QUANTIZERS
 from ghostpad.presets import PRESETS
-from ghostpad.training.latent_action import TrainConfig, train
+from ghostpad.training.config import TrainConfig
+from ghostpad.training.latent_action import train
 from small_run import small_architecture, small_run
 
 KINDS = {

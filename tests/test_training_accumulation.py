@@ -95,6 +95,6 @@ def test_with_equal_statistics_micro_batches_add_up(store: FrameStore) -> None:
     assert_equal(whole, gradients(store, dataclasses.replace(quantizer), 2, 2, fixed_statistics=False)[0])
 
 
-def test_a_batch_that_cannot_be_cut_is_refused(store: FrameStore, tmp_path: Path) -> None:
+def test_a_batch_that_cannot_be_split_is_refused(store: FrameStore, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="multiple of 3"):
         gradients(store, KINDS[0], 3, 8, fixed_statistics=False)

@@ -1,4 +1,4 @@
-"""What compiling must not change, and what must not break a compiled graph."""
+"""Compiling changes no number, and no step breaks a compiled graph."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_compiled_steps_are_the_same_in_one_graph(store: FrameStore, kind: str, 
     torch._dynamo.reset()
     eager, compiled = loop(store, kind, reconstruction), loop(store, kind, reconstruction)
     in_one = kind != "vq_ema"  # the library's averages are gathered between two graphs
-    compiled.forward.parallel = torch.compile(compiled.model, backend="aot_eager", fullgraph=in_one)  # type: ignore[assignment]
+    compiled.prepared.parallel = torch.compile(compiled.model, backend="aot_eager", fullgraph=in_one)  # type: ignore[assignment]
     for _ in range(5):
         one, other = eager.train_step(), compiled.train_step()
         assert one.keys() == other.keys()
@@ -51,7 +51,9 @@ def test_compiled_steps_are_the_same_in_one_graph(store: FrameStore, kind: str, 
     ("device", "processes", "accumulate", "chosen"),
     [("cuda", 1, 1, "graphs"), ("cuda", 8, 1, "yes"), ("cuda", 1, 2, "yes"), ("cpu", 1, 1, "no")],
 )
-def test_what_is_compiled_unasked(device: str, processes: int, accumulate: int, chosen: str) -> None:
+def test_the_default_compile_mode_fits_device(
+    device: str, processes: int, accumulate: int, chosen: str
+) -> None:
     assert resolve_compile("auto", torch.device(device), processes, accumulate) == chosen
     assert resolve_compile("yes", torch.device(device), processes, accumulate) == "yes"
     if chosen != "graphs":

@@ -68,7 +68,7 @@ def test_micro_batches_give_the_gradient_of_their_mean_and_are_drawn_one_at_a_ti
             yield -target * module.weight.sum()
 
     optimizer_step(optimizer, LambdaLR(optimizer, lambda step: 1.0), losses(), num_losses=2)
-    assert float(module.weight) == 2.0
+    assert module.weight.item() == 2.0
     assert drawn == [False, True]
 
 
@@ -78,6 +78,6 @@ def test_a_clipped_step_says_how_large_its_gradient_was():
     optimizer = torch.optim.SGD(module.parameters(), 1.0)
     schedule = LambdaLR(optimizer, lambda step: 1.0)
     norm = optimizer_step(optimizer, schedule, [-4 * module.weight.sum()], gradient_clip=0.5)
-    assert norm is not None and float(norm) == 4.0
-    assert float(module.weight) == pytest.approx(0.5)
+    assert norm is not None and norm.item() == 4.0
+    assert module.weight.item() == pytest.approx(0.5)
     assert optimizer_step(optimizer, schedule, [module.weight.sum()]) is None

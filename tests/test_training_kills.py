@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from ghostpad.model import QuantizerConfig
-from ghostpad.training.latent_action import TrainConfig, train
+from ghostpad.training.config import TrainConfig
+from ghostpad.training.latent_action import train
 from small_run import small_architecture, small_run
 
 

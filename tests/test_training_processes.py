@@ -1,4 +1,4 @@
-"""Two processes train as one does: same losses, same codebook, same files, one voice."""
+"""Two processes train as one does: same losses, same codebook, same files, one report."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def assert_alike(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def data(episodes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Episodes that nobody has ingested yet."""
+    """Episodes that are not ingested yet."""
     return Path(shutil.copytree(episodes_folder, tmp_path_factory.mktemp("two") / "bulk_videos"))
 
 
@@ -101,7 +101,7 @@ def test_two_processes_train_as_one_with_the_same_batch(together: tuple[Path, st
     assert "Traceback" not in said and "Warning" not in said
 
 
-def test_a_run_goes_on_with_another_number_of_processes(together: tuple[Path, str], data: Path) -> None:
+def test_a_run_resumes_with_another_number_of_processes(together: tuple[Path, str], data: Path) -> None:
     out = data.parent / "changing"
     assert cli.main(options(data, out, stop_after=3)) == 0
     done = on_two(options(data, out, "--resume"))
@@ -109,7 +109,7 @@ def test_a_run_goes_on_with_another_number_of_processes(together: tuple[Path, st
     assert_alike(out, together[0])
 
 
-def test_a_mistake_is_told_once(together: tuple[Path, str], data: Path) -> None:
+def test_a_mistake_is_reported_once(together: tuple[Path, str], data: Path) -> None:
     done = on_two(options(data, together[0]))
     lines = [line for line in done.stderr.splitlines() if line.startswith("ghostpad:")]
     assert done.returncode != 0 and len(lines) == 1 and "--resume" in lines[0]

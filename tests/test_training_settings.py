@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from ghostpad.errors import UserError
+from ghostpad.training.config import MINIMUM, LoopConfig, OptimizerConfig, check_loop
 from ghostpad.training.latent_action import train
-from ghostpad.training.schedule import OptimizerConfig
-from ghostpad.training.task import LEAST, LoopConfig, check_loop
 from small_run import small_run
 
 
@@ -22,10 +21,10 @@ def changed(name: str, value: Any) -> LoopConfig:
     return dataclasses.replace(LoopConfig(), **{name: value})
 
 
-@pytest.mark.parametrize("name", LEAST)
-def test_a_number_below_its_least_is_refused_by_name(name: str) -> None:
-    check_loop(changed(name, LEAST[name]))
-    for value in (LEAST[name] - 1, float("nan")):
+@pytest.mark.parametrize("name", MINIMUM)
+def test_a_number_below_its_minimum_is_refused_by_name(name: str) -> None:
+    check_loop(changed(name, MINIMUM[name]))
+    for value in (MINIMUM[name] - 1, float("nan")):
         with pytest.raises(
             UserError, match=f"--{name.replace('_', '-')} {value}: must be at least"
         ) as caught:
@@ -33,24 +32,24 @@ def test_a_number_below_its_least_is_refused_by_name(name: str) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_every_number_has_its_least() -> None:
+def test_every_number_has_a_minimum() -> None:
     plain = {field.name for field in dataclasses.fields(LoopConfig) if field.type in (int, float, int | None)}
-    assert plain == {name for name in LEAST if "." not in name}
+    assert plain == {name for name in MINIMUM if "." not in name}
 
 
-def test_batches_that_cannot_be_cut() -> None:
+def test_batches_that_cannot_be_split_are_refused() -> None:
     config = LoopConfig(batch_size=12, accumulate=2)
     check_loop(config, num_processes=3)
     with pytest.raises(UserError, match="choose a multiple of 10"):
         check_loop(config, num_processes=5)
 
 
-def test_an_exponential_decay_to_nothing() -> None:
-    with pytest.raises(UserError, match="never gets there"):
+def test_an_exponential_decay_to_zero_is_refused() -> None:
+    with pytest.raises(UserError, match="never reaches zero"):
         check_loop(LoopConfig(optimizer=OptimizerConfig(final_learning_rate=0.0, decay="exponential")))
 
 
-def test_it_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+def test_settings_are_refused_before_data_is_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--steps 0"):
         train(small_run(tmp_path / "nothing", tmp_path / "run", steps=0))
 

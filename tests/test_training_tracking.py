@@ -1,4 +1,4 @@
-"""What a run tells: numbers of every step, histograms, pictures, what it is; to wandb too, offline."""
+"""What a run records: metrics of every step, histograms, pictures, its settings; to wandb too, offline."""
 
 import dataclasses
 import json
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ghostpad.training.latent_action import TrainConfig, train
-from ghostpad.training.pace import Pace, in_words
+from ghostpad.training.config import TrainConfig
+from ghostpad.training.latent_action import train
+from ghostpad.training.throughput import Throughput, format_duration
 from ghostpad.training.tracking import Tracker
 from small_run import small_run
 
@@ -23,21 +24,21 @@ def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_every_step_tells_its_losses_and_the_rest_comes_when_it_is_time(config: TrainConfig) -> None:
+def test_losses_are_logged_at_every_step_and_the_rest_at_its_period(config: TrainConfig) -> None:
     def checks(_model: object, frames: np.ndarray, next_frames: np.ndarray) -> dict[str, float]:
         assert frames.shape == next_frames.shape and frames.dtype == np.uint8
         return {"psnr_db": 30.0, "ssim": 0.9}
 
     train(config, checks)
-    told = lines(config.out)
-    steps = [line for line in told if "loss" in line]
+    logged = lines(config.out)
+    steps = [line for line in logged if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, 9))
     assert all(line["validation_loss"] > 0 and line["learning_rate"] > 0 for line in steps)
     assert all(line["entropy"] >= 0 and line["commitment"] > 0 for line in steps[3:])
     paced = [line["step"] for line in steps if "pairs_per_second" in line]
     assert paced == [4, 8] and all(line["memory_gb"] > 0 for line in steps if line["step"] in paced)
-    assert [line["step"] for line in told if "code_counts" in line] == [4, 8]
-    checked = [line for line in told if "validation_reconstruction" in line]
+    assert [line["step"] for line in logged if "code_counts" in line] == [4, 8]
+    checked = [line for line in logged if "validation_reconstruction" in line]
     assert [(line["step"], line["validation_psnr_db"], line["validation_ssim"]) for line in checked] == [
         (4, 30.0, 0.9),
         (8, 30.0, 0.9),
@@ -58,7 +59,7 @@ def test_a_run_describes_itself(config: TrainConfig) -> None:
     assert sizes["quantizer"] == 16 * 8 and about["device"] == "cpu" and about["precision"] == "fp32"
 
 
-def test_wandb_offline_gets_everything_and_goes_on_with_the_same_run(
+def test_wandb_offline_gets_everything_and_resumes_the_same_run(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -90,7 +91,7 @@ def test_wandb_offline_gets_everything_and_goes_on_with_the_same_run(
     assert (config.out / "wandb" / "run_id.txt").read_text().strip() != identity
 
 
-def test_values_wait_on_the_device_until_they_are_fetched_together(
+def test_values_stay_on_the_device_until_they_are_fetched_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched = []
@@ -109,7 +110,7 @@ def test_values_wait_on_the_device_until_they_are_fetched_together(
     tracker.close()
 
 
-def test_lines_of_a_killed_try_are_dropped_and_half_lines_too(tmp_path: Path) -> None:
+def test_later_lines_and_half_written_ones_of_a_killed_run_are_dropped(tmp_path: Path) -> None:
     whole = [{"step": step, "loss": 1.0} for step in range(1, 6)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, whole)) + '\n{"step": 3, "lo')
     Tracker(tmp_path, "none", {}, 3, "test").close()
@@ -135,26 +136,26 @@ def test_histograms_fit_into_wandb(tmp_path: Path, num_codes: int) -> None:
     assert lines(tmp_path)[0]["code_counts"] == counts.tolist()
 
 
-def test_pace_leaves_out_what_is_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throughput_leaves_out_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    pace = Pace(32, 7, torch.device("cpu"))
+    throughput = Throughput(32, 7, torch.device("cpu"))
     now[0] += 10
-    with pace.paused():
+    with throughput.paused():
         now[0] += 1000
-    assert pace.look(17)["pairs_per_second"] == 32
+    assert throughput.metrics(17)["pairs_per_second"] == 32
     now[0] += 5
-    assert pace.look(18)["pairs_per_second"] == pytest.approx(6.4)
+    assert throughput.metrics(18)["pairs_per_second"] == pytest.approx(6.4)
 
 
 def test_a_long_run_is_announced_at_its_fifth_step(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    pace = Pace(32, 0, torch.device("cpu"))
-    told = []
+    throughput = Throughput(32, 0, torch.device("cpu"))
+    logged = []
     for step in range(1, 9):
         now[0] += 500 if step == 1 else 2  # the first step compiles
-        told.append(pace.warning(step, 100_005))
-    assert told[4] == "About 55.6 hours for the 100000 steps left on this CPU."
-    assert told[:4] == [None] * 4 and told[5:] == [None] * 3
-    assert in_words(2400) == "40 minutes" and in_words(86400 * 4.2) == "4 days"
+        logged.append(throughput.estimate(step, 100_005))
+    assert logged[4] == "About 55.6 hours for the 100000 steps left on this CPU."
+    assert logged[:4] == [None] * 4 and logged[5:] == [None] * 3
+    assert format_duration(2400) == "40 minutes" and format_duration(86400 * 4.2) == "4 days"

@@ -1,4 +1,4 @@
-"""Which batch size, precision and compile mode train fastest on this machine, and what is the limit."""
+"""Which batch size, precision and compile mode train fastest on this machine, and what limits the speed."""
 
 import dataclasses
 import math
@@ -14,12 +14,14 @@ from ghostpad.frames.ingest import open_data
 from ghostpad.io import whole_file, write_json
 from ghostpad.machine import num_cores, resolve_device, resolve_precision
 from ghostpad.presets import preset
-from ghostpad.training.latent_action import TrainConfig
+from ghostpad.training.config import TrainConfig
 from ghostpad.training.speed import Speed, measure_apart
-from ghostpad.training.verdict import conclusions, options_of
+from ghostpad.training.throughput import format_duration
 
-# A doubled batch that gains less is not worth its memory.
 LEAST_GAIN = 1.05
+"""A doubled batch that gains less is not worth its memory."""
+DATA_SHARE, FIXED_SHARE = 0.15, 0.3
+"""Shares of a step above which data, or costs that do not grow with the batch, are called the limit."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class BenchConfig:
     preset: str = "spec"
     """whose model to train"""
     data: Path | None = None
-    """folder of episodes, or a frame store; made-up frames of Breakout's size when not given"""
+    """folder of episodes, or a frame store; synthetic frames of Breakout's size when not given"""
     out: Path = Path("reports/bench")
     """folder for bench.json and bench.png"""
     batch_sizes: tuple[int, ...] = ()
@@ -41,9 +43,9 @@ class BenchConfig:
     grayscale: bool = True
     """train on one channel instead of three"""
     checkpointing: bool = False
-    """compute activations again in the backward pass: less memory, more time"""
+    """recompute activations in the backward pass: less memory, more time"""
     seconds: float = 3.0
-    """time for each measurement; each setting takes three"""
+    """time for each measurement; each setting takes two"""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N"""
     workers: int | None = None
@@ -51,16 +53,17 @@ class BenchConfig:
 
 
 def bench(config: BenchConfig) -> list[Speed]:
-    """Try settings one after another, print a table and a verdict, and draw a picture.
+    """Try settings one after another, print a table and conclusions, and draw the throughput.
 
     Raises:
         UserError: there is no such preset, or the data cannot be read.
     """
-    device, chosen = resolve_device(config.device), preset(config.preset)
+    device, base = resolve_device(config.device), preset(config.preset)
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{num_cores()} CPU cores"
     with tempfile.TemporaryDirectory() as scratch:
-        store = open_data(config.data or made_up_frames(Path(scratch) / "videos"), config.workers)
+        store = open_data(config.data or synthetic_episodes(Path(scratch) / "videos"), config.workers)
         base = dataclasses.replace(
-            chosen,
+            base,
             data=store.path,
             out=Path(scratch) / "run",
             grayscale=config.grayscale,
@@ -69,62 +72,97 @@ def bench(config: BenchConfig) -> list[Speed]:
             tracker="none",
         )
         color = "grayscale" if config.grayscale else "RGB"
-        print(f"{config.preset} on {_machine(device)}, {store.width} by {store.height} {color}\n")
-        print(_HEAD)
+        print(f"{config.preset} on {machine}, {store.width} by {store.height} {color}\n\n{_HEAD}")
         speeds = _explore(config, base, device)
-    worked = [speed for speed in speeds if not speed.failure]
-    if worked:
-        best = max(worked, key=lambda speed: speed.pairs_per_second)
-        own = [speed for speed in worked if speed.batch_size == base.batch_size] or [best]
-        own_best = max(own, key=lambda speed: speed.pairs_per_second)
-        lines = conclusions(best, own_best, worked, base.steps, device.type == "cuda")
+    if any(not speed.failure for speed in speeds):
+        lines = conclusions(speeds, base.batch_size, base.steps)
         print("\n" + "\n".join(lines))
-        write_json(config.out / "bench.json", _as_json(speeds, lines, config, device))
-        _draw(worked, best, f"{config.preset} on {_machine(device)}", config.out / "bench.png")
-        print(f"{config.out / 'bench.png'}: the same as a picture")
+        about = {"preset": config.preset, "machine": machine, "torch": torch.__version__}
+        write_json(config.out / "bench.json", {**about, "settings": _plain(speeds), "conclusions": lines})
+        _draw(speeds, f"{config.preset} on {machine}", config.out / "bench.png")
+        print(f"{config.out / 'bench.png'}: throughput by batch size")
     return speeds
 
 
 def _explore(config: BenchConfig, base: TrainConfig, device: torch.device) -> list[Speed]:
-    """First the precision, then how to compile with the best of them, then the batch size with both."""
+    """First the precision, then the compile mode with the best of them, then the batch size with both."""
     on_gpu = device.type == "cuda"
     auto = resolve_precision("auto", device)
     precisions = config.precisions or (("fp32", "bf16", "fp16") if on_gpu else tuple({"fp32", auto}))
     compiles = config.compiles or (("no", "yes", "graphs") if on_gpu else ("no",))
-    sizes = config.batch_sizes or (base.batch_size,)
-    speeds: list[Speed] = []
+    sizes = config.batch_sizes or (base.batch_size, max(1, base.batch_size // 2))
+    tried: dict[tuple[int, str, str], Speed] = {}
 
-    def attempt(size: int, precision: str, compiling: str) -> Speed:
-        known = [s for s in speeds if (s.batch_size, s.precision, s.compile) == (size, precision, compiling)]
-        if not known:
-            changed = {"batch_size": size, "precision": precision, "compile": compiling, "accumulate": 1}
-            speeds.append(measure_apart(dataclasses.replace(base, **changed), config.seconds))
-            print(_row(speeds[-1]), flush=True)
-        return (known or speeds[-1:])[0]
+    def attempt(size: int, precision: str, mode: str) -> Speed:
+        key = (size, precision, mode)
+        if key not in tried:
+            changed = {"batch_size": size, "precision": precision, "compile": mode, "accumulate": 1}
+            tried[key] = measure_apart(dataclasses.replace(base, **changed), config.seconds)
+            print(_row(tried[key]), flush=True)
+        return tried[key]
 
     precision = _fastest([attempt(sizes[0], p, compiles[0]) for p in precisions]).precision
-    compiling = _fastest([attempt(sizes[0], precision, c) for c in compiles]).compile
-    for size in sizes[1:]:
-        attempt(size, precision, compiling)
-    if not config.batch_sizes:
-        attempt(max(1, base.batch_size // 2), precision, compiling)
-        size, before = base.batch_size, attempt(base.batch_size, precision, compiling)
-        while not before.failure:
-            size *= 2
-            after = attempt(size, precision, compiling)
-            if after.failure or after.pairs_per_second < LEAST_GAIN * before.pairs_per_second:
-                break
-            before = after
-    return speeds
+    mode = _fastest([attempt(sizes[0], precision, c) for c in compiles]).compile
+    for size in sizes:
+        attempt(size, precision, mode)
+    size = base.batch_size
+    while not config.batch_sizes and not attempt(size, precision, mode).failure:
+        before, after = (attempt(batch, precision, mode).pairs_per_second for batch in (size, 2 * size))
+        if not after >= LEAST_GAIN * before:  # or the larger batch failed
+            break
+        size *= 2
+    return list(tried.values())
 
 
 def _fastest(speeds: list[Speed]) -> Speed:
     return max(speeds, key=lambda speed: -math.inf if speed.failure else speed.pairs_per_second)
 
 
+def fixed_share(speeds: list[Speed], like: Speed) -> float | None:
+    """Share of a step that does not grow with the batch: launches, Python, the optimizer. None if unknown.
+
+    A straight line through the step times of all batch sizes with the same precision and compile mode.
+    """
+    kind = (like.precision, like.compile)
+    alike = [speed for speed in speeds if (speed.precision, speed.compile) == kind and not speed.failure]
+    sizes, times = [speed.batch_size for speed in alike], [speed.resident_seconds for speed in alike]
+    if len(set(sizes)) < 2:
+        return None
+    slope, fixed = np.polyfit(sizes, times, 1)
+    return float(np.clip(fixed / max(fixed + slope * like.batch_size, 1e-12), 0, 1))
+
+
+def conclusions(speeds: list[Speed], batch_size: int, steps: int) -> list[str]:
+    """The best setting, what limits the speed at the preset's batch size, and which setting to change."""
+    best = _fastest(speeds)
+    own = _fastest([s for s in speeds if s.batch_size == batch_size and not s.failure] or [best])
+    fixed = fixed_share(speeds, own)
+    if own.data_share > DATA_SHARE:
+        limit, advice = "data", "more frames on the GPU (--frames-budget-gb), or a store on a faster disk"
+    elif (fixed or 0) > FIXED_SHARE:
+        larger = max(best.batch_size, 2 * own.batch_size)
+        limit, advice = "launches", f"--batch-size {larger}, or --compile graphs on a GPU"
+    else:
+        limit, advice = "arithmetic", "less of it: --downsample 2, a smaller preset, or a faster device"
+    known = "" if fixed is None else f", {100 * fixed:.0f} % does not grow with the batch"
+    return [
+        f"Fastest: {options_of(best)}: {best.pairs_per_second:.3g} pairs a second.",
+        f"With the preset's batch of {own.batch_size}: {options_of(own)}: {own.pairs_per_second:.3g} pairs a "
+        f"second; its {steps} steps take about {format_duration(steps * own.step_seconds)}.",
+        f"The limit is {limit}: {100 * own.data_share:.0f} % of a step waits for data{known}. "
+        f"What helps: {advice}.",
+    ]
+
+
+def options_of(speed: Speed) -> str:
+    """The setting as options of `ghostpad train`."""
+    compiled = "" if speed.compile == "no" else f" --compile {speed.compile}"
+    return f"--batch-size {speed.batch_size} --precision {speed.precision}{compiled}"
+
+
 _HEAD = (
-    "batch  precision  compile   pairs/s   ms a step   resident   data alone   memory   busy\n"
-    "-----  ---------  -------  --------  ----------  ---------  -----------  -------  -----"
+    "batch  precision  compile   pairs/s   ms a step   on ready data   memory\n"
+    "-----  ---------  -------  --------  ----------  --------------  -------"
 )
 
 
@@ -132,28 +170,34 @@ def _row(speed: Speed) -> str:
     head = f"{speed.batch_size:5}  {speed.precision:9}  {speed.compile:7}"
     if speed.failure:
         return f"{head}  {speed.failure}"
-    times = [1000 * seconds for seconds in (speed.step_seconds, speed.resident_seconds, speed.data_seconds)]
-    busy = "    ?" if speed.busy is None else f"{100 * speed.busy:3.0f} %"
-    return (
-        f"{head}  {speed.pairs_per_second:8.1f}  {times[0]:10.1f}  {times[1]:9.1f}  {times[2]:11.2f}  "
-        f"{speed.memory_gb:4.2f} GB  {busy}"
-    )
+    step, resident = 1000 * speed.step_seconds, 1000 * speed.resident_seconds
+    return f"{head}  {speed.pairs_per_second:8.1f}  {step:10.1f}  {resident:14.1f}  {speed.memory_gb:4.2f} GB"
 
 
-def _machine(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{num_cores()} CPU cores"
-
-
-def _as_json(speeds: list[Speed], lines: list[str], config: BenchConfig, device: torch.device) -> dict:
+def _plain(speeds: list[Speed]) -> list[dict]:
     rows = [dataclasses.asdict(speed) | {"pairs_per_second": speed.pairs_per_second} for speed in speeds]
-    plain = [
-        {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows
-    ]
-    about = {"preset": config.preset, "machine": _machine(device), "torch": torch.__version__}
-    return {**about, "settings": plain, "conclusions": lines}
+    return [{key: None if value != value else value for key, value in row.items()} for row in rows]  # NaN
 
 
-def made_up_frames(folder: Path) -> Path:
+def _draw(speeds: list[Speed], title: str, path: Path) -> None:
+    """Throughput against batch size, a line for each precision and compile mode."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    worked = [speed for speed in speeds if not speed.failure]
+    for precision, mode in sorted({(speed.precision, speed.compile) for speed in worked}):
+        line = [speed for speed in worked if (speed.precision, speed.compile) == (precision, mode)]
+        points = sorted((speed.batch_size, speed.pairs_per_second) for speed in line)
+        axes.plot(*zip(*points, strict=True), "o-", label=f"{precision}, compile {mode}")
+    axes.set(xlabel="batch size", ylabel="pairs a second", ylim=(0, None), title=title)
+    axes.set_xscale("log", base=2)
+    axes.legend()
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def synthetic_episodes(folder: Path) -> Path:
     """Three episodes of a square that moves over stripes, 160×210, in nine colours."""
     from PIL import Image
 
@@ -162,38 +206,7 @@ def made_up_frames(folder: Path) -> Path:
     for episode in range(3):
         (folder / f"episode_{episode}").mkdir(parents=True)
         for frame in range(40):
-            colors = rows // 30
             square = (abs(rows - 5 * frame % 210) < 4) & (abs(columns - (7 * frame + 40 * episode) % 160) < 4)
-            Image.fromarray(palette[np.where(square, 8, colors)]).save(
-                folder / f"episode_{episode}/{frame}.png"
-            )
+            picture = Image.fromarray(palette[np.where(square, 8, rows // 30)])
+            picture.save(folder / f"episode_{episode}" / f"{frame}.png")
     return folder
-
-
-def _draw(speeds: list[Speed], best: Speed, title: str, path: Path) -> None:
-    """Left: throughput against batch size. Right: where the time of a step goes."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for kind in sorted({(speed.precision, speed.compile) for speed in speeds}):
-        line = sorted((s for s in speeds if (s.precision, s.compile) == kind), key=lambda s: s.batch_size)
-        label = kind[0] if kind[1] == "no" else f"{kind[0]}, compile {kind[1]}"
-        left.plot([s.batch_size for s in line], [s.pairs_per_second for s in line], "o-", label=label)
-    left.set(xlabel="batch size", ylabel="pairs a second", ylim=(0, None), title=title)
-    left.set_xscale("log", base=2)
-    left.legend()
-    names = [f"{s.batch_size} {s.precision}" + ("" if s.compile == "no" else f" {s.compile}") for s in speeds]
-    resident = [1000 * speed.resident_seconds / speed.batch_size for speed in speeds]
-    waiting = [
-        max(0.0, 1000 * (speed.step_seconds - speed.resident_seconds) / speed.batch_size) for speed in speeds
-    ]
-    right.barh(names, resident, label="the step itself")
-    right.barh(names, waiting, left=resident, label="waiting for data")
-    right.set(xlabel="ms a pair", title=f"best: {options_of(best)}")
-    right.legend()
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-    pyplot.close(figure)

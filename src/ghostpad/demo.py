@@ -6,7 +6,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from ghostpad.config import differences, to_plain
 from ghostpad.errors import UserError
 from ghostpad.io import write_json
 
-DIARY = "demo.json"
-# These change how fast things go and where, never what comes out.
-SPEED_ONLY = ("out", "device", "workers")
+PROGRESS = "demo.json"
+SPEED_FIELDS = ("out", "device", "workers")
+"""Fields that change how fast the demo runs and where, but no result."""
+HEADLINES = {"within_2px": "within 2 pixels", "state_accuracy": "states right"}
+"""Metrics of a game's elements that the summary shows."""
 
 
 @dataclass(frozen=True)
@@ -43,152 +45,117 @@ class DemoConfig:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the pipeline: a later stage needs what the earlier ones made."""
+    """One step of the pipeline, named after the verb that does the same by itself."""
 
     name: str
-    """the verb that does the same by itself"""
     result: Path
-    """file that is there when the stage is done"""
+    """file or folder that exists when the stage is done"""
     shown: Path
     """file or folder to look at"""
     run: Callable[[], Any]
-    """does the work, going on from where it was interrupted"""
+    """does the work, from where it was interrupted"""
 
 
 def demo(config: DemoConfig) -> dict[str, Any]:
-    """Run every stage that is not done yet, print what matters, and return the content of metrics.json.
+    """Run every stage that is not done yet, print the main results, and return the content of metrics.json.
 
     Raises:
-        UserError: the folder holds something else, or a demo with other settings; nothing is changed then.
+        UserError: the folder holds other files, or a demo with other settings; nothing is changed.
     """
-    diary = _open_diary(config)
+    progress = _open_progress(config)
     for stage in _stages(config):
-        seconds = diary["seconds"].get(stage.name)
-        reused = seconds is not None and stage.result.exists()
-        if not reused:
+        line = f"{stage.name:10}{{:>8}}   {stage.shown}"
+        is_done = stage.name in progress["seconds"] and stage.result.exists()
+        if not is_done:
             if sys.stdout.isatty():
-                _say(stage, "…", end="\r")
+                print(line.format("…"), end="\r", flush=True)
             began = time.perf_counter()
-            with _quiet():
+            # One line for each stage; warnings and progress bars are on standard error.
+            with contextlib.redirect_stdout(io.StringIO()):
                 stage.run()
-            seconds = diary["seconds"][stage.name] = round(time.perf_counter() - began, 1)
-            write_json(config.out / DIARY, diary)
-        _say(stage, "reused" if reused else f"{seconds:.0f} s")
-    metrics = json.loads((config.out / "report" / "metrics.json").read_text(encoding="utf-8"))
-    print(f"\n{summary(metrics)}\n\nThe report: {config.out / 'report' / 'report.html'}")
+            progress["seconds"][stage.name] = round(time.perf_counter() - began, 1)
+            write_json(config.out / PROGRESS, progress)
+        print(line.format("reused" if is_done else f"{progress['seconds'][stage.name]:.0f} s"), flush=True)
+    report = config.out / "report"
+    metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    print(f"\n{summary(metrics)}\n\nThe report: {report / 'report.html'}")
     return metrics
 
 
 def _stages(config: DemoConfig) -> list[Stage]:
-    # Here, so that `ghostpad demo --help` does not load torch.
-    from ghostpad.evaluation.checks import light_checks
+    # Imported here, so that `ghostpad demo --help` does not load torch.
     from ghostpad.evaluation.report.evaluate import EvaluateConfig, evaluate
     from ghostpad.frames.ingest import open_data
     from ghostpad.labels.extract import ExtractConfig, extract
-    from ghostpad.presets import tiny
+    from ghostpad.presets import tiny, train
     from ghostpad.sources.atari import RecordConfig, record
-    from ghostpad.training.latent_action import train
 
-    out = config.out
+    out, seed, machine = config.out, config.seed, {"device": config.device, "workers": config.workers}
     videos, model = out / "bulk_videos", out / "checkpoints" / "latent_action"
-    labels, report = out / "latent_actions", out / "report"
+    labels, report, store = out / "latent_actions", out / "report", out / "bulk_videos.store"
     recording = RecordConfig(
-        out=videos,
-        episodes=config.episodes,
-        max_frames=config.max_frames,
-        seed=config.seed,
-        workers=config.workers,
+        out=videos, episodes=config.episodes, max_frames=config.max_frames, seed=seed, workers=config.workers
     )
-    training = dataclasses.replace(
-        tiny(),
-        data=videos,
-        out=model,
-        steps=config.steps,
-        seed=config.seed,
-        device=config.device,
-        workers=config.workers,
-        resume=True,
-        tracker="none",
-    )
-    extraction = ExtractConfig(
-        model=model, data=videos, out=labels, device=config.device, workers=config.workers
-    )
-    evaluation = EvaluateConfig(model=model, data=videos, out=report, device=config.device, seed=config.seed)
-    store = videos.with_name(f"{videos.name}.store")
+    run = {
+        "data": videos,
+        "out": model,
+        "steps": config.steps,
+        "seed": seed,
+        "resume": True,
+        "tracker": "none",
+    }
+    training = dataclasses.replace(tiny(), **run, **machine)
+    extraction = ExtractConfig(model=model, data=videos, out=labels, **machine)
+    evaluation = EvaluateConfig(model=model, data=videos, out=report, device=config.device, seed=seed)
     return [
         Stage("record", videos, videos, lambda: record(recording)),
         Stage("ingest", store, store, lambda: open_data(videos, config.workers)),
-        Stage("train", model / "best.pt", model, lambda: train(training, checks=light_checks)),
+        Stage("train", model / "best.pt", model, lambda: train(training)),
         Stage("extract", labels / "labels.json", labels, lambda: extract(extraction)),
         Stage("evaluate", report / "metrics.json", report / "report.html", lambda: evaluate(evaluation)),
     ]
 
 
-def _open_diary(config: DemoConfig) -> dict[str, Any]:
-    """Return the settings and the stages done, read from the folder when it holds this very demo."""
-    wanted = {name: value for name, value in to_plain(config).items() if name not in SPEED_ONLY}
-    wanted["version"] = __version__
-    path = config.out / DIARY
+def _open_progress(config: DemoConfig) -> dict[str, Any]:
+    """The demo's settings and the seconds of each stage that is done, from the folder if it holds them."""
+    settings = {name: value for name, value in to_plain(config).items() if name not in SPEED_FIELDS}
+    settings["version"] = __version__
+    path = config.out / PROGRESS
     if path.is_file():
-        diary = json.loads(path.read_text(encoding="utf-8"))
-        for name, old, new in differences(diary["settings"], wanted):
+        progress = json.loads(path.read_text(encoding="utf-8"))
+        for name, saved, given in differences(progress["settings"], settings):
             raise UserError(
-                f"{config.out}: holds a demo with {name} {old}, not {new}; give another --out or delete it"
+                f"{config.out}: holds a demo with {name} {saved}, not {given}; give another --out"
             )
-        return diary
+        return progress
     if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
-        raise UserError(f"{config.out}: holds something else than a demo; give another --out")
-    diary = {"settings": wanted, "seconds": {}}
-    write_json(path, diary)
-    return diary
+        raise UserError(f"{config.out}: holds other files than a demo; give another --out")
+    progress = {"settings": settings, "seconds": {}}
+    write_json(path, progress)
+    return progress
 
 
 def summary(metrics: dict[str, Any]) -> str:
-    """Return the few numbers that matter, one a line; what could not be measured is a dash."""
-    reconstruction, elements = metrics["reconstruction"], metrics["elements"]
-    ball, paddle, bricks = (elements.get(name) or {} for name in ("ball", "paddle", "bricks"))
+    """The main results, one a line; a dash where one could not be measured."""
+    reconstruction, codebook = metrics["reconstruction"], metrics["codebook"]
+    gain, lost = (_decibels(reconstruction[key]) for key in ("gain_over_copy_db", "delta_psnr_db"))
     lines = [
-        (
-            "gain over copying the frame",
-            _number(reconstruction["gain_over_copy_db"], "dB"),
-            "0 is doing nothing",
-        ),
-        (
-            "lost with wrong codes (ΔPSNR)",
-            _number(reconstruction["delta_psnr_db"], "dB"),
-            "0 is codes unused",
-        ),
-        ("codebook in use", _share(metrics["codebook"]["usage"]), f"of {metrics['codebook']['size']} codes"),
-        ("ball within 2 pixels", _share(ball.get("within_2px")), _copying(ball, "within_2px")),
-        ("paddle within 2 pixels", _share(paddle.get("within_2px")), _copying(paddle, "within_2px")),
-        (
-            "brick states right",
-            _share(bricks.get("state_accuracy"), 2),
-            _copying(bricks, "state_accuracy", 2),
-        ),
+        ("gain over copying the frame", gain, "0: no better than copying"),
+        ("lost with wrong codes (ΔPSNR)", lost, "0: codes unused"),
+        ("codebook in use", _percent(codebook["usage"]), f"of {codebook['size']} codes"),
     ]
+    for name, element in metrics["elements"].items():
+        for key, title in HEADLINES.items():
+            if element and key in element:
+                note = f"copying: {_percent(element.get(f'copy_{key}'))}"
+                lines.append((f"{name} {title}", _percent(element[key]), note))
     head = f"Held-out episodes: {metrics['num_episodes']}, with {metrics['num_transitions']:,} transitions"
     return "\n".join([head, *(f"  {name:30}{value:>9}   ({note})" for name, value, note in lines)])
 
 
-def _number(value: float | None, unit: str) -> str:
-    return "-" if value is None else f"{value:.1f} {unit}"
+def _decibels(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} dB"
 
 
-def _share(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def _copying(element: dict[str, Any], key: str, digits: int = 1) -> str:
-    return f"copying: {_share(element.get(f'copy_{key}'), digits)}"
-
-
-def _say(stage: Stage, state: str, end: str = "\n") -> None:
-    print(f"{stage.name:10}{state:>8}   {stage.shown}", end=end, flush=True)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what a stage prints: the demo has one line for each. Warnings and bars are on standard error."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"

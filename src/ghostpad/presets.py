@@ -5,8 +5,7 @@ from collections.abc import Callable
 from ghostpad.errors import UserError
 from ghostpad.frames.windows import WindowConfig
 from ghostpad.model import ArchitectureConfig, DecoderConfig, EncoderConfig, QuantizerConfig
-from ghostpad.training.latent_action import TrainConfig
-from ghostpad.training.schedule import OptimizerConfig
+from ghostpad.training.config import OptimizerConfig, TrainConfig
 
 
 def spec() -> TrainConfig:

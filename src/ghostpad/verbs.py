@@ -52,7 +52,7 @@ VERBS = {
     ),
     "train": Verb(
         "learn a latent action for every transition, from frames alone",
-        "ghostpad.training.latent_action:TrainConfig",
+        "ghostpad.training.config:TrainConfig",
         "ghostpad.presets:train",
         "--data bulk_videos --preset tiny",
         after_interrupt="add --resume to continue from there",

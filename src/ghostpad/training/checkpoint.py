@@ -1,11 +1,14 @@
-"""Checkpoints: tensors and plain data, written whole or not at all, resumable exactly.
+"""Checkpoints and the folder of a run: tensors and plain data, written atomically, resumed exactly.
 
-Content of a file: `format`, `kind`, `version` (of Ghostpad), `config` and `model_config` (plain), `model`,
-`optimizer`, `scaler`, `step`, `best` (validation loss so far or None), `rng`, `data` (fingerprint).
-The sampler needs no state of its own (see `Sampler`); codebook counters are buffers of the model.
+Content of a checkpoint: `format`, `kind`, `version` (of Ghostpad), `config` and `model_config` (plain),
+`model`, `optimizer`, `scaler`, `step`, `best` (lowest validation loss so far), `rng`, `data` (fingerprint).
+The order of the data and the learning rate are functions of the step; codebook counters are buffers of the
+model.
 """
 
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +20,23 @@ from ghostpad.errors import UserError
 from ghostpad.io import whole_file
 from ghostpad.model.pretrained import CHECKPOINT_FORMAT, read_checkpoint
 
-# Fields that say where, how long and on what to run, not what is computed.
+# Fields that do not change what is computed, and may differ when a run is resumed.
 FREE_FIELDS = {
     *("preset", "data", "out", "device", "workers", "tracker", "resume", "overwrite", "stop_after"),
     *("save_every", "save_seconds", "log_every", "histogram_every", "examples_every"),
     *("checkpointing", "compile", "frames_budget_gb"),
 }
+RUN_FILES = ("*.pt", "metrics.jsonl", "run.json", "examples/reconstructions_*.png", ".*.partial")
+# Written by the verbs `world` and `controls` beside the checkpoint that they describe.
+WORLD_FILES = ("metrics.json", "starts.npz", "controls.json", "controls.png", "rollout.gif")
+RUN_FOLDERS = ("examples", "wandb")
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write `content` with format and version added.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; what was there stays.
+        OSError: the disk is full or the folder cannot be written; an earlier file stays.
     """
     with whole_file(path) as temporary:
         torch.save({"format": CHECKPOINT_FORMAT, "version": __version__, **content}, temporary)
@@ -46,7 +53,7 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 
 
 def read_for_resume(path: Path, kind: str, config: dict[str, Any], data: str) -> dict[str, Any]:
-    """Read `last.pt` and make sure that it continues the same run.
+    """Read `last.pt` and check that it belongs to the same run.
 
     Raises:
         UserError: another kind of model, another config (the field is named) or other data.
@@ -54,12 +61,76 @@ def read_for_resume(path: Path, kind: str, config: dict[str, Any], data: str) ->
     content = read_checkpoint(path)
     if content["kind"] != kind:
         raise UserError(f"{path}: holds a {content['kind']}, not a {kind}; give another --out")
-    for name, old, new in differences(content["config"], config):
+    for name, saved, given in differences(content["config"], config):
         if name.split(".")[0] not in FREE_FIELDS:
-            flag = name.replace("_", "-")
+            saved_flag = f"--{name.replace('_', '-')} {saved}"
             raise UserError(
-                f"{path} was trained with --{flag} {old}, not {new}; resume with the same, or use --overwrite"
+                f"{path} was trained with {saved_flag}, not {given}; resume with the same, or use --overwrite"
             )
     if content["data"] != data:
         raise UserError(f"{path} was trained on other data; resume with the same --data, or use --overwrite")
     return content
+
+
+class RunFolder:
+    """The folder with the checkpoints and metrics of one run.
+
+    Args:
+        path: the folder.
+        is_writer: whether this process writes the files.
+    """
+
+    def __init__(self, path: Path, is_writer: bool) -> None:
+        self.path, self.is_writer = path, is_writer
+        self.last = path / "last.pt"
+        self.saved_step = -1
+        self._saved_at = time.monotonic()
+
+    def prepare(self, resume: bool, overwrite: bool) -> bool:
+        """Make the folder ready; returns whether there is a run to resume.
+
+        Raises:
+            UserError: the folder holds other files, or a run that is neither to be resumed nor overwritten.
+        """
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path}: is a file, not a folder for checkpoints; give another --out")
+        has_checkpoints = any(path.glob("*.pt"))
+        if not has_checkpoints and self._has_other_files():
+            raise UserError(f"{path}: holds other files than a training run; give another --out")
+        if overwrite:
+            self._remove(*RUN_FILES, *WORLD_FILES)
+        elif has_checkpoints and not resume:
+            raise UserError(
+                f"{path}: holds a training run; continue it with --resume, or clear it with --overwrite"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        self._remove(".*.partial")  # left by a killed run
+        return resume and self.last.is_file()
+
+    def save(self, step: int, state: Callable[[], dict[str, Any]], *names: str) -> None:
+        """Write the state under the given names and as `last.pt`.
+
+        `last.pt` comes last: a run that is killed before that resumes from an earlier step and writes the
+        others again.
+        """
+        if self.is_writer:
+            first, *others = (*names, self.last.name)
+            write_checkpoint(self.path / first, state())
+            for name in others:
+                copy_checkpoint(self.path / first, self.path / name)
+        self.saved_step, self._saved_at = step, time.monotonic()
+
+    def saved_before(self, seconds: float) -> bool:
+        """Whether the last save is at least so long ago."""
+        return time.monotonic() - self._saved_at >= seconds
+
+    def _has_other_files(self) -> bool:
+        patterns = (*RUN_FILES, *WORLD_FILES, *RUN_FOLDERS)
+        known = {path for pattern in patterns for path in self.path.glob(pattern)}
+        return self.path.is_dir() and any(path not in known for path in self.path.iterdir())
+
+    def _remove(self, *patterns: str) -> None:
+        for pattern in patterns:
+            for path in self.path.glob(pattern):
+                path.unlink()

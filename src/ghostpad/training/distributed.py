@@ -1,6 +1,7 @@
-"""Data-parallel training: the processes that torchrun started, joined by gloo (CPU) or NCCL (GPU)."""
+"""The processes that train together, joined by gloo (CPU) or NCCL (GPU), and the signals that stop them."""
 
 import os
+import signal
 import threading
 import time
 import warnings
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -129,3 +130,25 @@ def process_group(device: torch.device) -> Iterator[ProcessGroup]:
         # the group holds the GIL while it waits for them: without this pause it can deadlock.
         time.sleep(0.3)
         dist.destroy_process_group()
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """Set an event at the first Ctrl-C or SIGTERM, to stop between steps; the second acts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def request(number: int, _frame: Any) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

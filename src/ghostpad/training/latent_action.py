@@ -1,9 +1,8 @@
-"""Training the latent action model on a frame store."""
+"""Trains the latent action model on a frame store: the verb `train`."""
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,48 +14,22 @@ from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore
-from ghostpad.frames.windows import WindowConfig, check_windows, cut_windows
+from ghostpad.frames.windows import check_windows, cut_windows
 from ghostpad.machine import resolve_device
-from ghostpad.model import ArchitectureConfig, FrameFormat, LatentActionModel, LatentActionModelConfig
+from ghostpad.model import FrameFormat, LatentActionModel, LatentActionModelConfig
 from ghostpad.model.latent_action_model import read_model
-from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
+from ghostpad.model.perceptual import PerceptualLoss
 from ghostpad.model.pretrained import KIND
+from ghostpad.training.config import TrainConfig, check_loop
 from ghostpad.training.distributed import ProcessGroup, process_group
 from ghostpad.training.loop import Loop
-from ghostpad.training.task import LoopConfig, Task, check_loop
+from ghostpad.training.task import Task
 
 MAX_PALETTE = 64
-CHECKED_PAIRS = 64
+"""Most colours for which cross-entropy over the palette is practical."""
+CHECKED_PAIRS, SHOWN_PAIRS = 64, 4
+"""Held-out pairs of the checks and of the example picture."""
 Checks = Callable[[LatentActionModel, np.ndarray, np.ndarray], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class TrainConfig(LoopConfig):
-    """Everything about a training run of the latent action model."""
-
-    preset: str = "spec"
-    """the preset that the other fields start from"""
-    start_from: str | None = None
-    """trained model (folder, file or shipped name) whose weights this run starts from"""
-    data: Path = Path("bulk_videos")
-    """folder of episodes, or a frame store"""
-    stride: int = 1
-    """frames from a frame to its next frame"""
-    grayscale: bool = True
-    """train on one channel instead of three"""
-    downsample: int = 1
-    """work on frames this many times smaller in height and width"""
-    windows: WindowConfig = field(default_factory=WindowConfig)
-    """parts of frames to train on"""
-    frames_budget_gb: float = 8.0
-    """GiB of GPU memory that frames may take; above it they stay in main memory"""
-    model: ArchitectureConfig = field(default_factory=ArchitectureConfig)
-    """the parts of the model"""
-    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N"""
-    workers: int | None = None
-    """processes for reading episodes; all cores when not given"""
 
 
 def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]:
@@ -64,11 +37,11 @@ def train(config: TrainConfig, checks: Checks | None = None) -> dict[str, float]
 
     Args:
         config: the run.
-        checks: numbers about (model, frames, next_frames) on held-out uint8 (N, C, H, W) pairs, asked for at
-            each validation.
+        checks: more metrics at each validation, of (model, frames, next_frames) on held-out uint8
+            (N, C, H, W) pairs.
 
     Raises:
-        UserError: data or folder do not fit; nothing is changed then.
+        UserError: data or folder do not fit; nothing is changed.
     """
     check_loop(config)  # before a long ingest
     with process_group(resolve_device(config.device)) as group:
@@ -98,19 +71,21 @@ def make_loop(
     model.set_checkpointing(config.checkpointing)
     if config.perceptual.weight:
         model.use_perceptual(PerceptualLoss(config.perceptual).to(group.device), config.perceptual.weight)
-    banks = [BatchLoader(t, config.grayscale, group.device, config.frames_budget_gb) for t in splits]
+    training, validation = [
+        BatchLoader(t, config.grayscale, group.device, config.frames_budget_gb) for t in splits
+    ]
     task = Task(
         kind=KIND,
         model=model,
         model_config=to_plain(model_config),
         data=store.fingerprint,
         num_rows=len(splits[0]),
-        batch=_training_batches(banks[0], config, model),
+        batch=_training_batches(training, config, model),
         num_validation_rows=len(splits[1]),
-        validation_batch=banks[1].batch,
-        checks=_held_out_checks(checks, model, splits[1], config) if checks else None,
-        examples=lambda: example_picture(model, splits[1]),
-        expect=banks[0].prefetch if banks[0].thread else None,
+        validation_batch=validation.batch,
+        checks=partial(_run_checks, checks, model, splits[1]) if checks else None,
+        examples=partial(example_picture, model, splits[1]),
+        prefetch=training.prefetch if training.thread else None,
         advice="" if config.preset == "tiny" else "For a model in minutes: --preset tiny.",
     )
     return Loop(task, config, group)
@@ -120,33 +95,31 @@ def start_from(model: LatentActionModel, path_or_name: str) -> None:
     """Give `model` the weights of a trained one; its codebook quantizes from the first step.
 
     Raises:
-        UserError: there is no such model, or it is built otherwise.
+        UserError: there is no such model, or its architecture is different.
     """
     config, weights = read_model(path_or_name)
+    shapes = ("_size", "dim", "kind", "_codebooks")
     for name, other, own in differences(to_plain(config), to_plain(model.config)):
-        if not name.startswith("architecture.quantizer.") or name.endswith(
-            ("_size", "dim", "kind", "_codebooks")
-        ):
-            raise UserError(f"--start-from {path_or_name}: its {name} is {other}, not {own}; build it alike")
+        if not name.startswith("architecture.quantizer.") or name.endswith(shapes):
+            raise UserError(f"--start-from {path_or_name}: its {name} is {other}, not {own}; choose the same")
     model.load_state_dict(weights)
 
 
 def _training_batches(
-    bank: BatchLoader, config: TrainConfig, model: LatentActionModel
+    loader: BatchLoader, config: TrainConfig, model: LatentActionModel
 ) -> Callable[[np.ndarray, int], Batch]:
-    """Batches of the rows at a step: windows first, whole frames at the end."""
+    """Batches of given rows at a step: windows first, whole frames at the end."""
     windows, cell = config.windows, config.downsample * 2 ** len(config.model.encoder.widths)
     if windows.height and (config.model.encoder.tokens or config.model.decoder.conditioning != "film"):
         raise UserError("--windows needs a model that treats all cells alike: film conditioning, no tokens")
     check_windows(windows, (model.config.frames.height, model.config.frames.width), cell)
 
     def batch(rows: np.ndarray, step: int) -> Batch:
-        whole = bank.batch(rows)
+        whole = loader.batch(rows)
         if not windows.height or step >= windows.until * config.steps:
             return whole
-        generator = torch.Generator(bank.device).manual_seed(
-            (config.seed * 1_000_003 + step) * 1_000_003 + int(rows[0])
-        )
+        seed = (config.seed * 1_000_003 + step) * 1_000_003 + int(rows[0])
+        generator = torch.Generator(loader.device).manual_seed(seed)
         return cut_windows(whole, windows, cell, generator)
 
     return batch
@@ -167,25 +140,22 @@ def model_config_for(config: TrainConfig, store: FrameStore) -> LatentActionMode
     return LatentActionModelConfig(frames, architecture)
 
 
-def _held_out_checks(
-    checks: Checks, model: LatentActionModel, validation: Transitions, config: TrainConfig
-) -> Callable[[], dict[str, float]]:
-    rows = _spread_rows(validation, CHECKED_PAIRS)
-    return lambda: checks(model, *validation.read(rows, config.grayscale))
+def _run_checks(checks: Checks, model: LatentActionModel, validation: Transitions) -> dict[str, float]:
+    return checks(model, *validation.read(_spread_rows(validation, CHECKED_PAIRS), model.grayscale))
 
 
 def _spread_rows(transitions: Transitions, num: int) -> np.ndarray:
     return np.unique(np.linspace(0, len(transitions) - 1, num).astype(np.int64))
 
 
-def example_picture(model: LatentActionModel, validation: Transitions, num: int = 4) -> np.ndarray:
-    """Rows of frame, next frame, reconstruction and error (twice as bright): (num·H, 4·W, 3) uint8."""
+def example_picture(model: LatentActionModel, validation: Transitions) -> np.ndarray:
+    """Rows of frame, next frame, reconstruction and error (twice as bright): (4·H, 4·W, 3) uint8."""
     was_training = model.training
     model.eval()
-    frames, next_frames = validation.read(_spread_rows(validation, num), model.grayscale)
-    drawn = model.decode(frames, model.encode(frames, next_frames)).cpu().numpy() * 255
+    frames, next_frames = validation.read(_spread_rows(validation, SHOWN_PAIRS), model.grayscale)
+    predicted = model.decode(frames, model.encode(frames, next_frames)).cpu().numpy() * 255
     model.train(was_training)
-    error = np.clip(2 * np.abs(drawn - next_frames), 0, 255)
-    rows = np.concatenate([frames, next_frames, drawn, error], axis=3).round().astype(np.uint8)
+    error = np.clip(2 * np.abs(predicted - next_frames), 0, 255)
+    rows = np.concatenate([frames, next_frames, predicted, error], axis=3).round().astype(np.uint8)
     rows = np.repeat(rows, 3 // rows.shape[1], axis=1)
     return rows.transpose(0, 2, 3, 1).reshape(-1, rows.shape[3], 3)

@@ -1,4 +1,7 @@
-"""The one training loop: any model whose `forward(batch)` gives `(loss, metrics)`."""
+"""The training loop for models that need checkpoints, validation and tracking.
+
+It trains any module whose `forward(batch)` gives `(loss, metrics)`; small networks are trained by `fit`.
+"""
 
 import math
 import threading
@@ -14,17 +17,15 @@ from torch.optim.lr_scheduler import LambdaLR
 from ghostpad import __version__
 from ghostpad.config import to_plain
 from ghostpad.progress import progress
-from ghostpad.training.checkpoint import read_for_resume
-from ghostpad.training.distributed import ProcessGroup
+from ghostpad.training.checkpoint import RunFolder, read_for_resume
+from ghostpad.training.config import LoopConfig, check_loop
+from ghostpad.training.distributed import ProcessGroup, stop_signals
 from ghostpad.training.fit import optimizer_step
-from ghostpad.training.forward import Forward
-from ghostpad.training.interrupts import stop_signals
-from ghostpad.training.pace import Pace
-from ghostpad.training.run_folder import RunFolder
+from ghostpad.training.prepared_model import PreparedModel
 from ghostpad.training.schedule import Sampler, learning_rate
-from ghostpad.training.task import LoopConfig, Task, check_loop
+from ghostpad.training.task import Task
+from ghostpad.training.throughput import Throughput
 from ghostpad.training.tracking import NullTracker, Tracker
-from ghostpad.training.validation import Validation
 
 
 class Loop:
@@ -41,10 +42,9 @@ class Loop:
             betas=(config.optimizer.beta1, config.optimizer.beta2),
             fused=True,
         )
-        self.forward = Forward(self.model, config, group)
-        self.precision = self.forward.precision
-        self.scaler = torch.amp.GradScaler(group.device.type, enabled=self.precision == "fp16")  # type: ignore[attr-defined]
-        self.validation = Validation(task, config, group, self.forward)
+        self.prepared = PreparedModel(self.model, config, group)
+        fp16 = self.prepared.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(group.device.type, enabled=fp16)  # type: ignore[attr-defined]
         self.step, self.best = 0, math.inf
         self.schedule = self._schedule()
         self.folder = RunFolder(config.out, group.is_first)
@@ -61,27 +61,27 @@ class Loop:
             "architecture": str(self.model).splitlines(),
             "num_parameters": {**sizes, "all": sum(p.numel() for p in self.model.parameters())},
             "data": self.task.data,
-            "precision": self.precision,
+            "precision": self.prepared.precision,
             "processes": self.group.world_size,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "versions": {"ghostpad": __version__, "torch": torch.__version__},
         }
 
-    # -- files ------------------------------------------------------------------------------------------
+    # -- state ------------------------------------------------------------------------------------------
 
     def prepare_folder(self) -> None:
         """Resume, start afresh, or refuse.
 
         Raises:
-            UserError: the folder holds something else, or a run that is not to be resumed or overwritten.
+            UserError: the folder holds other files, or a run that is neither to be resumed nor overwritten.
         """
         resume, overwrite = self.config.resume, self.config.overwrite
-        if self.group.broadcast(lambda: self.folder.claim(resume, overwrite)):
+        if self.group.broadcast(lambda: self.folder.prepare(resume, overwrite)):
             plain = to_plain(self.config)
             self.load_state(read_for_resume(self.folder.last, self.task.kind, plain, self.task.data))
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on as if nothing had happened."""
+        """Everything that a resumed run needs to equal an uninterrupted one."""
         return {
             "kind": self.task.kind,
             "config": to_plain(self.config),
@@ -96,7 +96,7 @@ class Loop:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up the state of an earlier run."""
+        """Continue from the state of an earlier run."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
@@ -106,7 +106,7 @@ class Loop:
         torch.set_rng_state(state["rng"])
 
     def _schedule(self) -> LambdaLR:
-        """Learning rates from the current step on; a function of the step, so nothing to save."""
+        """Learning rates from the current step on."""
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group.get("share", 1.0)
         rate = partial(learning_rate, self.config.optimizer, num_steps=self.config.steps)
@@ -117,25 +117,26 @@ class Loop:
     def train_step(self) -> dict[str, Tensor | float]:
         """One optimizer step; returns its metrics as tensors on the device.
 
-        Gradients of micro-batches add up to that of their batch, codebook counts and moving averages too.
-        Batch norm and the entropy term are about a whole batch and see a micro-batch at a time; to save
-        memory with nothing changed there is `checkpointing`.
+        The gradients of micro-batches add up to that of their batch, and so do codebook counts and moving
+        averages. Batch norm and the entropy term are statistics of a batch and see one micro-batch at a
+        time; `checkpointing` saves memory without changing a number.
         """
         config = self.config
-        # What is random in a step depends on the step alone, so that a resumed run draws the same.
+        # Randomness is a function of the step, so that a resumed run draws the same.
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.group.rank)
         rate = self.optimizer.param_groups[0]["lr"]
-        sums, names = torch.zeros((), device=self.group.device), []
         micro_rows = self._micro_rows(self.step)
-        if self.task.expect is not None:
-            for part in self._micro_rows(self.step + 1):
-                self.task.expect(part)
+        if self.task.prefetch is not None:
+            for rows in self._micro_rows(self.step + 1):
+                self.task.prefetch(rows)
+        names: list[str] = []
+        sums = torch.zeros((), device=self.group.device)
 
         def losses() -> Iterator[Tensor]:
-            nonlocal sums, names
-            for index, part in enumerate(micro_rows):
-                with self.forward.micro_batch(is_last=index == len(micro_rows) - 1):
-                    loss, metrics = self.forward.parallel(self.task.batch(part, self.step))
+            nonlocal names, sums
+            for index, rows in enumerate(micro_rows):
+                with self.prepared.micro_batch(is_last=index == len(micro_rows) - 1):
+                    loss, metrics = self.prepared.parallel(self.task.batch(rows, self.step))
                     yield loss
                 names = list(metrics)
                 sums = sums + torch.stack([value.float() for value in metrics.values()]) / len(micro_rows)
@@ -143,26 +144,47 @@ class Loop:
         norm = optimizer_step(
             self.optimizer, self.schedule, losses(), len(micro_rows), config.gradient_clip, self.scaler
         )
-        totals = dict(zip(names, self.group.mean(sums).unbind(), strict=True))
+        means = dict(zip(names, self.group.mean(sums).unbind(), strict=True))
         if norm is not None:
-            totals["gradient_norm"] = norm
+            means["gradient_norm"] = norm
         self.step += 1
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
         events = self.model.after_step(self.step, config.steps, self.optimizer, generator)  # type: ignore[operator]
-        return {**totals, "learning_rate": rate, **events}
+        return {**means, "learning_rate": rate, **events}
 
     def _micro_rows(self, step: int) -> list[np.ndarray]:
         """Rows of this process's micro-batches after `step` steps."""
         rows = self.sampler.rows(step)[self.group.shard(self.config.batch_size)]
         return np.split(rows, self.config.accumulate)
 
-    def validate(self) -> tuple[dict[str, float], bool]:
-        """Validate and ask the checks; returns the numbers and whether this is the best model so far."""
-        values = self.validation.numbers()
-        loss = values["validation_reconstruction"]
-        is_best = loss < self.best or not (self.config.out / "best.pt").is_file()
-        self.best = min(loss, self.best)
-        return values, is_best
+    # -- validation -------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def validation_loss(self, rows: np.ndarray) -> Tensor:
+        """Mean reconstruction loss over held-out rows, in inference mode."""
+        self.model.eval()
+        total = torch.zeros((), device=self.group.device)
+        for start in range(0, len(rows), self.config.batch_size):
+            part = rows[start : start + self.config.batch_size]
+            with self.prepared.autocast():
+                _, metrics = self.prepared.for_validation(len(part))(self.task.validation_batch(part))
+            total += metrics["reconstruction"] * len(part)
+        self.model.train()
+        return total / len(rows)
+
+    def validate(self) -> dict[str, float]:
+        """The validation loss, equal in all processes, and the task's checks in the first."""
+        num, wanted = self.task.num_validation_rows, self.config.validation_pairs
+        rows = np.arange(num)
+        if 0 < wanted < num:
+            rows = np.sort(np.random.default_rng(self.config.seed).choice(num, wanted, replace=False))
+        loss = self.validation_loss(rows)
+        values = {"validation_reconstruction": self.group.broadcast(lambda: float(loss))}
+        if self.task.checks is not None and self.group.is_first:
+            self.model.eval()
+            values |= {f"validation_{name}": value for name, value in self.task.checks().items()}
+            self.model.train()
+        return values
 
     # -- the run ----------------------------------------------------------------------------------------
 
@@ -174,22 +196,22 @@ class Loop:
         """
         config = self.config
         end = min(config.steps, config.stop_after or config.steps)
-        tracker = NullTracker()
+        tracker: Tracker | NullTracker = NullTracker()
         if self.group.is_first:
             name = f"ghostpad-{self.task.kind}"
             tracker = Tracker(config.out, config.tracker, self.about(), self.step, name)
         bar = progress(what="train", unit="steps", total=end, shown=self.group.is_first)
         bar.update(self.step)
-        pace = Pace(config.batch_size, self.step, self.group.device)
+        throughput = Throughput(config.batch_size, self.step, self.group.device)
         values: dict[str, float] = {}
         self.model.train()
         try:
             with stop_signals() as stop:
-                while self.step < end and not self._stops(stop):
-                    self._learn(tracker, bar, pace, end)
-                    if self._has_duties(end):
-                        with pace.paused():
-                            values = self._look_back(tracker, end) or values
+                while self.step < end and not self._is_stopped(stop):
+                    self._tracked_step(tracker, bar, throughput, end)
+                    if self._is_evaluated(end):
+                        with throughput.paused():
+                            values = self._evaluate(tracker, end) or values
             if self.folder.saved_step != self.step:
                 tracker.flush()
                 self.folder.save(self.step, self.state)
@@ -200,54 +222,61 @@ class Loop:
             tracker.close()
         return values
 
-    def _stops(self, stop: threading.Event) -> bool:
+    def _is_stopped(self, stop: threading.Event) -> bool:
         """Whether to end the run; all processes end it at the same step."""
-        costs_a_wait = self.group.world_size > 1 and self.group.device.type == "cuda"
-        if costs_a_wait and self.step % self.config.log_every:
+        is_costly = self.group.world_size > 1 and self.group.device.type == "cuda"
+        if is_costly and self.step % self.config.log_every:
             return False
         return self.group.any(stop.is_set())
 
-    def _learn(self, tracker: NullTracker, bar: Any, pace: Pace, end: int) -> None:
-        """One step with what is logged of each step."""
+    def _tracked_step(
+        self, tracker: Tracker | NullTracker, bar: Any, throughput: Throughput, end: int
+    ) -> None:
+        """One step, with the metrics that are logged at each step."""
         config = self.config
         metrics = self.train_step()
         if config.validation_micro_batch:
-            metrics["validation_loss"] = self.validation.loss(self.validation.rotating_rows(self.step))
+            size = config.validation_micro_batch
+            rows = np.arange(self.step * size, (self.step + 1) * size) % self.task.num_validation_rows
+            metrics["validation_loss"] = self.validation_loss(rows)
         bar.update(1)
-        is_due = self.step % config.log_every == 0 or self.step == end
-        tracker.log(self.step, metrics | (pace.look(self.step) if is_due else {}))
-        if is_due:
+        is_logged = self.step % config.log_every == 0 or self.step == end
+        tracker.log(self.step, metrics | (throughput.metrics(self.step) if is_logged else {}))
+        if is_logged:
             bar.set_postfix_str(_summary([row for _, row in tracker.flush()]), refresh=False)
-        warning = pace.warning(self.step, end)
-        if warning and self.group.is_first:
-            print(f"{warning} {self.task.advice}".rstrip(), flush=True)
+        estimate = throughput.estimate(self.step, end)
+        if estimate and self.group.is_first:
+            print(f"{estimate} {self.task.advice}".rstrip(), flush=True)
 
-    def _has_duties(self, end: int) -> bool:
-        """Whether there is something to do before the next step."""
+    def _is_evaluated(self, end: int) -> bool:
+        """Whether to validate, draw or save before the next step."""
         config = self.config
         periods = (config.validate_every, config.histogram_every, config.examples_every, config.save_every)
-        due = any(self._is_due(period) for period in periods)
-        return due or self.step == end or self.folder.is_due(config.save_seconds)
+        is_time = any(map(self._is_multiple, periods)) or self.folder.saved_before(config.save_seconds)
+        return is_time or self.step == end
 
-    def _is_due(self, period: int) -> bool:
-        """Whether this step is one of every `period`; 0 for never."""
+    def _is_multiple(self, period: int) -> bool:
+        """Whether this step is a multiple of `period`; 0 for never."""
         return period > 0 and self.step % period == 0
 
-    def _look_back(self, tracker: NullTracker, end: int) -> dict[str, float] | None:
-        """Do what is due between steps; saving comes last, when all else is on file."""
+    def _evaluate(self, tracker: Tracker | NullTracker, end: int) -> dict[str, float] | None:
+        """Validate, draw and save; saving comes last, when everything else is written."""
         config, names = self.config, []
         values = None
-        if self._is_due(config.validate_every) or self.step == end:
-            values, is_best = self.validate()
+        if self._is_multiple(config.validate_every) or self.step == end:
+            values = self.validate()
             tracker.log(self.step, dict(values))
-            names += ["best.pt"] if is_best else []
-        if self._is_due(config.histogram_every) and hasattr(self.model, "code_counts"):
+            loss = values["validation_reconstruction"]
+            if loss < self.best or not (config.out / "best.pt").is_file():
+                names.append("best.pt")
+            self.best = min(loss, self.best)
+        if self._is_multiple(config.histogram_every) and hasattr(self.model, "code_counts"):
             tracker.histogram(self.step, "code_counts", self.model.code_counts())  # type: ignore[operator]
-        if self.task.examples and self.group.is_first and self._is_due(config.examples_every):
+        if self.task.examples and self.group.is_first and self._is_multiple(config.examples_every):
             tracker.image(self.step, "reconstructions", self.task.examples())
-        if self._is_due(config.save_every):
+        if self._is_multiple(config.save_every):
             names.append(f"step_{self.step:06d}.pt")
-        if names or self.folder.is_due(config.save_seconds):
+        if names or self.folder.saved_before(config.save_seconds):
             tracker.flush()
             self.folder.save(self.step, self.state, *names)
         return values

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ghostpad.errors import UserError
-from ghostpad.training.schedule import OptimizerConfig
-from ghostpad.training.task import LoopConfig
+from ghostpad.training.config import LoopConfig, OptimizerConfig
 from ghostpad.world.dynamics import DynamicsConfig
 
 

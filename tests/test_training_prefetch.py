@@ -49,7 +49,7 @@ def test_expected_batches_are_read_once_by_the_thread_and_are_the_same(
     assert [names[rows.tobytes()].startswith("frames") for rows in wanted] == [True, True, False]
 
 
-def test_what_goes_wrong_in_the_thread_is_told_where_the_batch_is_wanted(store: FrameStore) -> None:
+def test_an_error_in_the_thread_is_raised_where_the_batch_is_requested(store: FrameStore) -> None:
     ahead = BatchLoader(Transitions(store, "train"), True, CPU, ahead=True)
     rows = np.array([10**9])
     ahead.prefetch(rows)
