@@ -15,7 +15,7 @@ import numpy as np
 from ghostpad.evaluation.truth import detector_error, look, tables
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
-from ghostpad.games.registry import GAMES
+from ghostpad.games import GAMES
 from ghostpad.sources.atari import RecordConfig, record
 
 NEEDED = {"ball_within_1px": 0.99, "paddle_within_1px": 0.999, "brick_states": 0.9995}

@@ -19,14 +19,14 @@ import numpy as np
 
 from ghostpad.buttons.control_map import fit_control_map
 from ghostpad.evaluation.controls.study import button_posteriors
-from ghostpad.evaluation.intervals import bootstrap
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.games.breakout.memory import Tracker
+from ghostpad.games.breakout.player import Tracker
 from ghostpad.io import whole_file, write_json
 from ghostpad.machine import num_cores
 from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sums import bootstrap
 from ghostpad.world.world_model import WorldModel
 from imitation import (
     Examples,

@@ -20,7 +20,19 @@ house = load_house()
 PACKAGE = house.PACKAGE
 # From the ground up; the modules of the first line stand beside each other.
 FLOORS = [
-    {"__init__", "errors", "io", "config", "progress", "machine", "locking", "luma", "renamed", "workers"},
+    {
+        "__init__",
+        "errors",
+        "io",
+        "config",
+        "progress",
+        "machine",
+        "locking",
+        "luma",
+        "renamed",
+        "sums",
+        "workers",
+    },
     {"games"},
     {"sources"},
     {"frames"},

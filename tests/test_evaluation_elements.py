@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ghostpad.evaluation.intervals import total
-from ghostpad.games.registry import distances, element_sums, game_of, summarize_elements
+from ghostpad.games import recognize
+from ghostpad.sums import total
 from known_models import breakout_picture
 
 BEFORE = breakout_picture(ball=(80, 120), paddle=60, gone=[(5, 2)])
@@ -12,10 +12,11 @@ AFTER = breakout_picture(ball=(84, 116), paddle=70, gone=[(5, 2), (5, 9)])
 
 
 def scores(drawn: np.ndarray) -> dict[str, float]:
-    game = game_of(AFTER)
+    game = recognize(AFTER)
     assert game is not None
-    sums = element_sums(game, drawn.astype(np.float32) / 255, AFTER, BEFORE)
-    return {**summarize_elements(game, total(sums)), **distances(game, sums)}
+    states = map(game.detect, (drawn.astype(np.float32) / 255, AFTER, BEFORE))
+    sums = game.score_elements(*states)
+    return {**game.summarize_elements(total(sums)), **game.distance_quantiles(sums)}
 
 
 def test_perfect():

@@ -127,4 +127,4 @@ def test_mutual_information_of_three_classes_is_that_of_scikit_learn():
 
 def test_groups_are_exclusive_labels():
     columns = {"a_one": np.array([1, 0, 0], bool), "a_two": np.array([0, 1, 0], bool), "b": np.ones(3, bool)}
-    assert grouped(columns, "a_").tolist() == [1, 2, 0]
+    assert grouped(columns, "a").tolist() == [1, 2, 0]

@@ -7,11 +7,11 @@ import pytest
 
 from ghostpad.evaluation.assess import Amounts, assess
 from ghostpad.frames.ingest import open_data
-from ghostpad.games import pong
-from ghostpad.games.registry import game_of
+from ghostpad.games import game_named, recognize
 from ghostpad.sources.atari import RecordConfig, record
 from known_models import KnownModel
 
+PONG = game_named("pong")
 FEW = Amounts(ssim=8, counterfactual=16, other_splits=16, examples=2, galleries=2, tsne=0)
 
 
@@ -29,8 +29,8 @@ def test_detector_agrees_with_memory(pong_store, grayscale):
     for episode in range(3):
         truth = {name: column[1:] for name, column in pong_store.truth(episode).items()}  # 0 is not drawn yet
         pictures = pong_store.read(episode, np.arange(1, pong_store.episodes[episode].num_frames), grayscale)
-        assert game_of(pictures).name == "pong"
-        found = pong.detect(pictures)
+        assert recognize(pictures).name == "pong"
+        found = PONG.detect(pictures)
         for column in ("ball_x", "ball_y", "paddle_y", "paddle_height"):
             assert np.abs(found[column] - truth[column]).max() <= 1, column
         whole = truth["opponent_height"] == 16
@@ -51,15 +51,15 @@ def path(ball, paddle=None) -> dict[str, np.ndarray]:
 
 
 def test_bounces_and_points():
-    columns = pong.events(path([(118, 80), (128, 82), (136, 84), (130, 86), (120, 88), (110, 90)]), 1)
+    columns = PONG.events(path([(118, 80), (128, 82), (136, 84), (130, 86), (120, 88), (110, 90)]), 1)
     assert np.flatnonzero(columns["bounce_paddle"]).tolist() == [2]
-    columns = pong.events(path([(80, 46), (76, 40), (72, 36), (68, 42), (64, 48), (60, 54)]), 1)
+    columns = PONG.events(path([(80, 46), (76, 40), (72, 36), (68, 42), (64, 48), (60, 54)]), 1)
     assert columns["bounce_wall"].sum() == 1
-    columns = pong.events(path([(140, 80), (150, 82), None, None, (80, 90)]), 1)
+    columns = PONG.events(path([(140, 80), (150, 82), None, None, (80, 90)]), 1)
     assert np.flatnonzero(columns["point_lost"]).tolist() == [1]
     assert np.flatnonzero(columns["ball_launched"]).tolist() == [3]
     assert not columns["point_won"].any()
-    columns = pong.events(path([(20, 80), (10, 82), None]), 1)
+    columns = PONG.events(path([(20, 80), (10, 82), None]), 1)
     assert np.flatnonzero(columns["point_won"]).tolist() == [1]
     assert not columns["point_lost"].any()
 
@@ -67,7 +67,7 @@ def test_bounces_and_points():
 def test_paddle_that_leaves_the_field_moves_by_its_other_end():
     table = path([None] * 3, paddle=[36, 34, 34])
     table["paddle_height"] = np.array([16, 14, 10])
-    assert pong.events(table, 1)["paddle_up"].tolist() == [True, True]
+    assert PONG.events(table, 1)["paddle_up"].tolist() == [True, True]
 
 
 def test_evaluation_of_pong_has_its_own_parts(pong_store):

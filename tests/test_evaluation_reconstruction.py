@@ -5,7 +5,8 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from ghostpad.evaluation import intervals, reconstruction
+from ghostpad import sums as intervals
+from ghostpad.evaluation import reconstruction
 
 
 def frames(seed: int, num: int = 4) -> np.ndarray:

@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
-from ghostpad.games.breakout.memory import (
-    FIELD_BOTTOM,
-    FIELD_LEFT,
-    FIELD_RIGHT,
-    FIELD_TOP,
-    Tracker,
-    truth_from_ram,
-)
+from ghostpad.games.breakout.memory import FIELD_BOTTOM, FIELD_LEFT, FIELD_RIGHT, FIELD_TOP, truth_from_ram
+from ghostpad.games.breakout.player import Tracker
 
 _ROW_COLORS = ((200, 72, 72), (198, 108, 58), (180, 122, 48), (162, 162, 42), (72, 160, 72), (66, 72, 200))
 _RED, _GRAY = _ROW_COLORS[0], (142, 142, 142)

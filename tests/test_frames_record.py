@@ -101,7 +101,7 @@ def test_a_folder_of_something_else_is_refused(config: RecordConfig, tmp_path: P
     ("change", "words"),
     [
         ({"game": "no_such_game"}, "--game no_such_game"),
-        ({"game": "pong", "policy": "tracker"}, "no tracker for pong"),
+        ({"game": "pong", "policy": "tracker"}, "pong has no scripted player"),
         ({"episodes": 0}, "--episodes 0"),
         ({"max_frames": 1}, "--max-frames 1"),
         ({"frame_skip": 0}, "--frame-skip 0"),

@@ -8,19 +8,21 @@ import pytest
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
-from ghostpad.evaluation.intervals import total
 from ghostpad.evaluation.rollouts import scores as closed_loop_scores
 from ghostpad.evaluation.rollouts.open_loop import KEYS, closed_loop, measure, watch
-from ghostpad.evaluation.rollouts.scores import FARTHEST_PX, score, summarize
+from ghostpad.evaluation.rollouts.scores import score, summarize
 from ghostpad.evaluation.rollouts.side_by_side import draw_starts, side_by_side
 from ghostpad.evaluation.schema import describe
+from ghostpad.games import REFERENCE_GAME, game_named
 from ghostpad.games.breakout import detector as breakout
-from ghostpad.games.breakout.ball_in_play import BLINK, PAUSE, ball_in_play
 from ghostpad.games.breakout.detector import BALL_RGB, BRICK_RGB
+from ghostpad.games.breakout.rollouts import MAX_BLINK, MAX_ERROR_PX, SERVE_PAUSE, ball_in_play
+from ghostpad.sums import total
 from known_worlds import CONTROLS, SAME, KnownWorld
 from small_world import small_world
 
 pytest.importorskip("ale_py")
+BREAKOUT = game_named("breakout")
 LONG, SEED = 200, 4
 """Frames in which the player with this seed loses two balls, and launches others."""
 
@@ -30,8 +32,9 @@ def numbers(store, change=lambda pictures, step: pictures, num_frames=100, num_s
     shown = KnownWorld(store, [], change, **world)
     shown.starts = starts = draw_starts(shown, store, num_starts, seed=0)
     with np.errstate(all="raise"):
-        watched = watch(side_by_side(shown, SAME, store, starts, num_frames, SEED))
-        return summarize(total(score(watched, [start.lives for start in starts])), 500)
+        moments = side_by_side(shown, SAME, store, starts, num_frames, SEED)
+        watched = watch(moments, BREAKOUT, CONTROLS, np.array([start.lives for start in starts]))
+        return summarize(total(score(watched, BREAKOUT)), BREAKOUT, 500)
 
 
 def without_ball(pictures, step=0):
@@ -86,9 +89,8 @@ def test_how_many_stand_side_by_side_changes_nothing(store, monkeypatch):
 
 def test_horizons_that_were_not_reached_are_left_out(store):
     metrics, intervals = alone(store, 1, 12)
-    assert set(closed_loop_scores.KEYS) - set(metrics) == {
-        name for name in closed_loop_scores.KEYS if name.rpartition("_")[2] in ("30", "100", "500")
-    }
+    keys = {*closed_loop_scores.KEYS, *REFERENCE_GAME.rollout_metrics}
+    assert keys - set(metrics) == {name for name in keys if name.rpartition("_")[2] in ("30", "100", "500")}
     assert metrics["num_frames"] == 12 and not intervals
 
 
@@ -109,7 +111,7 @@ def test_a_paddle_that_is_not_there_is_as_wrong_as_can_be(store):
         return pictures
 
     metrics = numbers(store, gone)
-    assert metrics["paddle_error_px_100"] == FARTHEST_PX
+    assert metrics["paddle_error_px_100"] == MAX_ERROR_PX
     assert metrics["paddle_found_100"] == 0
 
 
@@ -135,8 +137,8 @@ def test_a_world_that_launches_no_second_ball_owes_it(store, perfect):
 
     def first_only(pictures, step):
         seen = breakout.detect(pictures.transpose(0, 3, 1, 2))["num_balls"] > 0
-        gone[:] = np.where(seen & (gone <= PAUSE), 0, gone + 1)
-        return np.where((gone > PAUSE)[:, None, None, None], without_ball(pictures.copy()), pictures)
+        gone[:] = np.where(seen & (gone <= SERVE_PAUSE), 0, gone + 1)
+        return np.where((gone > SERVE_PAUSE)[:, None, None, None], without_ball(pictures.copy()), pictures)
 
     metrics = numbers(store, first_only, num_frames=LONG, num_starts=1)
     assert metrics["balls_lost"] == 1
@@ -174,7 +176,7 @@ def expected(ball_y, fires=(), lives=5, **where) -> str:
     return "".join(".X"[int(e)] for e in ball_in_play(columns(ball_y, **where), pressed, lives).expected)
 
 
-AWAY = [None] * (PAUSE + 1)
+AWAY = [None] * (SERVE_PAUSE + 1)
 
 
 def test_a_ball_is_owed_from_launch_to_loss():
@@ -187,18 +189,18 @@ def test_a_ball_that_vanishes_in_the_field_stays_owed():
 
 
 def test_a_blink_is_owed():
-    assert expected([150, 170, 187, *[None] * BLINK, 185, 170]) == "X" * (5 + BLINK)
+    assert expected([150, 170, 187, *[None] * MAX_BLINK, 185, 170]) == "X" * (5 + MAX_BLINK)
 
 
 def test_fire_must_launch_a_ball_once_the_pause_is_over():
     late = [180, 188, *AWAY, None, None]
-    assert expected(late, fires=[2 + PAUSE]) == "XX" + "." * PAUSE + "XXX"
-    assert expected(late, fires=[1 + PAUSE]) == "XX" + "." * (PAUSE + 3)
+    assert expected(late, fires=[2 + SERVE_PAUSE]) == "XX" + "." * SERVE_PAUSE + "XXX"
+    assert expected(late, fires=[1 + SERVE_PAUSE]) == "XX" + "." * (SERVE_PAUSE + 3)
 
 
 def test_no_ball_is_owed_after_the_last_life():
     late = [180, 188, *AWAY, None, None]
-    assert expected(late, fires=[2 + PAUSE], lives=1) == "XX" + "." * (PAUSE + 3)
+    assert expected(late, fires=[2 + SERVE_PAUSE], lives=1) == "XX" + "." * (SERVE_PAUSE + 3)
 
 
 def test_a_ball_that_vanishes_on_the_paddle_was_forgotten():
@@ -217,7 +219,7 @@ def test_what_happens_after_the_game_is_over_counts_nowhere(store):
     ended = [dataclasses.replace(m, over=np.array([n == 20])) for n, m in enumerate(moments)]
     for moment in ended[20:]:
         moment.drawn[:, :, 32:] = 0
-    sums = score(watch(ended), [5])
+    sums = score(watch(ended, BREAKOUT, CONTROLS, np.array([5])), BREAKOUT)
     assert sums["frames"] == sums["paddle"] == 19 and sums["paddle_error"] == sums["bricks_back"] == 0
 
 

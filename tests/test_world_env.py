@@ -11,8 +11,8 @@ import torch
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
-from ghostpad.games.breakout.display import lives_shown
-from ghostpad.games.breakout.memory import Tracker
+from ghostpad.games.breakout.player import Tracker
+from ghostpad.games.breakout.scoreboard import read_lives
 from ghostpad.sources.atari import RecordConfig, open_emulator
 from ghostpad.training.checkpoint import write_checkpoint
 from ghostpad.world.expectation import WorldState
@@ -164,10 +164,10 @@ def lost_game():
 
 
 def test_lives_are_read_from_the_display(lost_game):
-    shown = lives_shown(lost_game.frames.transpose(0, 3, 1, 2))
+    shown = read_lives(lost_game.frames.transpose(0, 3, 1, 2))
     late = shown[1:] == lost_game.lives[:-1]
     assert (late | (shown[1:] == lost_game.lives[1:])).all() and set(shown.tolist()) == {1, 2, 3, 4, 5}
-    assert lives_shown(np.zeros((1, 1, 210, 160), np.uint8)) == -1
+    assert read_lives(np.zeros((1, 1, 210, 160), np.uint8)) == -1
 
 
 def test_points_and_lives_are_those_of_the_game(lost_game, tmp_path):

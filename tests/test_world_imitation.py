@@ -8,7 +8,7 @@ from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
-from ghostpad.games.breakout.memory import Tracker
+from ghostpad.games.breakout.player import Tracker
 from imitation import (
     Examples,
     Moves,

@@ -48,7 +48,7 @@ def test_the_film_ends_with_the_game(store, monkeypatch):
     world.starts = draw_starts(world, store, 1, seed=0)
     start = world.starts[0]
     monkeypatch.setattr(
-        "ghostpad.games.breakout.memory.Tracker.__call__", lambda self, ram: int(ram[101] == 0)
+        "ghostpad.games.breakout.player.Tracker.__call__", lambda self, ram: int(ram[101] == 0)
     )
     rollout = roll_out(world, SAME, store, start, 400, seed=0)
     assert 100 < len(rollout.drawn) < 400

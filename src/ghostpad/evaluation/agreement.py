@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, hstack
 
 from ghostpad.frames.pairs import Transitions
-from ghostpad.games.elements import Found
+from ghostpad.games import GameState
 
 WINDOW = (-1, 0, 1, 2)
 """Transitions beside the one whose control is asked for, in strides: t-1 … t+2."""
@@ -62,7 +62,7 @@ class Labelled:
 
 
 def displacement(
-    transitions: Transitions, rows: np.ndarray, column: str, known: dict[int, tuple[Found, str]]
+    transitions: Transitions, rows: np.ndarray, column: str, known: dict[int, tuple[GameState, str]]
 ) -> np.ndarray:
     """How far the paddle (pixels) goes in each transition, (T,), 0 where nothing is known of it."""
     moved = np.zeros(len(rows))

@@ -8,7 +8,6 @@ import numpy as np
 import ghostpad
 from ghostpad.evaluation.collect import collect, flat_metrics
 from ghostpad.evaluation.insight import Insight, Scene, observe, study
-from ghostpad.evaluation.intervals import total
 from ghostpad.evaluation.meaning import (
     Gallery,
     Transfer,
@@ -23,10 +22,10 @@ from ghostpad.evaluation.truth import detector_error
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
-from ghostpad.games.registry import Game, game_of
+from ghostpad.games import Game
+from ghostpad.games import recognize as recognize_game
+from ghostpad.sums import total
 
-_TRANSFERRED = ("paddle_left", "paddle_right", "paddle_up", "paddle_down", "bounce_paddle", "brick_broken")
-"""Events whose codes the report applies to other frames."""
 _FILM_LENGTH = 8
 """Transitions in a row that the report shows."""
 _NUM_CHECKED = 2000
@@ -138,7 +137,7 @@ def assess(
         examples,
         film,
         galleries(measured, scene, model.codebook_size, model.grayscale, amounts.galleries),
-        transfers(model, measured, scene, list(_TRANSFERRED), seed) if amounts.examples else [],
+        transfers(model, measured, scene, seed) if amounts.examples else [],
         codebook_map(model, measured.codes, seed) if amounts.tsne else None,
         transition_map(measured.codes, amounts.tsne, seed) if amounts.tsne else None,
     )
@@ -180,7 +179,7 @@ def choose_film(
 def recognize(transitions: Transitions) -> Game | None:
     """The game that the transitions show, None when no detector knows it."""
     places = np.unique(np.linspace(0, len(transitions) - 1, _NUM_LOOKS).astype(np.int64))
-    return game_of(transitions.read(places, grayscale=False)[0])
+    return recognize_game(transitions.read(places, grayscale=False)[0])
 
 
 def _with_accuracy(
@@ -196,9 +195,6 @@ _SIDE_BY_SIDE = {
     "copy_psnr_db": "reconstruction.copy_psnr_db",
     "gain_over_copy_db": "reconstruction.gain_over_copy_db",
     "moving_psnr_db": "reconstruction.moving_psnr_db",
-    "ball_within_2px": "elements.ball.within_2px",
-    "paddle_within_2px": "elements.paddle.within_2px",
-    "state_accuracy": "elements.bricks.state_accuracy",
 }
 
 
@@ -208,9 +204,12 @@ def _splits(
     """The few numbers by which train, validation and test are compared."""
     store, stride = measured.transitions.store, measured.transitions.stride
     found = {}
+    game = plan.game
+    key_metrics = game.key_metrics if game else {}
+    keys = _SIDE_BY_SIDE | {key: f"elements.{path}" for key, path in key_metrics.items()}
     for name in SPLITS:
         if name == split:
-            numbers = {key: get(metrics, path) for key, path in _SIDE_BY_SIDE.items()}
+            numbers = {key: get(metrics, path) for key, path in keys.items()}
             found[name] = {"num_transitions": len(measured.rows), **numbers}
             continue
         transitions = Transitions(store, name, stride)
@@ -220,6 +219,6 @@ def _splits(
         flat = flat_metrics(plan.game, sums)
         found[name] = {
             "num_transitions": len(rows),
-            **{key: flat.get(path) for key, path in _SIDE_BY_SIDE.items()},
+            **{key: flat.get(path) for key, path in keys.items()},
         }
     return found

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from ghostpad.evaluation.codebook import summarize_codes
-from ghostpad.evaluation.intervals import total
 from ghostpad.evaluation.measure import Model, as_unit, batch_size, draw, to_numpy
 from ghostpad.evaluation.reconstruction import (
     counterfactual_sums,
@@ -16,8 +15,8 @@ from ghostpad.evaluation.reconstruction import (
     summarize,
 )
 from ghostpad.evaluation.report.summary import alarms
-from ghostpad.games.registry import element_sums, game_of, summarize_elements
-from ghostpad.games.sums import Sums
+from ghostpad.games import recognize
+from ghostpad.sums import Sums, total
 
 _KEPT = ("psnr_db", "gain_over_copy_db", "moving_psnr_db")
 # SSIM is slow and steady: every fourth pair is enough to watch it.
@@ -34,13 +33,13 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
 
     Returns:
         `psnr_db`, `gain_over_copy_db`, `moving_psnr_db`, `delta_psnr_db` (dB), `ssim`, `usage` (share of
-        codes), `perplexity`, `alarms` (number of lines printed), and `ball_within_2px`, `paddle_within_2px`,
-        `state_accuracy` (shares) for games with a detector. A number that cannot be had is left out.
+        codes), `perplexity`, `alarms` (number of lines printed), and the key metrics of the game. A number
+        that is not defined on these pairs is left out.
     """
     codes = np.concatenate(
         [to_numpy(model.encode(frames[rows], next_frames[rows])) for rows in _batches(model, len(frames))]
     )
-    game = game_of(frames)
+    game = recognize(frames)
     partners = np.roll(np.arange(len(frames)), len(frames) // 2 or 1)
     parts: list[Sums] = []
     similarities: list[np.ndarray] = []
@@ -54,7 +53,8 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
         swapped = draw(model, frames[rows], codes[others])
         sums |= counterfactual_sums(swapped, drawn, true, current, scene)
         if game:
-            sums |= element_sums(game, drawn, next_frames[rows], frames[rows])
+            states = (game.detect(shown) for shown in (drawn, next_frames[rows], frames[rows]))
+            sums |= game.score_elements(*states)
         parts.append(sums)
     sums = total({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     reconstruction = summarize(sums)
@@ -65,10 +65,8 @@ def light_checks(model: Model, frames: np.ndarray, next_frames: np.ndarray) -> d
     codebook = summarize_codes(codes, model.codebook_size)
     numbers |= {name: codebook[name] for name in ("usage", "perplexity")}
     if game:
-        found = summarize_elements(game, sums)
-        names = {"ball.within_2px": "ball_within_2px", "paddle.within_2px": "paddle_within_2px"}
-        names["bricks.state_accuracy"] = "state_accuracy"
-        numbers |= {name: found[key] for key, name in names.items() if key in found}
+        found = game.summarize_elements(sums)
+        numbers |= {name: found[key] for name, key in game.key_metrics.items()}
     # Before a training quantizes, its codes cannot mean anything yet.
     quantizes = getattr(model, "quantizing", True)
     lines = alarms({"reconstruction": numbers, "codebook": codebook}) if quantizes else []

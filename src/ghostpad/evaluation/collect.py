@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from ghostpad.evaluation.codebook import summarize_codes
-from ghostpad.evaluation.intervals import bootstrap, total
 from ghostpad.evaluation.measure import Measured, Model
 from ghostpad.evaluation.reconstruction import delta_psnr, psnr_db, summarize
 from ghostpad.evaluation.schema import nest
-from ghostpad.games.registry import Game, distances, summarize_elements
-from ghostpad.games.sums import Sums, ratio
+from ghostpad.games import REFERENCE_GAME, Game
+from ghostpad.sums import Sums, bootstrap, ratio, total
 
 
 def flat_metrics(game: Game | None, sums: Sums) -> Sums:
@@ -26,7 +25,7 @@ def flat_metrics(game: Game | None, sums: Sums) -> Sums:
             share = ratio(sums[f"transfer_right{near}"], sums[f"transfer_moved{near}"])
             metrics[f"transfer.paddle_direction{near}"] = share
     if game:
-        metrics |= {f"elements.{key}": value for key, value in summarize_elements(game, sums).items()}
+        metrics |= {f"elements.{key}": value for key, value in game.summarize_elements(sums).items()}
     return metrics
 
 
@@ -38,8 +37,8 @@ def collect(
     flat: dict[str, Any] = {**flat_metrics(game, total(sums)), **_means(sums)}
     absent = {}
     if game:
-        flat |= {f"elements.{key}": value for key, value in distances(game, sums).items()}
-        missing = {"ball", "paddle", "bricks"} - set(game.parts)
+        flat |= {f"elements.{key}": value for key, value in game.distance_quantiles(sums).items()}
+        missing = set(REFERENCE_GAME.elements) - set(game.elements)
         absent |= {f"elements.{part}": f"there is none in {game.name}" for part in missing}
     else:
         absent |= dict.fromkeys(("game", "elements", "detector", "transfer"), "no detector knows this game")

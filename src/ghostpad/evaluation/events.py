@@ -12,8 +12,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from ghostpad.frames.pairs import Transitions
-from ghostpad.games.elements import Found
-from ghostpad.games.registry import Game
+from ghostpad.games import Game, GameState
 
 NUM_SHUFFLES = 200
 CLEAR_LEVEL = 0.95
@@ -70,7 +69,7 @@ class Association:
 
 
 def event_columns(
-    transitions: Transitions, rows: np.ndarray, game: Game, known: dict[int, tuple[Found, str]]
+    transitions: Transitions, rows: np.ndarray, game: Game, known: dict[int, tuple[GameState, str]]
 ) -> dict[str, np.ndarray]:
     """(T,) bool by event for the transitions `rows`; False in episodes of which nothing is known."""
     columns: dict[str, np.ndarray] = {}
@@ -106,9 +105,9 @@ def associate(codes_Thw: np.ndarray, labels: np.ndarray, seed: int) -> Associati
     )
 
 
-def grouped(columns: dict[str, np.ndarray], beginning: str) -> np.ndarray:
-    """Events whose names begin alike as one label per transition: 0 for none, else 1, 2, …."""
-    names = [name for name in columns if name.startswith(beginning)]
+def grouped(columns: dict[str, np.ndarray], group: str) -> np.ndarray:
+    """The exclusive events of a group as one label per transition: 0 for none, else 1, 2, …."""
+    names = [name for name in columns if name.startswith(f"{group}_")]
     labels = np.zeros(len(next(iter(columns.values()))), np.int64)
     for number, name in enumerate(names, 1):
         labels[columns[name]] = number

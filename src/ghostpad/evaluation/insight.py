@@ -8,16 +8,12 @@ import numpy as np
 from ghostpad.evaluation import agreement as probing
 from ghostpad.evaluation.codebook import entropy
 from ghostpad.evaluation.events import Association, associate, event_columns, grouped
-from ghostpad.evaluation.intervals import bootstrap
 from ghostpad.evaluation.measure import Measured, Model, draw_blocks, infer_codes
 from ghostpad.evaluation.truth import Known, tables
 from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions
-from ghostpad.games.registry import Game
-from ghostpad.games.sums import Sums, ratio
-
-GROUPS = {"paddle": "paddle_", "bounce": "bounce_", "brick": "brick_"}
-"""Groups of exclusive events that the text asks for, and how the names of their events begin."""
+from ghostpad.games import REFERENCE_GAME, Game
+from ghostpad.sums import Sums, bootstrap, ratio
 
 
 @dataclass(frozen=True)
@@ -66,9 +62,9 @@ def study(model: Model, measured: Measured, scene: Scene, split: str, num_probe:
     if scene.game is None:
         absent["events"] = "no detector knows this game"
     else:
-        associations = _associate_all(measured.codes, scene.columns, seed)
+        associations = _associate_all(measured.codes, scene, seed)
         metrics["events"] = _event_metrics(associations, scene.known, len(measured.rows))
-        missing = {"paddle", "bounce", "brick"} - set(associations)
+        missing = set(REFERENCE_GAME.event_groups) - set(associations)
         absent |= {
             f"events.{part}.{name}": "no such event in this game" for part in _BY_EVENT for name in missing
         }
@@ -79,8 +75,8 @@ def study(model: Model, measured: Measured, scene: Scene, split: str, num_probe:
         absent["agreement"] = found
     else:
         metrics["agreement"] = found
-        if scene.game is None:
-            reason = "the ceiling needs the place of the paddle, and no detector knows this game"
+        if scene.game is None or scene.game.controlled is None:
+            reason = "the ceiling needs the position of what the player moves, which is unknown in this game"
             keys = ("ceiling", "share_of_ceiling")
             absent |= {f"agreement.{window}{key}": reason for window in ("", "window_") for key in keys}
     return Insight(metrics, absent, associations)
@@ -89,11 +85,10 @@ def study(model: Model, measured: Measured, scene: Scene, split: str, num_probe:
 _BY_EVENT = ("mutual_information_bits", "shuffled_bits", "clear_bits", "clear", "count")
 
 
-def _associate_all(codes: np.ndarray, columns: dict[str, np.ndarray], seed: int) -> dict[str, Association]:
-    labels = {name: column.astype(np.int64) for name, column in columns.items()}
-    for name, beginning in GROUPS.items():
-        if any(event.startswith(beginning) for event in columns):
-            labels[name] = grouped(columns, beginning)
+def _associate_all(codes: np.ndarray, scene: Scene, seed: int) -> dict[str, Association]:
+    labels = {name: column.astype(np.int64) for name, column in scene.columns.items()}
+    for group in scene.game.event_groups if scene.game and scene.columns else ():
+        labels[group] = grouped(scene.columns, group)
     return {name: associate(codes, label, seed) for name, label in labels.items() if label.any()}
 
 
@@ -133,7 +128,11 @@ def _agreement(
         (measured.transitions, measured.rows, measured.codes, held_out[0], scene.known),
     )
     for transitions, places, codes, labels, table in sources:
-        moved = probing.displacement(transitions, places, game.paddle, table) if game else None
+        moved = (
+            probing.displacement(transitions, places, game.controlled.column, table)
+            if game and game.controlled
+            else None
+        )
         episodes, frames = transitions.episode_index[places], transitions.frame_index[places]
         parts.append(probing.Labelled(episodes, frames, codes, labels, moved, stride))
     numbers, right = probing.agreement(parts[0], parts[1], len(fitted[1]), seed)

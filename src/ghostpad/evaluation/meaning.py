@@ -12,7 +12,7 @@ from ghostpad.evaluation.insight import Scene
 from ghostpad.evaluation.measure import Measured, Model, draw, to_bytes, to_numpy
 from ghostpad.evaluation.reconstruction import changed
 from ghostpad.evaluation.report.pictures import mark, to_rgb
-from ghostpad.games.sums import ratio
+from ghostpad.sums import ratio
 
 MIN_PATCH = 48
 """Smallest side (pixels) of a picture of what happens around a code's cell."""
@@ -72,13 +72,13 @@ def galleries(measured: Measured, scene: Scene, codebook_size: int, gray: bool, 
     ]
 
 
-def transfers(model: Model, measured: Measured, scene: Scene, events: list[str], seed: int) -> list[Transfer]:
+def transfers(model: Model, measured: Measured, scene: Scene, seed: int) -> list[Transfer]:
     """For each event one transition's codes, applied to frames drawn by the seed."""
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(measured.rows))[:NUM_RECEIVERS]
     frames, _ = measured.transitions.read(measured.rows[rows], model.grayscale)
     found = []
-    for event in events:
+    for event in scene.game.transfer_events if scene.game else ():
         happens = np.flatnonzero(scene.columns.get(event, []))
         if not len(happens):
             continue

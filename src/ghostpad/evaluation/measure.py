@@ -14,9 +14,9 @@ import numpy as np
 from ghostpad.evaluation.reconstruction import counterfactual_sums, pair_sums, structural_similarity
 from ghostpad.evaluation.truth import Seen, look
 from ghostpad.frames.pairs import Transitions
-from ghostpad.games.registry import Game, found_sums, transfer_sums
-from ghostpad.games.sums import Sums
+from ghostpad.games import Game
 from ghostpad.progress import progress
+from ghostpad.sums import Sums
 
 CPU_BATCH, GPU_BATCH = 8, 64
 """Transitions at once. On a CPU few: larger arrays would go back to the system and be cleared each time."""
@@ -129,7 +129,7 @@ def measure(model: Model, transitions: Transitions, rows: np.ndarray, plan: Plan
         sums = pair_sums(drawn, true, current)
         if seen:
             current_parts, true_parts = seen.rows(seen.current[batch]), seen.rows(seen.next[batch])
-            sums |= found_sums(seen.game, seen.game.detect(drawn), true_parts, current_parts)
+            sums |= seen.game.score_elements(seen.game.detect(drawn), true_parts, current_parts)
         taken = ssim[batch]
         if taken.any():
             sums["ssim"] = _scatter(taken, structural_similarity(drawn[taken], true[taken]))
@@ -142,8 +142,7 @@ def measure(model: Model, transitions: Transitions, rows: np.ndarray, plan: Plan
             swapped = draw(model, frames[taken], codes[others])
             extra = counterfactual_sums(swapped, drawn[taken], true[taken], current[taken], scene)
             if seen:
-                extra |= transfer_sums(
-                    seen.game,
+                extra |= seen.game.score_transfer(
                     seen.game.detect(swapped),
                     seen.rows(seen.current[batch[taken]]),
                     seen.rows(seen.current[others]),

@@ -8,7 +8,7 @@ Dimensions: N transitions, C colour channels (1 or 3), H W frame. Frames are flo
 
 import numpy as np
 
-from ghostpad.games.sums import Sums, ratio
+from ghostpad.sums import Sums, ratio
 
 PSNR_CAP_DB = 100.0
 """PSNR of a perfect prediction, instead of infinity."""

@@ -1,7 +1,7 @@
 """The keys of `metrics.json`: their units and meaning, and how a number that could not be had is written."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 VERSION = 1
@@ -205,7 +205,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def describe(keys: dict[str, tuple[str, str]] = KEYS) -> str:
+def describe(keys: Mapping[str, tuple[str, ...]] = KEYS) -> str:
     """Keys with unit and meaning as a Markdown table; `docs/metrics.md` holds it."""
-    rows = [f"| `{key}` | {unit} | {meaning} |" for key, (unit, meaning) in keys.items()]
+    rows = [f"| `{key}` | {unit} | {meaning} |" for key, (unit, meaning, *_) in keys.items()]
     return "\n".join(["| key | unit | meaning |", "|---|---|---|", *rows])

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostpad.evaluation.intervals import total
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.games.elements import Ball, Found
-from ghostpad.games.registry import Game
-from ghostpad.games.sums import ratio
+from ghostpad.games import Game, GameState
 
 _CHUNK = 64
-Known = dict[int, tuple[Found, str]]
+Known = dict[int, tuple[GameState, str]]
 """Columns of an episode's frames by episode, and whence they are known: "truth" or "detector"."""
 
 
@@ -48,11 +45,11 @@ class Seen:
     game: Game
     episode_index: np.ndarray
     frame_index: np.ndarray
-    columns: Found
+    columns: GameState
     current: np.ndarray
     next: np.ndarray
 
-    def rows(self, places: np.ndarray) -> Found:
+    def rows(self, places: np.ndarray) -> GameState:
         """The columns at `places` in the list of frames."""
         return {name: column[places] for name, column in self.columns.items()}
 
@@ -73,7 +70,9 @@ def look(transitions: Transitions, rows: np.ndarray, game: Game, grayscale: bool
     return Seen(game, owners, numbers, columns, *np.split(places, 2))
 
 
-def detect_frames(store: FrameStore, episode: int, frames: np.ndarray, game: Game, grayscale: bool) -> Found:
+def detect_frames(
+    store: FrameStore, episode: int, frames: np.ndarray, game: Game, grayscale: bool
+) -> GameState:
     """Run a game's detector over frames of an episode."""
     parts = [
         game.detect(store.read(episode, frames[start : start + _CHUNK], grayscale))
@@ -86,9 +85,7 @@ def detector_error(known: Known, seen: Seen, most: int, seed: int) -> dict[str, 
     """Hold the detector against recorded truth, on at most `most` of the frames it saw, drawn by the seed.
 
     Returns:
-        `num_frames`; `ball_visible`, frames in which at least half of the ball is in the open by that truth,
-        and `ball_within_1px` of those; `paddle_within_1px` (and so for other bars); `brick_states`, share of
-        the states that are right. Empty without truth.
+        `num_frames` and the metrics of `Game.detector_metrics`. Empty without truth.
     """
     recorded = {episode: table for episode, (table, source) in known.items() if source == "truth"}
     places = np.flatnonzero(np.isin(seen.episode_index, list(recorded)))
@@ -100,21 +97,4 @@ def detector_error(known: Known, seen: Seen, most: int, seed: int) -> dict[str, 
         frames = seen.frame_index[chosen][seen.episode_index[chosen] == episode]
         truth.append({name: column[frames] for name, column in recorded[int(episode)].items()})
     true = {name: np.concatenate([part[name] for part in truth]) for name in truth[0]}
-    return {"num_frames": len(chosen), **_compare(seen.game, seen.rows(chosen), true)}
-
-
-def _compare(game: Game, seen: Found, true: Found) -> dict[str, float]:
-    numbers = {}
-    for name, part in game.parts.items():
-        if isinstance(part, Ball):
-            visible = game.visible(true)
-            away = [np.abs(seen[column].astype(int) - true[column]) <= 1 for column in (part.x, part.y)]
-            near = (seen[part.x] >= 0) & away[0] & away[1]
-            numbers[f"{name}_visible"] = int(visible.sum())
-            numbers[f"{name}_within_1px"] = float(ratio(near[visible].sum(), visible.sum()))
-        else:
-            metrics = part.summarize(total(part.score(seen, true, true)))
-            wall = "state_accuracy" in metrics
-            key = "brick_states" if wall else f"{name}_within_1px"
-            numbers[key] = float(metrics["state_accuracy" if wall else "within_1px"])
-    return numbers
+    return {"num_frames": len(chosen), **seen.game.detector_metrics(seen.rows(chosen), true)}

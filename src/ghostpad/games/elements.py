@@ -1,136 +1,276 @@
-"""The parts of a game, and how each is scored: found in a prediction against found in the truth.
+"""Elements of games and how a predicted frame is scored on them: predicted state against true state.
+
+An element reads its columns from the state of a game and offers per-transition quantities (`score`) and the
+metrics of their sums (`summarize`). Kinds: `Sprite`, `Bar`, `Tiles`; a game may bring its own.
 
 Dimensions: N transitions.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ghostpad.games.sums import Sums, ratio
+from ghostpad.sums import Sums, as_floats, ratio
 
-_LIMITS = (1, 2)
-"""Distances (pixels) that count as near."""
-Found = dict[str, np.ndarray]
-"""What a detector found, or a recording has: columns with one row per picture."""
+GameState = dict[str, np.ndarray]
+"""State of a game by variable (`ball_x`, `score`, …), one row per frame: read from memory or detected."""
+
+_LIMITS_PX = (1, 2)
+
+
+class Metric(NamedTuple):
+    """A number in `metrics.json`."""
+
+    unit: str
+    meaning: str
+    title: str = ""
+    """short, for tables; the number is not shown in them when empty"""
+
+
+_SHARE = "share of transitions"
+
+
+def _placed(what: str) -> dict[str, Metric]:
+    return {
+        "detected": Metric(_SHARE, "detected in the prediction, of those where it is in the true frame"),
+        "within_1px": Metric(_SHARE, f"detected, and {what} at most 1 pixel off", "within 1 px"),
+        "within_2px": Metric(_SHARE, f"detected, and {what} at most 2 pixels off", "within 2 px"),
+        "median_px": Metric(
+            "pixels", f"median distance of {what}, where detected in both", "median distance, where detected"
+        ),
+        "p95_px": Metric("pixels", "95th percentile of the same", "95th percentile of the distance"),
+    }
+
+
+class Element(ABC):
+    """One kind of element.
+
+    Attributes:
+        metrics: unit and meaning of what `summarize` returns, and of the quantiles of a `distance`.
+        key_metric: the one metric by which the element is judged at a glance.
+    """
+
+    metrics: ClassVar[Mapping[str, Metric]]
+    key_metric: ClassVar[str] = "within_2px"
+
+    @property
+    @abstractmethod
+    def columns(self) -> set[str]:
+        """Columns of the true state that `score` reads."""
+
+    @abstractmethod
+    def score(self, predicted: GameState, true: GameState, current: GameState) -> Sums:
+        """Quantities per transition, (N,) float64 each.
+
+        Args:
+            predicted: state detected in the predicted next frame.
+            true: state in the true next frame.
+            current: state in the current frame.
+        """
+
+    @abstractmethod
+    def summarize(self, sums: Sums) -> Sums:
+        """Metrics of the sums over transitions."""
+
+    @abstractmethod
+    def detector_metric(self, name: str, detected: GameState, true: GameState) -> tuple[str, float]:
+        """Name and value of how often the detector is right about the element `name`."""
+
+
+class _Positioned(Element):
+    """An element with a position, negative where it is not visible."""
+
+    @abstractmethod
+    def _offsets(self, state: GameState, true: GameState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where it is visible in truth, where it is detected, and the distance of the two (pixels), (N,)."""
+
+    def _position_sums(self, state: GameState, true: GameState) -> dict[str, Any]:
+        there, detected, distance = self._offsets(state, true)
+        distance = np.where(there & detected, distance, np.nan)
+        within = {f"within_{limit}": distance <= limit for limit in _LIMITS_PX}
+        return {"there": there, "found": there & detected, "distance": distance, **within}
+
+    @staticmethod
+    def _position_shares(sums: Sums) -> Sums:
+        """Shares of the transitions whose true next frame shows the element."""
+        shares = {f"within_{limit}px": ratio(sums[f"within_{limit}"], sums["there"]) for limit in _LIMITS_PX}
+        return {"detected": ratio(sums["found"], sums["there"]), **shares}
+
+    def detector_metric(self, name: str, detected: GameState, true: GameState) -> tuple[str, float]:
+        """Share of the frames with the element in which it is detected within 1 pixel."""
+        sums = self._position_sums(detected, true)
+        return f"{name}_within_1px", float(ratio(sums["within_1"].sum(), sums["there"].sum()))
 
 
 @dataclass(frozen=True)
-class Ball:
-    """A small thing that flies about."""
+class Sprite(_Positioned):
+    """A small object, or a fixed number of them (columns (N, n)), with a position.
 
-    x: str = "ball_x"
-    """Column of its left pixel, negative where it was not found."""
-    y: str = "ball_y"
-    """Column of its top pixel."""
-    count: str = "num_balls"
-    """Column with the number of balls."""
+    Attributes:
+        x: column of its left pixel, negative where it is not visible.
+        y: column of its top pixel.
+        count: column with the number of objects that are visible.
+    """
 
-    def score(self, drawn: Found, true: Found, current: Found) -> Sums:
-        """Quantities per transition; distances are the larger of |Δx| and |Δy|, in pixels."""
-        there, seen = true[self.x] >= 0, drawn[self.x] >= 0
-        away = np.maximum(_gap(drawn[self.x], true[self.x]), _gap(drawn[self.y], true[self.y]))
-        sums = _place_sums(there, seen, away)
-        sums |= {"transitions": np.ones(len(there)), "false": drawn[self.count] > true[self.count]}
+    x: str
+    y: str
+    count: str
+
+    metrics: ClassVar = _placed("the larger of |Δx| and |Δy|") | {
+        "detected": Metric(
+            _SHARE, "detected in the prediction, of those where it is in the true frame", "detected"
+        ),
+        "vx_sign": Metric(
+            _SHARE,
+            "moves in the right direction in x, of those where it moves in x",
+            "horizontal direction correct",
+        ),
+        "vy_sign": Metric(
+            _SHARE,
+            "moves in the right direction in y, of those where it moves in y",
+            "vertical direction correct",
+        ),
+        "false_share": Metric(
+            _SHARE, "more of them in the prediction than in the truth", "too many detected"
+        ),
+    }
+
+    @property
+    def columns(self) -> set[str]:
+        """Its position; the number of objects is known from the detector only."""
+        return {self.x, self.y}
+
+    def score(self, predicted: GameState, true: GameState, current: GameState) -> Sums:
+        """Distances are the larger of |Δx| and |Δy|, in pixels."""
+        sums = self._position_sums(predicted, true)
+        there, detected = sums["there"], predicted[self.x] >= 0
+        sums |= {"transitions": np.ones(len(there)), "false": predicted[self.count] > true[self.count]}
         for axis, column in (("vx", self.x), ("vy", self.y)):
-            was = current[column].astype(int)
-            moved = np.where(there & (current[self.x] >= 0), np.sign(true[column] - was), 0)
+            start = current[column].astype(int)
+            moved = np.where(there & (current[self.x] >= 0), np.sign(true[column] - start), 0)
             sums[f"{axis}_moved"] = moved != 0
-            sums[f"{axis}_right"] = (moved != 0) & seen & (np.sign(drawn[column] - was) == moved)
+            correct = np.sign(predicted[column] - start) == moved
+            sums[f"{axis}_right"] = (moved != 0) & detected & correct
         return as_floats(sums)
 
-    @staticmethod
-    def summarize(sums: Sums) -> Sums:
-        """Shares of the transitions whose true next frame shows the ball; false balls of all transitions."""
+    def summarize(self, sums: Sums) -> Sums:
+        """Shares of the transitions whose true next frame shows it; false ones of all transitions."""
         return {
-            **_place_shares(sums),
+            **self._position_shares(sums),
             "false_share": ratio(sums["false"], sums["transitions"]),
             "vx_sign": ratio(sums["vx_right"], sums["vx_moved"]),
             "vy_sign": ratio(sums["vy_right"], sums["vy_moved"]),
         }
 
+    def _offsets(self, state: GameState, true: GameState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        gaps = [np.abs(state[axis].astype(int) - true[axis].astype(int)) for axis in (self.x, self.y)]
+        return true[self.x] >= 0, state[self.x] >= 0, np.maximum(*gaps)
+
 
 @dataclass(frozen=True)
-class Bar:
-    """A bar that moves along one axis."""
+class Bar(_Positioned):
+    """A bar that moves along one axis.
+
+    Attributes:
+        position: column of its first pixel along that axis, negative where it is not visible.
+        length: column of its length (pixels).
+    """
 
     position: str
-    """Column of its first pixel along that axis, negative where it was not found."""
     length: str
-    """Column of its length (pixels)."""
 
-    def score(self, drawn: Found, true: Found, current: Found) -> Sums:
-        """Quantities per transition; distances in pixels."""
-        there, seen = true[self.position] >= 0, drawn[self.position] >= 0
-        first, other = (table[self.position].astype(int) for table in (drawn, true))
-        last, other_last = first + drawn[self.length], other + true[self.length]
-        shared = np.maximum(np.minimum(last, other_last) - np.maximum(first, other), 0)
-        united = np.maximum(last, other_last) - np.minimum(first, other)
-        overlap = np.where(there & seen, ratio(shared, united), 0)
-        return as_floats({**_place_sums(there, seen, np.abs(first - other)), "overlap": overlap})
+    metrics: ClassVar = _placed("its edge") | {
+        "iou": Metric(
+            "0…1",
+            "mean overlap of the two bars over their union; 0 if not detected",
+            "intersection over union",
+        )
+    }
 
-    @staticmethod
-    def summarize(sums: Sums) -> Sums:
-        """Shares of the transitions whose true next frame shows the bar; the IoU of none is 0."""
-        return {**_place_shares(sums), "iou": ratio(sums["overlap"], sums["there"])}
+    @property
+    def columns(self) -> set[str]:
+        """Position and length."""
+        return {self.position, self.length}
+
+    def score(self, predicted: GameState, true: GameState, current: GameState) -> Sums:
+        """Distances of the first pixel, in pixels."""
+        sums = self._position_sums(predicted, true)
+        start, true_start = (state[self.position].astype(int) for state in (predicted, true))
+        end, true_end = start + predicted[self.length], true_start + true[self.length]
+        intersection = np.maximum(np.minimum(end, true_end) - np.maximum(start, true_start), 0)
+        union = np.maximum(end, true_end) - np.minimum(start, true_start)
+        overlap = np.where(sums["found"], ratio(intersection, union), 0)
+        return as_floats({**sums, "overlap": overlap})
+
+    def _offsets(self, state: GameState, true: GameState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        position, true_position = state[self.position].astype(int), true[self.position].astype(int)
+        return true_position >= 0, position >= 0, np.abs(position - true_position)
+
+    def summarize(self, sums: Sums) -> Sums:
+        """Shares of the transitions whose true next frame shows the bar."""
+        return {**self._position_shares(sums), "iou": ratio(sums["overlap"], sums["there"])}
 
 
 @dataclass(frozen=True)
-class Wall:
-    """Things that stand or are gone, each at its place."""
+class Tiles(Element):
+    """Objects at fixed places that are present or absent.
 
-    states: str = "bricks"
-    """Column of their states, (N, …) bool."""
+    Attributes:
+        present: column of their states, (N, …) bool.
+    """
 
-    def score(self, drawn: Found, true: Found, current: Found) -> Sums:
-        """Numbers of things per transition."""
+    present: str
+
+    key_metric: ClassVar = "state_accuracy"
+    metrics: ClassVar = {
+        "state_accuracy": Metric("share of tiles", "present or absent as in the truth", "states correct"),
+        "vanish_precision": Metric(
+            "share of tiles",
+            "of those that vanish in the prediction: vanish in truth",
+            "precision of vanishing",
+        ),
+        "vanish_recall": Metric(
+            "share of tiles", "of those that vanish in truth: vanish in the prediction", "recall of vanishing"
+        ),
+        "back_share": Metric(_SHARE, "an absent tile is present again in the prediction", "one reappears"),
+    }
+
+    @property
+    def columns(self) -> set[str]:
+        """Their states."""
+        return {self.present}
+
+    def score(self, predicted: GameState, true: GameState, current: GameState) -> Sums:
+        """Numbers of tiles per transition."""
         now, before, after = (
-            table[self.states].reshape(len(table[self.states]), -1) for table in (drawn, current, true)
+            state[self.present].reshape(len(state[self.present]), -1) for state in (predicted, current, true)
         )
-        gone, drawn_gone = before & ~after, before & ~now
-        sums: dict[str, Any] = {
-            "states": np.full(len(now), now.shape[1]),
-            "right": (now == after).sum(1),
-            "gone": gone.sum(1),
-            "drawn_gone": drawn_gone.sum(1),
-            "rightly_gone": (gone & drawn_gone).sum(1),
-            "transitions": np.ones(len(now)),
-            "back": (~before & ~after & now).any(1),
-        }
-        return as_floats(sums)
+        gone, predicted_gone = before & ~after, before & ~now
+        return as_floats(
+            {
+                "states": np.full(len(now), now.shape[1]),
+                "right": (now == after).sum(1),
+                "gone": gone.sum(1),
+                "predicted_gone": predicted_gone.sum(1),
+                "rightly_gone": (gone & predicted_gone).sum(1),
+                "transitions": np.ones(len(now)),
+                "back": (~before & ~after & now).any(1),
+            }
+        )
 
-    @staticmethod
-    def summarize(sums: Sums) -> Sums:
-        """States right; precision and recall of what vanishes; share of transitions that bring one back."""
+    def summarize(self, sums: Sums) -> Sums:
+        """States that are right; precision and recall of vanishing; transitions that bring a tile back."""
         return {
             "state_accuracy": ratio(sums["right"], sums["states"]),
-            "vanish_precision": ratio(sums["rightly_gone"], sums["drawn_gone"]),
+            "vanish_precision": ratio(sums["rightly_gone"], sums["predicted_gone"]),
             "vanish_recall": ratio(sums["rightly_gone"], sums["gone"]),
             "back_share": ratio(sums["back"], sums["transitions"]),
         }
 
-
-Part = Ball | Bar | Wall
-
-
-def _place_sums(there: np.ndarray, seen: np.ndarray, away: np.ndarray) -> dict[str, Any]:
-    """What everything that has a place is scored by: whether it is found, and how far away (pixels)."""
-    distance = np.where(there & seen, away, np.nan)
-    within = {f"within_{limit}": distance <= limit for limit in _LIMITS}
-    return {"there": there, "found": there & seen, "distance": distance, **within}
-
-
-def _place_shares(sums: Sums) -> Sums:
-    """The same as shares of the transitions whose true next frame shows it."""
-    shares = {f"within_{limit}px": ratio(sums[f"within_{limit}"], sums["there"]) for limit in _LIMITS}
-    return {"detected": ratio(sums["found"], sums["there"]), **shares}
-
-
-def _gap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.abs(first.astype(int) - second.astype(int))
-
-
-def as_floats(sums: dict[str, Any]) -> Sums:
-    """Counts and truths as float64."""
-    return {name: np.asarray(values, np.float64) for name, values in sums.items()}
+    def detector_metric(self, name: str, detected: GameState, true: GameState) -> tuple[str, float]:
+        """Share of the tiles whose state is right."""
+        sums = self.score(detected, true, true)
+        return f"{name.removesuffix('s')}_states", float(ratio(sums["right"].sum(), sums["states"].sum()))

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,19 +10,15 @@ import numpy as np
 from PIL import Image
 
 from ghostpad.errors import UserError
-from ghostpad.games import pong_memory as pong
-from ghostpad.games.breakout import memory as breakout
-from ghostpad.games.breakout.memory import Tracker
+from ghostpad.games import ScriptedPlayer, game_named
 from ghostpad.io import whole_folder, write_json
 from ghostpad.locking import writing
 from ghostpad.machine import num_cores
 from ghostpad.progress import progress
 from ghostpad.workers import map_in_order
 
-_TRACKED_GAMES = ("breakout",)
-_TRUTH = {"breakout": breakout.truth_from_ram, "pong": pong.truth_from_ram}
 _TRACKER_SHARE = 0.6
-Policy = Callable[[np.ndarray], int]
+"""Share of the episodes of a mixed recording that a scripted player plays."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class RecordConfig:
     sticky: float = 0.0
     """probability (0 to 1) that the console repeats the control before instead of taking the new one"""
     policy: Literal["mixed", "random", "tracker"] = "mixed"
-    """who plays: controls held for random times, a tracker that follows the ball, or some of each"""
+    """who plays: random controls held for random times, the scripted player of the game, or some of each"""
     seed: int = 0
     """seed of everything random: the same seed gives the same bytes"""
     workers: int | None = None
@@ -76,9 +71,14 @@ def _check(config: RecordConfig) -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be at least {low}")
     if not 0 <= config.sticky < 1:
         raise UserError(f"--sticky {config.sticky}: must be at least 0 and less than 1")
-    if config.policy == "tracker" and config.game not in _TRACKED_GAMES:
-        raise UserError(f"--policy tracker: there is no tracker for {config.game}; use --policy random")
+    if config.policy == "tracker" and _scripted_player(config) is None:
+        raise UserError(f"--policy tracker: {config.game} has no scripted player; use --policy random")
     _rom_path(config.game)
+
+
+def _scripted_player(config: RecordConfig) -> type[ScriptedPlayer] | None:
+    game = game_named(config.game)
+    return game.scripted_player if game else None
 
 
 def _rom_path(game: str) -> Path:
@@ -142,8 +142,9 @@ def _record_episode(task: tuple[RecordConfig, int]) -> int:
     policy, seed, rng = draw_player(config, index)
     with whole_folder(config.out / _episode_name(index)) as folder:
         metadata, ram = _play(config, policy, seed, rng, folder)
-        if config.game in _TRUTH:
-            np.savez(folder / "truth.npz", **_TRUTH[config.game](ram))  # type: ignore[arg-type]
+        game = game_named(config.game)
+        if game and (truth := game.truth_from_ram(ram)):
+            np.savez(folder / "truth.npz", **truth)  # type: ignore[arg-type]
         write_json(folder / "episode.json", metadata)
     return len(ram)
 
@@ -153,7 +154,7 @@ def draw_player(config: RecordConfig, index: int) -> tuple[str, int, np.random.G
     rng = np.random.default_rng(np.random.SeedSequence([config.seed, index]))
     policy = config.policy
     if policy == "mixed":
-        tracked = rng.random() < _TRACKER_SHARE and config.game in _TRACKED_GAMES
+        tracked = rng.random() < _TRACKER_SHARE and _scripted_player(config) is not None
         policy = "tracker" if tracked else "random"
     return policy, int(rng.integers(2**31 - 1)), rng
 
@@ -164,11 +165,8 @@ def _play(
     """Play and write every frame; returns what happened, and the memory (N, 128) of all frames."""
     emulator = open_emulator(config, seed)
     actions = emulator.getMinimalActionSet()
-    choose: Policy = (
-        Tracker(rng, config.frame_skip)
-        if policy == "tracker"
-        else _RandomPolicy(rng, len(actions), config.frame_skip)
-    )
+    player = _scripted_player(config) if policy == "tracker" else None
+    choose = player(rng, config.frame_skip) if player else _RandomPolicy(rng, len(actions), config.frame_skip)
     controls, rewards = [], []
     lives, rams = [emulator.lives()], [emulator.getRAM().copy()]
     _write_frame(emulator, folder / "0.png")

@@ -8,22 +8,17 @@ import torch
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
-from ghostpad.games.breakout import detector as breakout
-from ghostpad.games.breakout.ball_in_play import BLINK, LOW
-from ghostpad.games.breakout.display import lives_shown
+from ghostpad.games import recognize
 from ghostpad.objects.action_motion import ControlState
 from ghostpad.world.starts import read_starts
 from ghostpad.world.world_model import WorldModel, WorldState
-
-BRICK_POINTS = (7, 7, 4, 4, 1, 1)
-"""What a brick of each row is worth, top row first."""
 
 
 class Games:
     """N games in one world, stepped in one batch.
 
-    In a world of Breakout, points are those of bricks that vanish and do not come back, and a life is lost
-    when a ball is gone for good at the bottom. In other worlds there are neither points nor ends.
+    Points and lives are those that the game's scoreboard reads from the imagined frames; without one there
+    are no points, and games never end.
 
     Attributes:
         world: where they are played.
@@ -31,7 +26,6 @@ class Games:
         frames_SkHWC: (S, k, H, W, C) uint8, from which a game may begin.
         control_names: what a player can hold: the game's controls when they are known, else the buttons.
         scored: whether points and lives can be read.
-        lives: (N,) left, with the one in play.
         pictures: (N, H, W, 3) uint8, what is shown.
     """
 
@@ -55,14 +49,17 @@ class Games:
         self.control_names = control_map.control_names if control_map else tuple(names)
         buttons = control_map.button_for_control if control_map else range(world.num_buttons)
         self._buttons = np.array(buttons)
-        self.scored = breakout.applies(self.frames_SkHWC[:, -1].transpose(0, 3, 1, 2))
-        shape = breakout.BRICK_ROWS, breakout.BRICK_COLUMNS
-        self.lives, self._unseen = np.zeros((2, num), int)
-        self._low = np.zeros(num, bool)
-        self._standing = np.zeros((num, *shape), bool)
+        game = recognize(self.frames_SkHWC[:, -1].transpose(0, 3, 1, 2))
+        self._scoreboard = game.scoreboard(num) if game else None
+        self.scored = self._scoreboard is not None
         self._generator = torch.Generator(world.device)
         self._state: WorldState | None = None
         self.pictures = np.zeros((num, world.height, world.width, 3), np.uint8)
+
+    @property
+    def lives(self) -> np.ndarray:
+        """(N,) lives left, the one in play included; zeros when they cannot be read."""
+        return self._scoreboard.lives if self._scoreboard else np.zeros(self.num, int)
 
     def seed(self, seed: int) -> None:
         """Seed the draws of codes, for temperatures above 0."""
@@ -92,13 +89,8 @@ class Games:
             control = ControlState(held, overshoot)
         self._state = WorldState(frames, control)
         self.pictures[games] = fresh.pictures
-        if self.scored:
-            shown = self._shown()[games]
-            found = breakout.detect(shown)
-            self.lives[games] = lives_shown(shown)
-            self._unseen[games] = 0
-            self._low[games] = found["ball_y"] >= LOW
-            self._standing[games] = found["bricks"]
+        if self._scoreboard:
+            self._scoreboard.reset(games, self._shown()[games])
 
     def step(self, controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Hold a control (N,) in each; returns points (N,) float64 and whether the last life is lost (N,)."""
@@ -107,27 +99,10 @@ class Games:
             self._state, self._buttons[controls], self.temperature, self._generator
         )
         self.pictures = self._state.pictures
-        if not self.scored:
+        if self._scoreboard is None:
             return np.zeros(self.num), np.zeros(self.num, bool)
-        found = breakout.detect(self._shown())
-        return self._points(found["bricks"]), self._lost(found)
+        return self._scoreboard.step(self._shown())
 
     def _shown(self) -> np.ndarray:
         """The pictures as the detector takes them."""
         return self.pictures[..., : self.world.num_channels].transpose(0, 3, 1, 2)
-
-    def _points(self, bricks: np.ndarray) -> np.ndarray:
-        """What vanished for the first time; a wall that was cleared whole stands anew."""
-        cleared = ~self._standing.any((1, 2), keepdims=True)
-        self._standing |= cleared & bricks
-        points = ((self._standing & ~bricks).sum(2) * BRICK_POINTS).sum(1).astype(np.float64)
-        self._standing &= bricks
-        return points
-
-    def _lost(self, found: dict[str, np.ndarray]) -> np.ndarray:
-        seen = found["num_balls"] > 0
-        self._unseen = np.where(seen, 0, self._unseen + 1)
-        self._low = np.where(seen, found["ball_y"] >= LOW, self._low)
-        lost = self._low & (self._unseen == BLINK + 1)
-        self.lives -= lost
-        return lost & (self.lives == 0)

@@ -23,7 +23,7 @@ from ghostpad.frames.controls import read_controls
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.games.registry import game_of
+from ghostpad.games import recognize
 from ghostpad.machine import num_cores, resolve_device
 from ghostpad.world.world_model import WorldModel
 
@@ -124,7 +124,7 @@ def _sample(
     known = np.flatnonzero(controls >= 0)
     pool = known if len(known) else np.arange(len(transitions))
     rows = pool[draw_blocks(len(pool), config.transitions, config.seed, _BLOCK)]
-    game = game_of(transitions.read(rows[:: max(1, len(rows) // 8)], grayscale=True)[0])
+    game = recognize(transitions.read(rows[:: max(1, len(rows) // 8)], grayscale=True)[0])
     buttons = button_posteriors(world, transitions, rows, config.workers or num_cores())
     codes = infer_codes(world.latent_action_model, transitions, rows)
     return Sample(transitions, rows, controls[rows], buttons, codes, observe(transitions, rows, game))
@@ -137,7 +137,7 @@ def _map_of_effects(sample: Sample) -> ControlMap:
         num = sample.buttons.shape[1]
         names, same = tuple(f"button {button}" for button in range(num)), np.eye(num).tolist()
         return ControlMap(names, tuple(map(tuple, same)), tuple(range(num)), 0)
-    effects = grouped(sample.scene.columns, f"{sample.controlled}_") - 1
+    effects = grouped(sample.scene.columns, str(sample.controlled)) - 1
     known, names = effects >= 0, [name.replace("_", " ") for name in events]
     return replace(fit_control_map(names, sample.buttons[known], effects[known]), num_labels=0)
 

@@ -23,7 +23,7 @@ from ghostpad.evaluation.agreement import (
     usable,
 )
 from ghostpad.evaluation.events import associate, grouped
-from ghostpad.evaluation.insight import GROUPS, Scene
+from ghostpad.evaluation.insight import Scene
 from ghostpad.frames.controls import control_classes
 from ghostpad.frames.pairs import Transitions
 from ghostpad.world.likelihood import surprises
@@ -59,13 +59,16 @@ class Sample:
     @property
     def controlled(self) -> str | None:
         """Name of the element that the player moves; None in an unknown game."""
-        return self.scene.game.paddle.rpartition("_")[0] if self.scene.game else None
+        game = self.scene.game
+        return game.controlled.name if game and game.controlled else None
 
     @cached_property
     def displacement(self) -> np.ndarray | None:
         """(T,) how far that element moves, in pixels."""
         game = self.scene.game
-        return displacement(self.transitions, self.rows, game.paddle, self.scene.known) if game else None
+        if game is None or game.controlled is None:
+            return None
+        return displacement(self.transitions, self.rows, game.controlled.column, self.scene.known)
 
     def labelled(self, classes_C: np.ndarray) -> Labelled:
         """The same for `agreement`, which speaks of classes of controls."""
@@ -130,7 +133,6 @@ def mutual_information(sample: Sample, seed: int) -> dict[str, dict[str, float]]
     buttons = sample.buttons.argmax(1)[:, None, None]
     known, columns = sample.controls >= 0, sample.scene.columns
     found = {"control": associate(buttons[known], sample.controls[known], seed)} if known.any() else {}
-    for name, beginning in GROUPS.items():
-        if any(column.startswith(beginning) for column in columns):
-            found[name] = associate(buttons, grouped(columns, beginning), seed)
+    for group in sample.scene.game.event_groups if sample.scene.game and columns else ():
+        found[group] = associate(buttons, grouped(columns, group), seed)
     return {name: {"bits": each.bits, "shuffled": each.shuffled_bits} for name, each in found.items()}

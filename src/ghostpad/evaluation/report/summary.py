@@ -6,7 +6,7 @@ from typing import Any, Literal
 from ghostpad.evaluation.report.format import quantity, show, words
 from ghostpad.evaluation.report.game_view import element_metrics, event_groups, key_metrics, player
 from ghostpad.evaluation.schema import get
-from ghostpad.games.registry import Game
+from ghostpad.games import Game
 
 PSNR_CRITERION_DB = 28.0
 USE_CRITERION = 0.5

@@ -15,16 +15,14 @@ from tqdm import tqdm
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
-from ghostpad.evaluation.intervals import bootstrap, total
 from ghostpad.evaluation.rollouts import scores as closed_loop_scores
 from ghostpad.evaluation.rollouts import single_steps
 from ghostpad.evaluation.rollouts.scores import PICTURE_FRAMES, Watched, score, summarize
 from ghostpad.evaluation.rollouts.side_by_side import Moment, draw_starts, side_by_side
 from ghostpad.frames.store import FrameStore
-from ghostpad.games.breakout import detector as breakout
-from ghostpad.games.breakout.memory import Tracker
-from ghostpad.games.elements import Found
+from ghostpad.games import REFERENCE_GAME, Game, GameState, RolloutStates, game_named
 from ghostpad.progress import progress
+from ghostpad.sums import bootstrap, total
 from ghostpad.world.world_model import WorldModel
 
 NUM_STARTS, NUM_FRAMES = 20, 500
@@ -33,7 +31,7 @@ CPU_BATCH, GPU_BATCH = 8, 100
 """Worlds side by side; on a CPU more are slower each, as their activations leave its caches."""
 
 
-KEYS = closed_loop_scores.KEYS | single_steps.KEYS
+KEYS = closed_loop_scores.KEYS | dict(REFERENCE_GAME.rollout_metrics) | single_steps.KEYS
 """Unit and meaning of every number of `measure`."""
 
 
@@ -102,7 +100,7 @@ def closed_loop(
     Args:
         world: in evaluation mode.
         control_map: which button it gets for a control.
-        store: recordings of Breakout by 'ghostpad record'; the test split is used.
+        store: recordings of a game with a scripted player by 'ghostpad record'; the test split is used.
         num_starts: at least 1.
         num_frames: steps from each, at least 1.
         seed: of starts, players and resampling.
@@ -117,19 +115,24 @@ def closed_loop(
     if num_starts < 1 or num_frames < 1:
         raise UserError("a closed loop needs at least 1 start and 1 frame")
     starts = draw_starts(world, store, num_starts, seed)
+    told = store.episodes[starts[0].episode_index].metadata or {}
+    game = game_named(told["game"])
+    if game is None:
+        raise UserError(f"{store.path}: there is no scripted player for {told['game']}")
     batch = CPU_BATCH if world.device.type == "cpu" else GPU_BATCH
     parts = []
     with progress(total=num_starts * (num_frames + 1), what="closed loop", unit="frames") as bar:
         for first in range(0, num_starts, batch):
             group = starts[first : first + batch]
             moments = side_by_side(world, control_map, store, group, num_frames, seed)
-            watched = watch(_counted(moments, bar))
-            parts.append(score(watched, [start.lives for start in group]))
+            lives = np.array([start.lives for start in group])
+            watched = watch(_counted(moments, bar), game, tuple(told["control_names"]), lives)
+            parts.append(score(watched, game))
     sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    told = partial(summarize, num_frames=num_frames)
-    metrics = {name: float(value) for name, value in told(total(sums)).items()}
+    summary = partial(summarize, game=game, num_frames=num_frames)
+    metrics = {name: float(value) for name, value in summary(total(sums)).items()}
     episodes = np.array([start.episode_index for start in starts])
-    return metrics | {"num_starts": num_starts}, bootstrap(sums, episodes, told, seed)
+    return metrics | {"num_starts": num_starts}, bootstrap(sums, episodes, summary, seed)
 
 
 def _counted(moments: Iterable[Moment], bar: tqdm) -> Iterator[Moment]:
@@ -138,14 +141,16 @@ def _counted(moments: Iterable[Moment], bar: tqdm) -> Iterator[Moment]:
         yield moment
 
 
-def watch(moments: Iterable[Moment]) -> Watched:
+def watch(
+    moments: Iterable[Moment], game: Game, control_names: tuple[str, ...], lives: np.ndarray
+) -> Watched:
     """Keep what the detector finds in each moment, the start first, and errors of whole pictures."""
-    drawn, true, fires, running = [], [], [], []
+    drawn, true, controls, running = [], [], [], []
     squared, copy_squared, begin = {}, {}, np.zeros(0)
     for step, moment in enumerate(moments):
-        drawn.append(breakout.detect(moment.drawn))
-        true.append(breakout.detect(moment.true))
-        fires.append(moment.controls == Tracker.FIRE)
+        drawn.append(game.detect(moment.drawn))
+        true.append(game.detect(moment.true))
+        controls.append(moment.controls)
         running.append(~moment.over)
         if step == 0:
             begin = moment.true
@@ -153,9 +158,8 @@ def watch(moments: Iterable[Moment]) -> Watched:
             squared[step] = _squared(moment.drawn, moment.true)
             copy_squared[step] = _squared(begin, moment.true)
     valid = np.logical_and.accumulate(np.stack(running))
-    return Watched(
-        _stacked(drawn), _stacked(true), np.stack(fires), valid, squared, copy_squared, begin[0].size
-    )
+    states = RolloutStates(_stacked(drawn), _stacked(true), np.stack(controls), control_names, valid, lives)
+    return Watched(states, squared, copy_squared, begin[0].size)
 
 
 def _squared(pictures_NCHW: np.ndarray, others_NCHW: np.ndarray) -> np.ndarray:
@@ -163,5 +167,5 @@ def _squared(pictures_NCHW: np.ndarray, others_NCHW: np.ndarray) -> np.ndarray:
     return np.square(error).sum((1, 2, 3), dtype=np.float64)
 
 
-def _stacked(found: list[Found]) -> Found:
+def _stacked(found: list[GameState]) -> GameState:
     return {name: np.stack([columns[name] for columns in found]) for name in found[0]}

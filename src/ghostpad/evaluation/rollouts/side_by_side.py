@@ -13,12 +13,9 @@ from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
 from ghostpad.frames.replay import can_replay, replay
 from ghostpad.frames.store import FrameStore
-from ghostpad.games.breakout.memory import Tracker
+from ghostpad.games import game_named
 from ghostpad.luma import luma
 from ghostpad.world.world_model import WorldModel, WorldState
-
-LEAST_LIVES = 3
-"""Lives that are left at a start, so that most games last as long as they are watched."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Moment:
 def draw_starts(
     world: WorldModel, store: FrameStore, num_starts: int, seed: int, split: str = "test"
 ) -> list[Start]:
-    """Draw frames of a split, spread evenly over its episodes, with `LEAST_LIVES` left.
+    """Draw frames of a split, spread evenly over its episodes, with as many lives left as the game asks for.
 
     Raises:
         UserError: no episode of the split can be played again in the emulator, or none is long enough.
@@ -65,7 +62,8 @@ def draw_starts(
         if episode.split == split and can_replay(store, index):
             lives = np.array((episode.metadata or {})["lives"])
             frames = np.arange(first, episode.num_frames - 1)
-            frames = frames[lives[frames] >= LEAST_LIVES]
+            game = game_named((episode.metadata or {})["game"])
+            frames = frames[lives[frames] >= (game.min_lives_at_start if game else 0)]
             if len(frames):
                 choices.append((index, frames, lives))
     if not choices:
@@ -99,16 +97,19 @@ def side_by_side(
         UserError: a start cannot be played again, the game has no player, or the map lacks a control.
     """
     told = store.episodes[starts[0].episode_index].metadata or {}
-    if told.get("game") != "breakout":
-        raise UserError(f"{store.path}: nothing here can play but breakout; give recordings of it")
+    game = game_named(told["game"])
+    if game is None or game.scripted_player is None:
+        raise UserError(f"{store.path}: there is no scripted player for {told['game']}")
     buttons_of = np.array([control_map.to_button(name) for name in told["control_names"]])
     emulators = [replay(store, start.episode_index, start.frame_index) for start in starts]
     actions = emulators[0].getMinimalActionSet()
     stride = world.latent_action_model.stride
     # Whoever plays a start plays it the same, whatever stands beside it.
     players = [
-        Tracker(np.random.default_rng([seed, s.episode_index, s.frame_index]), stride * told["frame_skip"])
-        for s in starts
+        game.scripted_player(
+            np.random.default_rng([seed, start.episode_index, start.frame_index]), stride * told["frame_skip"]
+        )
+        for start in starts
     ]
     back = stride * np.arange(1 - world.history, 1)
     histories = [store.read(s.episode_index, s.frame_index + back, world.grayscale) for s in starts]

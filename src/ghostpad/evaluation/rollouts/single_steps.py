@@ -12,14 +12,13 @@ import torch
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
-from ghostpad.evaluation.intervals import bootstrap, total
 from ghostpad.evaluation.reconstruction import pair_sums, summarize
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.store import FrameStore
-from ghostpad.games.registry import Game, element_sums, game_of, summarize_elements
-from ghostpad.games.sums import Sums
+from ghostpad.games import Game, recognize
 from ghostpad.machine import num_cores
+from ghostpad.sums import Sums, bootstrap, total
 from ghostpad.world.world_model import WorldModel, WorldState
 
 NUM_TRANSITIONS = 400
@@ -81,7 +80,7 @@ def single_steps(
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:num_transitions])
     episodes, frames = transitions.episode_index[rows], transitions.frame_index[rows]
     recorded = control_map and all(store.controls(episode) is not None for episode in np.unique(episodes))
-    game = game_of(store.read(episodes[0], frames[:1], world.grayscale))
+    game = recognize(store.read(episodes[0], frames[:1], world.grayscale))
     metrics, intervals = {}, {}
     for kind, used_map in (("one_step", control_map), ("inferred", None)):
         if kind == "one_step" and not recorded:
@@ -116,7 +115,8 @@ def _step_sums(
     drawn = state.pictures[..., : true.shape[1]].transpose(0, 3, 1, 2)
     current = histories[:, -1]
     unit = [pictures.astype(np.float32) / 255 for pictures in (drawn, true, current)]
-    return pair_sums(*unit) | (element_sums(game, drawn, true, current) if game else {})
+    sums = pair_sums(*unit)
+    return sums | game.score_elements(*map(game.detect, (drawn, true, current))) if game else sums
 
 
 def _button(control_map: ControlMap, store: FrameStore, episode: int, frame: int) -> int:
@@ -127,7 +127,7 @@ def _button(control_map: ControlMap, store: FrameStore, episode: int, frame: int
 
 def _summarize(game: Game | None, prefix: str, sums: Sums) -> Sums:
     """Numbers of `_NUMBERS`, of sums over transitions."""
-    metrics = summarize(sums) | (summarize_elements(game, sums) if game else {})
+    metrics = summarize(sums) | (game.summarize_elements(sums) if game else {})
     metrics = {name.replace(".", "_"): value for name, value in metrics.items()}
     return {f"{prefix}{name}": metrics[name] for name in _NUMBERS if name in metrics}
 

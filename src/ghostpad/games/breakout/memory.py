@@ -1,4 +1,4 @@
-"""Breakout: what the console's memory says about a frame, and a player that follows the ball.
+"""Breakout: the layout of the screen, and the true state of a frame from console memory.
 
 The addresses were found by comparing memory with pixels, and the tests compare them again. Memory and screen
 belong to the same frame: there is no lag between them.
@@ -6,11 +6,20 @@ belong to the same frame: there is no lag between them.
 
 import numpy as np
 
-BRICK_ROWS, BRICK_COLUMNS = 6, 18
-BRICK_TOP, BRICK_LEFT, BRICK_HEIGHT, BRICK_WIDTH = 57, 8, 6, 8
-FIELD_LEFT, FIELD_RIGHT, FIELD_TOP, FIELD_BOTTOM = 8, 152, 32, 195
-PADDLE_TOP, PADDLE_HEIGHT = 189, 4
+from ghostpad.games.elements import GameState
+
+HEIGHT, WIDTH = 210, 160
+FIELD_LEFT, FIELD_RIGHT = 8, 152
+"""First column of the playing field and the first right of it."""
+FIELD_TOP, FIELD_BOTTOM = 32, 196
+"""First row of the playing field and the first below the last that shows the ball."""
 BALL_WIDTH, BALL_HEIGHT = 2, 4
+PADDLE_ROWS = slice(189, 193)
+PADDLE_WIDTHS = (16, 8)
+"""Before and after the ball has reached the top wall."""
+BRICK_ROWS, BRICK_COLUMNS = 6, 18
+BRICKS_TOP, BRICK_HEIGHT, BRICK_WIDTH = 57, 6, 8
+BRICKS_BOTTOM = BRICKS_TOP + BRICK_ROWS * BRICK_HEIGHT
 
 # Bricks are the console's playfield: six bytes per register (bottom row first), two bits per brick. For each
 # of the 18 columns: the first byte of its register and the bit that is set while the brick stands.
@@ -27,21 +36,21 @@ _BRICK_BITS = (
 _BALL_SEAM = 94
 
 
-def truth_from_ram(ram: np.ndarray) -> dict[str, np.ndarray]:
-    """Read the state of the game, as the picture shows it, out of memory.
+def truth_from_ram(ram_N128: np.ndarray) -> GameState:
+    """Read the state of the game, as the frame shows it, from memory.
 
     Args:
-        ram: (N, 128) uint8, one row per frame.
+        ram_N128: (N, 128) uint8, one row per frame.
 
     Returns:
-        `ball_x`, `ball_y` int16 (N,): top-left pixel of the 2×4 ball, −1 when none of its pixels can be seen
+        `ball_x`, `ball_y` int16 (N,): top-left pixel of the 2×4 ball, −1 when none of its pixels is visible
         (no ball in play, outside the field, or wholly inside a brick of its own colour);
         `paddle_x`, `paddle_width` int16 (N,): left pixel and visible width (16, or 12 once shrunk; less where
         the right wall covers its end);
         `bricks` bool (N, 6, 18): which bricks stand, top row first; `score` int32 (N,); `lives` int16 (N,).
     """
-    values = ram.astype(np.int16)
-    bricks = _bricks(ram)
+    values = ram_N128.astype(np.int16)
+    bricks = _bricks(ram_N128)
     ball_x, ball_y = values[:, 99] - 49, values[:, 101] + 9
     ball_y -= ball_y < _BALL_SEAM
     seen = (values[:, 101] != 0) & _ball_seen(ball_x, ball_y, bricks)
@@ -57,9 +66,9 @@ def truth_from_ram(ram: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _bricks(ram: np.ndarray) -> np.ndarray:
+def _bricks(ram_N128: np.ndarray) -> np.ndarray:
     rows = np.arange(BRICK_ROWS)
-    columns = [ram[:, base + BRICK_ROWS - 1 - rows] >> bit & 1 for base, bit in _BRICK_BITS]
+    columns = [ram_N128[:, base + BRICK_ROWS - 1 - rows] >> bit & 1 for base, bit in _BRICK_BITS]
     return np.stack(columns, axis=-1).astype(bool)
 
 
@@ -68,68 +77,14 @@ def _ball_seen(ball_x: np.ndarray, ball_y: np.ndarray, bricks: np.ndarray) -> np
     rows, columns = np.mgrid[0 : BALL_HEIGHT + 1, 0:BALL_WIDTH].reshape(2, -1)
     y, x = ball_y[:, None] + rows, ball_x[:, None] + columns
     drawn = (rows < BALL_HEIGHT) | ((y == _BALL_SEAM - 1) & (ball_y[:, None] < _BALL_SEAM - 1))
-    row, column = (y - BRICK_TOP) // BRICK_HEIGHT, (x - BRICK_LEFT) // BRICK_WIDTH
+    row, column = (y - BRICKS_TOP) // BRICK_HEIGHT, (x - FIELD_LEFT) // BRICK_WIDTH
     on_wall = (row >= 0) & (row < BRICK_ROWS) & (column >= 0) & (column < BRICK_COLUMNS)
     frames = np.arange(len(bricks))[:, None]
     covered = on_wall & bricks[frames, row.clip(0, BRICK_ROWS - 1), column.clip(0, BRICK_COLUMNS - 1)]
-    in_field = (y >= FIELD_TOP) & (y < FIELD_BOTTOM) & (x >= FIELD_LEFT) & (x < FIELD_RIGHT)
+    in_field = (y >= FIELD_TOP) & (y < FIELD_BOTTOM - 1) & (x >= FIELD_LEFT) & (x < FIELD_RIGHT)
     return (drawn & in_field & ~covered).any(axis=1)
 
 
 def _decimal(byte: np.ndarray) -> np.ndarray:
     """Binary-coded decimal: one digit per half byte."""
     return (byte >> 4) * 10 + (byte & 15)
-
-
-class Tracker:
-    """Follows the ball with a random offset, lapses now and then, and waits a random time before it fires.
-
-    The offset and the lapses keep the control from being a function of the frame: without them a model could
-    name the
-    control from the current frame alone.
-    """
-
-    NOOP, FIRE, RIGHT, LEFT = range(4)
-
-    def __init__(self, rng: np.random.Generator, frame_skip: int) -> None:
-        self._rng = rng
-        self._frame_skip = frame_skip
-        self._wait = self._steps(4, 80)
-        self._lapse = 0
-        self._lapse_control = self.NOOP
-        self._offset_left = 0
-        self._offset = 0
-
-    def __call__(self, ram: np.ndarray) -> int:
-        """Choose the control (0–3) for the frame whose memory is `ram` (128,) uint8."""
-        if ram[101] == 0:
-            return self._serve()
-        if self._lapse > 0:
-            self._lapse -= 1
-            return self._lapse_control
-        if self._rng.random() < 0.006 * self._frame_skip:
-            self._lapse = self._steps(8, 56)
-            self._lapse_control = int(self._rng.choice((self.NOOP, self.RIGHT, self.LEFT)))
-        return self._follow(int(ram[99]) - 49, int(ram[72]) - 47)
-
-    def _serve(self) -> int:
-        self._wait -= 1
-        if self._wait > 0:
-            return self.NOOP if self._lapse_control == self.FIRE else self._lapse_control
-        self._wait = self._steps(4, 80)
-        self._lapse_control = int(self._rng.choice((self.NOOP, self.RIGHT, self.LEFT)))
-        return self.FIRE
-
-    def _follow(self, ball_x: int, paddle_x: int) -> int:
-        self._offset_left -= 1
-        if self._offset_left <= 0:
-            self._offset_left = self._steps(40, 240)
-            self._offset = int(self._rng.integers(-2, 18))
-        distance = ball_x - (paddle_x + self._offset)
-        if abs(distance) <= int(self._rng.integers(1, 6)):
-            return self.NOOP
-        return self.RIGHT if distance > 0 else self.LEFT
-
-    def _steps(self, low: int, high: int) -> int:
-        """Draw a time of `low` to `high` frames of the console, in controls, at least one."""
-        return max(1, int(self._rng.integers(low, high)) // self._frame_skip)
