@@ -40,13 +40,13 @@ class Page:
             self._note(message)
 
     def _note(self, message: dict) -> None:
-        method, told = message["method"], message["params"]
+        method, params = message["method"], message["params"]
         if method == "Runtime.exceptionThrown":
-            self.complaints.append(told["exceptionDetails"]["text"])
-        elif method == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning"):
-            self.complaints.append(str(told["args"]))
-        elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-            self.complaints.append(told["entry"]["text"])
+            self.complaints.append(params["exceptionDetails"]["text"])
+        elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
+            self.complaints.append(str(params["args"]))
+        elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(params["entry"]["text"])
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""
@@ -131,10 +131,10 @@ def browser(folder: Path) -> Iterator[Callable[[], Page]]:
         process.wait(20)
 
 
-def _port(told: Path) -> int:
+def _port(file: Path) -> int:
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        if told.exists() and (lines := told.read_text().splitlines()):
+        if file.exists() and (lines := file.read_text().splitlines()):
             return int(lines[0])
         time.sleep(0.05)
     raise AssertionError("Chromium did not start")

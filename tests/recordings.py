@@ -61,8 +61,8 @@ def write_lerobot(
     """Write a LeRobotDataset v3: all episodes in one video (or as PNGs in the table), an action per frame."""
     keys = [f"observation.images.view{number}" for number in range(cameras)]
     features = {key: {"dtype": dtype, "shape": [*episodes[0][0].shape]} for key in keys}
-    told = {"control_names": ["NOOP", "FIRE", "RIGHT", "LEFT"]}
-    features["action"] = {"dtype": "int64", "shape": [1], "names": ["control"], "info": told}
+    info = {"control_names": ["NOOP", "FIRE", "RIGHT", "LEFT"]}
+    features["action"] = {"dtype": "int64", "shape": [1], "names": ["control"], "info": info}
     info = {
         "codebase_version": "v3.0",
         "fps": fps,

@@ -111,8 +111,8 @@ def test_the_report_loads_nothing_and_escapes_names(perfect):
 
 
 def test_a_report_without_examples_and_maps_is_possible(store):
-    bare = dataclasses.replace(FEW, examples=0, galleries=0, tsne=0)
-    page = render([assess(copy_model(), store, "test", bare, seed=0)])
+    without_pictures = dataclasses.replace(FEW, examples=0, galleries=0, tsne=0)
+    page = render([assess(copy_model(), store, "test", without_pictures, seed=0)])
     for anchor in ("examples", "codes", "transfer", "maps"):
         assert f'id="{anchor}"' not in page
 

@@ -86,12 +86,12 @@ def beside(source: Path) -> None:
     store = ingest(IngestConfig(source, on_bad="skip"))
     assert lengths(store) == {"a": 6, "b": 2, "b@3": 3, "c": 6}
     parts = [(store.controls(index), store.truth(index)) for index in (1, 2)]
-    told = [
+    found = [
         (controls.tolist(), truth["ball_x"].tolist())
         for controls, truth in parts
         if controls is not None and truth
     ]
-    assert told == [([0], [0, 1]), ([3, 0], [3, 4, 5])]
+    assert found == [([0], [0, 1]), ([3, 0], [3, 4, 5])]
 
 
 @row("video files: mp4, mkv, webm, gif")

@@ -31,7 +31,7 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> FrameStore:
 def test_every_pair_once_and_none_across_episodes(numbered: FrameStore, stride: int) -> None:
     transitions = Transitions(numbered, None, stride)
     frames, next_frames = transitions.read(slice(None), grayscale=False)
-    told = [
+    found = [
         (int(a[0, 0, 0]), int(a[1, 0, 0]), int(b[0, 0, 0]), int(b[1, 0, 0]))
         for a, b in zip(frames, next_frames, strict=True)
     ]
@@ -40,7 +40,7 @@ def test_every_pair_once_and_none_across_episodes(numbered: FrameStore, stride: 
         for episode in range(5)
         for frame in range(episode + 2 - stride)
     ]
-    assert told == wanted
+    assert found == wanted
     assert len(transitions) == len(wanted)
 
 

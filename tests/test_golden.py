@@ -61,8 +61,8 @@ def test_world(temperature: float) -> None:
     require_same("world", make.world_walk(temperature), f"temperature_{temperature:g}")
 
 
-def test_world_surprise(golden_store: Path) -> None:
-    require_same("world", make.world_surprise(golden_store), "surprise")
+def test_world_nll(golden_store: Path) -> None:
+    require_same("world", make.world_nll(golden_store), "surprise")
 
 
 def test_metrics(golden_store: Path, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_lerobot_episodes_say_where_they_lie(dataset, store):
     assert json.loads(tasks.schema.metadata[b"pandas"])["index_columns"] == ["task"]
 
 
-def test_lerobot_full_files_are_followed_by_others(labels, dataset, tmp_path, monkeypatch):
+def test_lerobot_starts_another_file_when_one_is_full(labels, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(lerobot, "VIDEO_MB", 0)
     monkeypatch.setattr(lerobot, "DATA_MB", 0)
     monkeypatch.setattr(lerobot, "FILES_PER_CHUNK", 3)

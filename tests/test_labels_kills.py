@@ -9,7 +9,7 @@ import pytest
 
 from small_model import saved, small_model
 
-# Forks for every run, so that torch is loaded only once, and nothing of a killed run lives on in memory. A
+# Forks for every run, so that torch is loaded only once, and nothing of a killed run stays in memory. A
 # run is killed at its n-th step: before codes are computed, rows written, a file synced or put in its place.
 KILLER = """
 import json, os, pathlib, random, signal, sys

@@ -25,7 +25,7 @@ def config(store, store_path, tmp_path):
 
 def test_a_cluster_that_does_not_answer_is_one_clear_line(config):
     pytest.importorskip("ray")
-    # Port 1 is reserved, and nobody listens there.
+    # Port 1 is reserved and never open.
     with pytest.raises(UserError, match="no cluster answers there") as refused:
         extract(dataclasses.replace(config, engine="ray", ray_address="127.0.0.1:1"))
     assert "\n" not in str(refused.value)

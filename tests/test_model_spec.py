@@ -1,4 +1,4 @@
-"""The `spec` model has the text's sizes exactly, learns, and its parts do what they say."""
+"""The `spec` model has the sizes of the reference specification, learns, and its parts work as documented."""
 
 import dataclasses
 

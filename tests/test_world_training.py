@@ -223,13 +223,13 @@ def test_labelled_transitions_vote_for_the_button_of_their_control(
     world = trainable_world(config, store)
     finder = world.finder
     controls = torch.tensor([2, 2, 3])
-    surprise = torch.tensor([[1.0, 9, 9], [9, 1, 9], [9, 9, 1]])
-    assert finder.buttons_of(controls, surprise).tolist() == [0, 1, 2]
+    nll = torch.tensor([[1.0, 9, 9], [9, 1, 9], [9, 9, 1]])
+    assert finder.buttons_of(controls, nll).tolist() == [0, 1, 2]
     finder.votes.zero_()
     finder.votes[2, 1], finder.votes[3, 0] = 200, 100
-    assert finder.buttons_of(controls, surprise).tolist() == [1, 1, 0]
+    assert finder.buttons_of(controls, nll).tolist() == [1, 1, 0]
     finder.votes[1, 1] = 150
-    assert finder.buttons_of(torch.tensor([1, 2, 3]), surprise).tolist() != [1, 1, 0], "each has its own"
+    assert finder.buttons_of(torch.tensor([1, 2, 3]), nll).tolist() != [1, 1, 0], "each has its own"
     finder.votes[1] = 0
     assert finder.votes.sum() == 300, "no votes are counted after that"
 
@@ -258,12 +258,12 @@ def test_the_noop_button_wins_ties_and_a_button_without_effect_must_explain_much
     config: WorldConfig, store: FrameStore
 ) -> None:
     world, noop = trainable_world(config, store), torch.tensor(1)
-    surprise = torch.tensor([[4.0, 5.0, 9.0], [4.0, 9.0, 9.0], [30.0, 50.0, 25.0], [30.0, 50.0, 15.0]])
-    assert world._most_likely(surprise, None).tolist() == [0, 0, 2, 2]
-    assert world._most_likely(surprise, noop).tolist() == [1, 0, 2, 2]
+    nll = torch.tensor([[4.0, 5.0, 9.0], [4.0, 9.0, 9.0], [30.0, 50.0, 25.0], [30.0, 50.0, 15.0]])
+    assert world._most_likely(nll, None).tolist() == [0, 0, 2, 2]
+    assert world._most_likely(nll, noop).tolist() == [1, 0, 2, 2]
     buttons = torch.tensor([2] * 100 + [0] * 100)
     world.finder.update_no_effect(buttons, buttons == 2)
-    assert world._most_likely(surprise, noop).tolist() == [1, 0, 0, 2]
+    assert world._most_likely(nll, noop).tolist() == [1, 0, 0, 2]
 
 
 def test_only_controls_that_were_held_vote(config: WorldConfig, store: FrameStore) -> None:

@@ -168,7 +168,7 @@ def world_walk(temperature: float) -> dict[str, Any]:
     return {"buttons": buttons, "pictures": pictures, "codes": codes}
 
 
-def world_surprise(store_path: Path) -> list[list[float]]:
+def world_nll(store_path: Path) -> list[list[float]]:
     """How unlikely the shipped world finds four recorded transitions, under each button."""
     from ghostpad.frames.pairs import Transitions
     from ghostpad.frames.store import FrameStore
@@ -270,7 +270,7 @@ def make(name: str, store_path: Path, folder: Path) -> dict[str, Any]:
         return shipped_codes(store_path)
     if name == "world":
         walks = {f"temperature_{temperature:g}": world_walk(temperature) for temperature in TEMPERATURES}
-        return {**walks, "surprise": world_surprise(store_path)}
+        return {**walks, "surprise": world_nll(store_path)}
     return {"metrics": metrics, "world_training": world_training}[name](store_path, folder)
 
 

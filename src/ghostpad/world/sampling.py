@@ -154,7 +154,7 @@ class PrioritizedSampling(nn.Module):
 
 
 class RolloutBuffer(nn.Module):
-    """The worlds of a training batch, each going on in its own predictions beside its recording.
+    """The worlds of a training batch, each running on its own predictions beside its recording.
 
     A rollout is restarted from another recorded transition when its frames differ too much for some time
     (after a bounce that went the other way the recording is no target any more), at the end of the recorded
@@ -229,7 +229,7 @@ class RolloutBuffer(nn.Module):
         newest = torch.from_numpy(predicted_BCHW).to(self.history.device)
         self.history.copy_(torch.cat([self.history[:, 1:], newest[:, None]], 1))
         rows = self.rows.cpu().numpy()
-        following, episodes = rows + self.transitions.stride, self.transitions.episode_index
-        inside = following < len(episodes)
-        inside[inside] = episodes[following[inside]] == episodes[rows[inside]]
-        self.rows.copy_(torch.from_numpy(np.where(inside, following, -1)))
+        next_rows, episodes = rows + self.transitions.stride, self.transitions.episode_index
+        inside = next_rows < len(episodes)
+        inside[inside] = episodes[next_rows[inside]] == episodes[rows[inside]]
+        self.rows.copy_(torch.from_numpy(np.where(inside, next_rows, -1)))

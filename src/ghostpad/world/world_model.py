@@ -243,7 +243,7 @@ class WorldModel(nn.Module):
 
         Args:
             frames: histories as in `start`.
-            next_frames: the N frames that followed, as `LatentActionModel.encode` takes them.
+            next_frames: the N next frames, as `LatentActionModel.encode` takes them.
 
         Raises:
             UserError: shapes, types or ranges do not fit.
