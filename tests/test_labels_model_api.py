@@ -1,4 +1,4 @@
-"""The model as others call it: any kind of frames in, the same codes out; mistakes are reported in one line."""
+"""The public model API: any kind of frames gives the same codes; mistakes are reported in one line."""
 
 import shutil
 
