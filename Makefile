@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PROSE = $(shell git ls-files '*.md' '*.py' '*.html' '*.js')
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo play test test-slow check format clean
@@ -32,10 +33,12 @@ test: $(INSTALLED)  ## run the tests, with coverage
 test-slow: $(INSTALLED)  ## run the tests that take minutes
 	$(BIN)/pytest -m slow
 
-check: $(INSTALLED)  ## format, lint and types
+check: $(INSTALLED)  ## format, lint, types, spelling and style of the prose
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/codespell $(PROSE)
+	$(BIN)/proselint check --config .proselintrc.json $(PROSE)
 
 format: $(INSTALLED)  ## put the sources into the common format
 	$(BIN)/ruff format .

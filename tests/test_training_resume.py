@@ -257,3 +257,17 @@ def test_starting_from_another_architecture_names_the_difference(config: TrainCo
     other = dataclasses.replace(config, out=tmp_path / "other", start_from=str(config.out), grayscale=False)
     with pytest.raises(UserError, match="grayscale is True, not False"):
         train(other)
+
+
+def test_a_checkpoint_of_the_first_version_resumes_exactly(config: TrainConfig, tmp_path: Path) -> None:
+    """Its optimizer has no initial learning rate, and holds the rate of the last step, not of the next."""
+    train(config)
+    parts = dataclasses.replace(config, out=tmp_path / "parts")
+    train(dataclasses.replace(parts, stop_after=5))
+    content = torch.load(parts.out / "last.pt", weights_only=True)
+    for group in content["optimizer"]["param_groups"]:
+        del group["initial_lr"]
+        group["lr"] = learning_rate(config.optimizer, 4, config.steps)
+    torch.save(content, parts.out / "last.pt")
+    train(dataclasses.replace(parts, resume=True))
+    assert same(weights(config.out), weights(parts.out))
