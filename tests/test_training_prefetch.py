@@ -45,7 +45,7 @@ def test_expected_batches_are_read_once_by_the_thread_and_are_the_same(
         for part in ("frames", "next_frames", "colors", "next_colors"):
             assert torch.equal(getattr(one, part), getattr(other, part))
     names = {rows: name for name, rows in ahead.readers}
-    assert len(ahead.readers) == 3 and not ahead._expected
+    assert len(ahead.readers) == 3 and not ahead._prefetched
     assert [names[rows.tobytes()].startswith("frames") for rows in wanted] == [True, True, False]
 
 

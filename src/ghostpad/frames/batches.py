@@ -1,4 +1,4 @@
-"""Batches of transitions for training: frames as palette indices near the device, coloured there.
+"""Batches of transitions for training, read as stored bytes and coloured on the device that trains.
 
 Dimensions: B batch, C colour channels (1 or 3), H W frame, P palette size.
 """
@@ -17,13 +17,13 @@ from ghostpad.luma import tensor_luma
 
 @dataclass(frozen=True)
 class Batch:
-    """What every latent action model is trained on: B transitions.
+    """B transitions.
 
     Attributes:
         frames: (B, C, H, W) float32 in [0, 1].
         next_frames: (B, C, H, W) float32 in [0, 1].
-        colors: (B, H, W) int64 palette indices of `frames`, or None when the store has no palette.
-        next_colors: (B, H, W) int64 palette indices of `next_frames`, or None.
+        colors: (B, H, W) int64 indices of `frames` in the training palette, or None without a palette.
+        next_colors: (B, H, W) int64 indices of `next_frames`, or None.
     """
 
     frames: Tensor
@@ -35,25 +35,25 @@ class Batch:
 def training_palette(store: FrameStore, grayscale: bool) -> np.ndarray | None:
     """Distinct colours of a store as a model sees them: (P, C) uint8, ascending; None without a palette.
 
-    In grayscale several colours may fall together, so P can be smaller than the store's palette.
+    In grayscale several colours may have the same luma, so P can be smaller than the store's palette.
     """
     colors = store.colors(grayscale)
     return None if colors is None else np.unique(colors, axis=0)
 
 
 class BatchLoader:
-    """Serves batches of transitions of one split.
+    """Loads batches of transitions of one split.
 
-    On a CPU the store's memory map is the bank. On a GPU all frames of the split lie on the device as bytes
-    when they fit into `budget_gb`; otherwise the two frames of each pair go over as pinned bytes, and a
-    thread reads those that are announced by `prefetch` while the device computes.
+    On a CPU frames are read from the store's memory map. On a GPU all frames of the split are copied to the
+    device once if they fit into `budget_gb`; otherwise the two frames of each pair are copied from pinned
+    memory, and a thread reads the batches announced by `prefetch` while the device computes.
 
     Args:
-        transitions: of one split.
+        transitions: those of one split.
         grayscale: one channel instead of three.
-        device: where batches are wanted.
-        budget_gb: GiB that frames may take on a GPU.
-        ahead: whether a thread reads ahead; when not given, where it helps.
+        device: where batches are needed.
+        budget_gb: GiB of device memory that frames may take.
+        ahead: whether a thread prefetches; by default only where it helps.
     """
 
     def __init__(
@@ -65,62 +65,59 @@ class BatchLoader:
         ahead: bool | None = None,
     ) -> None:
         self.transitions, self.grayscale, self.device = transitions, grayscale, device
-        self.store = transitions.store
-        palette = training_palette(self.store, grayscale)
-        self.palette = None if palette is None else torch.from_numpy(palette).to(device).float() / 255
-        self.remap = None if palette is None else self._remap(palette).to(device)
-        episodes = np.unique(transitions.episode_index)
-        self.starts = np.zeros(len(self.store.episodes), np.int64)
-        lengths = [self.store.episodes[episode].num_frames for episode in episodes]
-        self.starts[episodes] = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        num_bytes = sum(self.store.array(int(episode)).nbytes for episode in episodes)
-        self.resident: Tensor | None = None
+        self.store = store = transitions.store
+        colors = store.colors(grayscale)
+        self.palette: Tensor | None = None
+        self._remap: Tensor | None = None
+        self._resident: Tensor | None = None
+        if colors is not None:
+            palette, remap = np.unique(colors, axis=0, return_inverse=True)
+            self.palette = torch.from_numpy(palette).to(device).float() / 255
+            self._remap = torch.from_numpy(remap.reshape(-1)).to(device)
+        episodes = np.unique(transitions.episode_index).tolist()
+        lengths = [store.episodes[episode].num_frames for episode in episodes]
+        self._starts = np.zeros(len(store.episodes), np.int64)
+        self._starts[episodes] = np.cumsum([0, *lengths[:-1]])
+        num_bytes = sum(store.array(episode).nbytes for episode in episodes)
         if device.type != "cpu" and num_bytes <= budget_gb * 2**30:
-            parts = [torch.from_numpy(np.array(self.store.array(int(e)))).to(device) for e in episodes]
-            self.resident = torch.cat(parts)
-        helps = device.type != "cpu" and self.resident is None
-        self.thread = ThreadPoolExecutor(1, "frames") if (helps if ahead is None else ahead) else None
-        self._expected: dict[bytes, Future[tuple[Tensor, Tensor]]] = {}
+            arrays = [torch.from_numpy(np.array(store.array(episode))) for episode in episodes]
+            self._resident = torch.cat([array.to(device) for array in arrays])
+        if ahead is None:
+            ahead = device.type != "cpu" and self._resident is None
+        self.thread = ThreadPoolExecutor(1, "frames") if ahead else None
+        self._prefetched: dict[bytes, Future[tuple[Tensor, Tensor]]] = {}
 
     def __len__(self) -> int:
         return len(self.transitions)
 
-    def _remap(self, palette: np.ndarray) -> Tensor:
-        colors = self.store.colors(self.grayscale)
-        assert colors is not None
-        matches = (colors[:, None, :] == palette[None]).all(-1)
-        return torch.from_numpy(matches.argmax(1))
-
     def batch(self, rows: np.ndarray) -> Batch:
-        """Return the transitions `rows` (positions in the split) as a batch on the device."""
-        expected = self._expected.pop(rows.tobytes(), None)
-        raw, next_raw = self._fetch(rows) if expected is None else expected.result()
-        return self._color(*(part.to(self.device, non_blocking=True) for part in (raw, next_raw)))
+        """Load the transitions `rows` (positions in the split) as a batch on the device."""
+        prefetched = self._prefetched.pop(rows.tobytes(), None)
+        raw, next_raw = self._fetch(rows) if prefetched is None else prefetched.result()
+        raw, next_raw = (part.to(self.device, non_blocking=True) for part in (raw, next_raw))
+        if self.palette is None or self._remap is None:
+            return Batch(self._to_channels(raw), self._to_channels(next_raw))
+        colors, next_colors = self._remap[raw.long()], self._remap[next_raw.long()]
+        return Batch(_paint(self.palette, colors), _paint(self.palette, next_colors), colors, next_colors)
 
     def prefetch(self, rows: np.ndarray) -> None:
-        """Announce a batch that will be wanted soon, so that it can be read meanwhile."""
-        if self.thread is not None and rows.tobytes() not in self._expected:
-            self._expected[rows.tobytes()] = self.thread.submit(self._fetch, rows)
+        """Announce a batch that will be needed soon, so that a thread can read it in the meantime."""
+        if self.thread is not None and rows.tobytes() not in self._prefetched:
+            self._prefetched[rows.tobytes()] = self.thread.submit(self._fetch, rows)
 
     def _fetch(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Frames and next frames as stored: on the device when they are resident, else in (pinned) memory."""
+        """Frames and next frames as stored: on the device if resident, else in (pinned) memory."""
         episodes = self.transitions.episode_index[rows].astype(np.int64)
         frames = self.transitions.frame_index[rows].astype(np.int64)
         return self._raw(episodes, frames), self._raw(episodes, frames + self.transitions.stride)
 
     def _raw(self, episodes: np.ndarray, frames: np.ndarray) -> Tensor:
-        if self.resident is not None:
-            rows = torch.from_numpy(self.starts[episodes] + frames).to(self.device, non_blocking=True)
-            return self.resident[rows]
+        if self._resident is not None:
+            rows = torch.from_numpy(self._starts[episodes] + frames)
+            return self._resident[rows.to(self.device, non_blocking=True)]
         arrays = [self.store.array(int(e))[int(f)] for e, f in zip(episodes, frames, strict=True)]
         raw = torch.from_numpy(np.stack(arrays))
         return raw.pin_memory() if self.device.type == "cuda" else raw
-
-    def _color(self, raw: Tensor, next_raw: Tensor) -> Batch:
-        if self.palette is None or self.remap is None:
-            return Batch(self._to_channels(raw), self._to_channels(next_raw))
-        colors, next_colors = self.remap[raw.long()], self.remap[next_raw.long()]
-        return Batch(_paint(self.palette, colors), _paint(self.palette, next_colors), colors, next_colors)
 
     def _to_channels(self, raw: Tensor) -> Tensor:
         """(B, H, W) or (B, H, W, 3) bytes → (B, C, H, W) in [0, 1]."""

@@ -11,7 +11,11 @@ from ghostpad.frames.pairs import Transitions
 
 
 def control_classes(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Directions of a game's controls, and the class of each control; the fire button tells none."""
+    """Group a game's controls by direction; the fire button makes no difference.
+
+    Returns:
+        Names of the directions, "stay" first, and the class of each control, (A,).
+    """
     directions = [name.upper().removesuffix("FIRE").replace("NOOP", "") or "STAY" for name in names]
     classes = sorted(set(directions), key=lambda name: (name != "STAY", directions.index(name)))
     return [name.lower() for name in classes], np.array([classes.index(name) for name in directions])
@@ -20,10 +24,18 @@ def control_classes(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
 def read_controls(
     transitions: Transitions, rows: np.ndarray, directions: bool = True
 ) -> tuple[np.ndarray, list[str]] | None:
-    """Class of the control of each transition, (T,), and the names of the classes; None when not recorded.
+    """Read the control that was held during transitions.
 
-    Over a stride of several frames the control held most often counts. With `directions` off the classes are
-    the game's controls themselves.
+    Over a stride of several frames, the control that was held most often counts.
+
+    Args:
+        transitions: of any split.
+        rows: positions of T transitions.
+        directions: group the controls by direction; otherwise each control is a class of its own.
+
+    Returns:
+        The class of each transition, (T,), −1 where none was recorded, and the names of the classes; None
+        when no episode has recorded controls.
     """
     store, episodes = transitions.store, transitions.episode_index[rows]
     classes: list[str] | None = None
@@ -32,10 +44,9 @@ def read_controls(
         controls, names = store.controls(int(episode)), store.control_names(int(episode))
         if controls is None or names is None:
             continue
-        these, lookup = control_classes(names) if directions else (names, np.arange(len(names)))
-        if classes is None:
-            classes = these
-        if these == classes:
+        own_classes, lookup = control_classes(names) if directions else (names, np.arange(len(names)))
+        classes = classes or own_classes
+        if own_classes == classes:
             mine = episodes == episode
             first = transitions.frame_index[rows][mine]
             held = lookup[controls[first[:, None] + np.arange(transitions.stride)]]

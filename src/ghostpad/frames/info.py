@@ -1,4 +1,4 @@
-"""What is in a frame store: `ghostpad info`."""
+"""The contents of a frame store at a glance: `ghostpad info`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class InfoConfig:
 
 
 def info(config: InfoConfig) -> None:
-    """Print what is in a store, and draw a contact sheet: episodes in rows, time to the right.
+    """Print the contents of a store, and draw a contact sheet: episodes in rows, time to the right.
 
     Raises:
         UserError: there is no store, or the sheet cannot be written.
@@ -43,7 +43,7 @@ def info(config: InfoConfig) -> None:
 
 
 def describe(store: FrameStore) -> list[str]:
-    """The lines that `ghostpad info` prints, but for the contact sheet."""
+    """The lines that `ghostpad info` prints, except for the contact sheet."""
     lengths = np.array([episode.num_frames for episode in store.episodes])
     transitions = int((lengths - 1).sum())
     still = sum(episode.num_still for episode in store.episodes)
@@ -77,7 +77,7 @@ def _known(store: FrameStore) -> str:
 
 
 def contact_sheet(store: FrameStore) -> Image.Image:
-    """Some episodes in rows, evenly chosen, and of each some frames, evenly spread over its time."""
+    """Evenly chosen episodes in rows, each with frames evenly spread over its time."""
     chosen = np.unique(np.linspace(0, len(store.episodes) - 1, _SHEET_ROWS).round().astype(int))
     height, width = store.height + _SHEET_GAP, store.width + _SHEET_GAP
     size = (len(chosen) * height + _SHEET_GAP, _SHEET_COLUMNS * width + _SHEET_GAP, 3)

@@ -1,4 +1,4 @@
-"""Transitions: pairs of frames `stride` apart, never across the border of an episode."""
+"""Transitions: pairs of frames `stride` apart, within one episode."""
 
 import numpy as np
 import torch
@@ -50,21 +50,17 @@ class Transitions:
         """
         episodes = self.episode_index[rows].astype(np.int64)
         frames = self.frame_index[rows].astype(np.int64)
-        longest = max(episode.num_frames for episode in self.store.episodes)
-        keys = np.concatenate([episodes * longest + frames, episodes * longest + frames + self.stride])
-        unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        decoded = np.empty((len(keys), 1 if grayscale else 3, self.store.height, self.store.width), np.uint8)
-        owners = unique // longest
-        for owner in np.unique(owners):
-            mine = owners == owner
-            decoded[first[mine]] = self.store.read(int(owner), unique[mine] % longest, grayscale)
-        again = np.flatnonzero(first[inverse] != np.arange(len(keys)))
-        decoded[again] = decoded[first[inverse[again]]]
-        return decoded[: len(episodes)], decoded[len(episodes) :]
+        shape = (2, len(episodes), 1 if grayscale else 3, self.store.height, self.store.width)
+        pairs = np.empty(shape, np.uint8)
+        for episode in np.unique(episodes):
+            mine = np.flatnonzero(episodes == episode)
+            wanted, places = np.unique([frames[mine], frames[mine] + self.stride], return_inverse=True)
+            pairs[:, mine] = self.store.read(int(episode), wanted, grayscale)[places.reshape(2, -1)]
+        return pairs[0], pairs[1]
 
 
 class FramePairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """(frame, next_frame) pairs as float32 (C, H, W) in [0, 1]; grayscale unless said otherwise."""
+    """(frame, next_frame) pairs as float32 (C, H, W) in [0, 1]."""
 
     def __init__(
         self, store: FrameStore, split: str | None = "train", stride: int = 1, grayscale: bool = True

@@ -11,10 +11,10 @@ from ghostpad.frames.pairs import Transitions
 def read_sequences(
     transitions: Transitions, rows: np.ndarray, history: int, future: int, gray: bool
 ) -> np.ndarray:
-    """Read (B, history + future, C, H, W) uint8 frames around transitions.
+    """Read (B, history + future, C, H, W) uint8 frames around transitions, `stride` frames apart.
 
-    Frame `history − 1` is the current one. Before an episode's first frame that frame is repeated, after its
-    last one the last.
+    Frame `history − 1` is the current one. Before the first frame of an episode that frame is repeated, after
+    the last frame the last.
     """
     return np.stack([read_sequence(transitions, int(row), history, future, gray) for row in rows])
 

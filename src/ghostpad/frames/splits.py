@@ -1,4 +1,4 @@
-"""Which episodes train, validate and test: drawn by a seed, not moved by episodes that are added later."""
+"""Which episodes train, validate and test: drawn by a seed, unchanged by episodes that are added later."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -17,41 +17,38 @@ _BLOCK = 10
 def assign_splits(num_episodes: int, seed: int = 0) -> list[str]:
     """Draw 80 % train, 10 % validation, 10 % test, in blocks of ten episodes in natural order.
 
-    Each block gives one episode to validation and one to test. In the first block they are among the first
-    three,
-    so that three episodes suffice. An episode's split depends on the seed and its position only: episodes
-    added at
-    the end move none.
+    Each block gives one episode to validation and one to test, the first block among its first three, so
+    that three episodes suffice. An episode's split depends on the seed and its position only: episodes added
+    at the end change no other's.
 
     Raises:
         UserError: there are fewer than three episodes.
     """
     if num_episodes < MIN_EPISODES:
         raise UserError(too_few(num_episodes))
-    splits = []
-    for block in range(-(-num_episodes // _BLOCK)):
-        rng = np.random.default_rng(np.random.SeedSequence([seed, block]))
-        validation, test = rng.choice(MIN_EPISODES if block == 0 else _BLOCK, size=2, replace=False)
-        splits += [
-            "validation" if position == validation else "test" if position == test else "train"
-            for position in range(_BLOCK)
-        ]
-    return splits[:num_episodes]
+    splits = ["train"] * num_episodes
+    for start in range(0, num_episodes, _BLOCK):
+        rng = np.random.default_rng(np.random.SeedSequence([seed, start // _BLOCK]))
+        drawn = rng.choice(MIN_EPISODES if start == 0 else _BLOCK, size=2, replace=False)
+        for split, position in zip(("validation", "test"), start + drawn, strict=True):
+            if position < num_episodes:
+                splits[position] = split
+    return splits
 
 
 def too_few(num_episodes: int) -> str:
-    """Say what is wrong with fewer than three episodes."""
+    """Why fewer than three episodes are not enough, for an error message."""
     have = "1 episode" if num_episodes == 1 else f"{num_episodes} episodes"
     return f"{have}, but train, validation and test need one each: add some until there are {MIN_EPISODES}"
 
 
 @dataclass(frozen=True)
 class Splitting:
-    """How a store puts its episodes into train, validation and test."""
+    """How a store assigns its episodes to train, validation and test."""
 
     seed: int = 0
     own: dict[str, str] | None = None
-    """Split by episode name, when the user brings one's own."""
+    """Split by episode name, when the user provides them."""
 
     def __post_init__(self) -> None:
         """Refuse what a damaged manifest may hold, with a ValueError."""
@@ -60,16 +57,16 @@ class Splitting:
             raise ValueError("not a splitting of episodes")
 
     def assign(self, names: Sequence[str], originals: Sequence[int]) -> list[str]:
-        """Give each episode its split; near-duplicates go with their original, so that nothing leaks.
+        """Assign a split to each episode; near-duplicates go with their original, so that nothing leaks.
 
-        Fewer than three different episodes all train: evaluation will refuse, reading will not.
+        With fewer than three distinct episodes all of them train: evaluation will refuse, reading will not.
 
         Args:
             names: names of the episodes.
             originals: for each episode, the index of the first one that it duplicates (its own if none).
 
         Raises:
-            UserError: an episode is not in the user's own split.
+            UserError: an episode is missing from the user's own split.
         """
         if self.own is not None:
             if missing := [name for name in names if name not in self.own]:
@@ -78,28 +75,23 @@ class Splitting:
                 )
             return [self.own[name] for name in names]
         distinct = sorted(set(originals))
-        drawn = (
-            assign_splits(len(distinct), self.seed)
-            if len(distinct) >= MIN_EPISODES
-            else ["train"] * len(distinct)
-        )
+        enough = len(distinct) >= MIN_EPISODES
+        drawn = assign_splits(len(distinct), self.seed) if enough else ["train"] * len(distinct)
         by_original = dict(zip(distinct, drawn, strict=True))
         return [by_original[original] for original in originals]
 
 
 def read_split_file(path: Path) -> dict[str, str]:
-    """Read lines `episode,split`; a first line with these very words is a heading.
+    """Read lines `episode,split`; a first line of exactly these words is a heading.
 
     Raises:
-        UserError: the file is missing, or a line is not of that form.
+        UserError: the file is missing, or a line does not have that form.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error):
-        raise UserError(
-            f"{path}: cannot be read; --split-file wants a CSV with lines episode,split"
-        ) from None
+        raise UserError(f"{path}: cannot be read; --split-file takes a CSV of lines episode,split") from None
     own: dict[str, str] = {}
     for number, row in enumerate(rows, 1):
         if number == 1 and row == ["episode", "split"]:
@@ -119,26 +111,25 @@ def find_originals(
 ) -> list[int]:
     """For each episode, the index of the first one that it duplicates, or its own.
 
-    Two episodes are near-duplicates when every frame of the shorter one equals that of the longer one at the
-    same place, as when a recording was copied, cut short, or made again with the same seed.
+    Two episodes are near-duplicates when the shorter one is the beginning of the longer one, as when a
+    recording was copied, cut short, or made again with the same seed.
 
     Args:
         first_frames: hash of the first frame of each episode.
         lengths: number of frames of each episode.
-        read: gives the pixels of a frame, by the indices of its episode and of itself.
+        read: returns the pixels of a frame, given the indices of its episode and of itself.
     """
+
+    def is_duplicate(a: int, b: int) -> bool:
+        # From the back: one frame tells apart episodes that only share their beginning.
+        return all(read(a, frame) == read(b, frame) for frame in reversed(range(min(lengths[a], lengths[b]))))
+
     originals: list[int] = []
     same_start: dict[str, list[int]] = {}
     for index, first in enumerate(first_frames):
         known = same_start.setdefault(first, [])
-        original = index
-        for candidate in known:
-            # from the back: episodes that only share their beginning are told apart by one frame
-            frames = reversed(range(min(lengths[index], lengths[candidate])))
-            if all(read(index, frame) == read(candidate, frame) for frame in frames):
-                original = candidate
-                break
-        originals.append(original)
+        original = next((candidate for candidate in known if is_duplicate(index, candidate)), index)
         if original == index:
             known.append(index)
+        originals.append(original)
     return originals

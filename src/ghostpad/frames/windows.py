@@ -1,4 +1,4 @@
-"""Windows: parts of frames around what moves, so that little arithmetic is spent on what stands still.
+"""Windows: parts of frames around changing pixels, so that training computes little on what stands still.
 
 Dimensions: B batch, C colour channels, H W frame, V U window.
 """
@@ -12,11 +12,12 @@ from ghostpad.errors import UserError
 from ghostpad.frames.batches import Batch
 
 ANYWHERE = 0.1
+"""Share of the windows that are drawn anywhere, changing pixel or not."""
 
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """Which part of the frames training sees; a model without whole-frame attention can do with parts."""
+    """Which part of the frames training sees; models without whole-frame attention can train on parts."""
 
     height: int = 0
     """pixels; 0 for whole frames"""
@@ -27,15 +28,10 @@ class WindowConfig:
 
 
 def check_windows(config: WindowConfig, size: tuple[int, int], cell: int) -> None:
-    """Refuse windows that do not fit.
-
-    Args:
-        config: the windows.
-        size: height and width of the frames.
-        cell: pixels that one cell of the model's grid covers; windows start and end on cells.
+    """Refuse windows that do not fit frames of `size` (H, W) on a grid of `cell` pixels.
 
     Raises:
-        UserError: a side is no multiple of `cell`, or larger than the frame, or only one is given.
+        UserError: a side is not a multiple of `cell`, or larger than the frame, or only one is given.
     """
     for name, side, whole in (("height", config.height, size[0]), ("width", config.width, size[1])):
         if side % cell or side > whole:
@@ -47,7 +43,7 @@ def check_windows(config: WindowConfig, size: tuple[int, int], cell: int) -> Non
 
 
 def cut_windows(batch: Batch, config: WindowConfig, cell: int, generator: torch.Generator) -> Batch:
-    """Cut one window from each transition, around a pixel that changes (one in ten: anywhere).
+    """Cut one window from each transition, around a changing pixel (one in ten: anywhere).
 
     Args:
         batch: whole frames.
@@ -59,33 +55,27 @@ def cut_windows(batch: Batch, config: WindowConfig, cell: int, generator: torch.
         Transitions of (V, U) pixels.
     """
     changed_BHW = (batch.frames != batch.next_frames).any(1)
-    size = changed_BHW.shape
-    free = torch.rand(size[0], 1, 1, generator=generator, device=generator.device) < ANYWHERE
-    draws = torch.rand(size, generator=generator, device=generator.device).to(changed_BHW.device)
-    preference = torch.where(free.to(changed_BHW.device), 1.0, changed_BHW + 1e-6)
+    size, device = changed_BHW.shape, changed_BHW.device
+    anywhere = torch.rand(size[0], 1, 1, generator=generator, device=generator.device) < ANYWHERE
+    draws = torch.rand(size, generator=generator, device=generator.device).to(device)
+    preference = torch.where(anywhere.to(device), 1.0, changed_BHW + 1e-6)
     place_B = (draws * preference).flatten(1).argmax(1)
-    slack = torch.rand(2, size[0], generator=generator, device=generator.device).to(changed_BHW.device)
-    rows = _span(place_B // size[2], slack[0], config.height, size[1], cell)
-    columns = _span(place_B % size[2], slack[1], config.width, size[2], cell)
-    return Batch(*(None if part is None else _cut(part, rows, columns) for part in _parts(batch)))  # type: ignore[arg-type]
+    offset = torch.rand(2, size[0], generator=generator, device=generator.device).to(device)
+    rows = _span(place_B // size[2], offset[0], config.height, size[1], cell)
+    columns = _span(place_B % size[2], offset[1], config.width, size[2], cell)
+    index = (torch.arange(size[0], device=device)[:, None, None], rows[:, :, None], columns[:, None, :])
+    frames, next_frames = (
+        part.permute(0, 2, 3, 1)[index].permute(0, 3, 1, 2) for part in (batch.frames, batch.next_frames)
+    )
+    colors, next_colors = (
+        part if part is None else part[index] for part in (batch.colors, batch.next_colors)
+    )
+    return Batch(frames, next_frames, colors, next_colors)
 
 
-def _parts(batch: Batch) -> tuple[Tensor | None, ...]:
-    return batch.frames, batch.next_frames, batch.colors, batch.next_colors
-
-
-def _span(place_B: Tensor, slack_B: Tensor, side: int, whole: int, cell: int) -> Tensor:
-    """(B, side) indices of spans that start on a cell and hold the place, if the edge lets."""
-    before = (slack_B * (side - cell + 1)).long()
+def _span(place_B: Tensor, offset_B: Tensor, side: int, whole: int, cell: int) -> Tensor:
+    """(B, side) indices of spans that start on a cell and contain the place, as far as the edge allows."""
+    before = (offset_B * (side - cell + 1)).long()
     start = torch.div(place_B - before, cell, rounding_mode="floor") * cell
     start = start.clamp(0, (whole - side) // cell * cell)
     return start[:, None] + torch.arange(side, device=place_B.device)
-
-
-def _cut(part: Tensor, rows_BV: Tensor, columns_BU: Tensor) -> Tensor:
-    """(B, …, H, W) → (B, …, V, U)."""
-    batch = torch.arange(len(part), device=part.device)[:, None, None]
-    if part.ndim == 3:
-        return part[batch, rows_BV[:, :, None], columns_BU[:, None, :]]
-    channels_last = part.permute(0, 2, 3, 1)
-    return channels_last[batch, rows_BV[:, :, None], columns_BU[:, None, :]].permute(0, 3, 1, 2)
