@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from ghostpad.errors import UserError
-from ghostpad.frames.chunks import ChunkWriter
+from ghostpad.frames.encode import EpisodeWriter
 from ghostpad.frames.ingest import IngestConfig, ingest, open_data
 from ghostpad.frames.store import FrameStore
 from ghostpad.locking import writing
@@ -227,15 +227,15 @@ def no_room(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @row("disk full on the way")
 def disk_full(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     left = [7]
-    add = ChunkWriter.add
+    add = EpisodeWriter.add
 
-    def full(writer: ChunkWriter, *frame: object) -> None:
+    def full(writer: EpisodeWriter, *frame: object) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         add(writer, *frame)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ChunkWriter, "add", full)
+    monkeypatch.setattr(EpisodeWriter, "add", full)
     fails(name, source)
 
 

@@ -1,4 +1,4 @@
-"""The frame store: recordings become memory-mapped frames, split by episode, and are read as pairs and batches.
+"""The frame store: recordings become memory-mapped frames, split by episode, read as pairs and batches.
 
 `open_data` makes or updates a `FrameStore`, `Transitions` indexes its pairs of frames, `BatchLoader` feeds
 training. Nothing here knows a model or a game.

@@ -1,7 +1,7 @@
 """Turn recordings into a frame store: `ghostpad ingest`, and `open_data` for everything that takes `--data`.
 
-The flow, downwards: `sources.registry` lists the units of a recording, `chunks` decodes them in workers,
-`update` joins the chunks to episodes and publishes them, `store` reads them.
+The flow, downwards: `sources.registry` lists the units of a recording, `encode` decodes and writes them in
+workers, `update` makes them part of the store, `store` reads them.
 """
 
 import errno
@@ -11,23 +11,22 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.frames.chunks import Chunk, EncodeTask, encode_unit, fit
+from ghostpad.frames.encode import EncodeTask, NewEpisode, encode_unit, fit
 from ghostpad.frames.encoding import MAX_COLORS, Size
 from ghostpad.frames.manifest import is_store, store_beside
 from ghostpad.frames.splits import Splitting, read_split_file, too_few
 from ghostpad.frames.store import FrameStore
-from ghostpad.frames.update import NewEpisode, StoreUpdate, join_chunks, open_previous
+from ghostpad.frames.update import StoreUpdate, open_previous
 from ghostpad.locking import writing
 from ghostpad.machine import num_cores
 from ghostpad.progress import progress
-from ghostpad.sources.base import MAX_SIDE, IngestLog, OnBad, Rejected, Unit
+from ghostpad.sources.base import MAX_SIDE, IngestLog, OnBad, Unit
 from ghostpad.sources.registry import list_units
 from ghostpad.workers import map_in_order
 
@@ -131,8 +130,8 @@ def _ingest(
             size, palette = _find_size(new, config, previous)
             _check_space(out, sum(unit.num_frames for unit in new), size, is_palette=bool(palette))
             how = (size, _is_resized(config), config.crop, palette, config.on_bad)
-            tasks = [EncodeTask(unit, f"{staging}/chunk-{i:06d}", *how) for i, unit in enumerate(new)]
-            episodes = list(_encode(tasks, config.workers, log))
+            tasks = [EncodeTask(unit, f"{staging}/unit-{i:06d}", *how) for i, unit in enumerate(new)]
+            episodes = _encode(tasks, config.workers, log)
             StoreUpdate(previous, kept, by_name, size, staging, log).publish(episodes, splitting, options)
     return FrameStore.open(out)
 
@@ -192,37 +191,28 @@ def _check_space(out: Path, num_frames: int, size: Size, is_palette: bool) -> No
 @contextmanager
 def _staging(out: Path) -> Iterator[Path]:
     """A folder beside `out` that is removed when the ingest ends, and a clear error when the disk is full."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    folder.chmod(0o755)
+    options = {"prefix": f".{out.name}.", "suffix": ".partial", "dir": out.parent}
     try:
-        yield folder
+        with tempfile.TemporaryDirectory(**options, ignore_cleanup_errors=True) as folder:
+            Path(folder).chmod(0o755)
+            yield Path(folder)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise UserError(f"{out}: the disk is full; free some space, or give a smaller --height") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _encode(tasks: list[EncodeTask], workers: int | None, log: IngestLog) -> Iterator[NewEpisode]:
-    """Decode the units in worker processes, and join what they write to episodes."""
+def _encode(tasks: list[EncodeTask], workers: int | None, log: IngestLog) -> list[NewEpisode]:
+    """Decode the units in worker processes, which write their episodes."""
+    episodes: list[NewEpisode] = []
     total = sum(task.unit.num_frames for task in tasks)
     num_workers = 1 if total < _FEW_FRAMES else workers or num_cores()
     with progress(what="ingest", unit="frames", total=total) as bar:
-        encoded = zip(tasks, map_in_order(encode_unit, tasks, num_workers), strict=True)
-        for unit, group in groupby(encoded, key=lambda pair: pair[0].unit.name):
-            chunks: list[Chunk] = []
-            for _, (written, unit_log) in group:
-                chunks += written
-                bar.update(sum(chunk.num_frames for chunk in written))
-                log.rejected += unit_log.rejected
-                for text in sorted(unit_log.warnings - log.warnings):
-                    warnings.warn(text, stacklevel=2)
-                log.warnings |= unit_log.warnings
-            for episode in join_chunks(unit, chunks):
-                if episode.num_frames > 1:
-                    yield episode
-                    continue
-                reason = "has no neighbour to pair it with"
-                log.rejected.append(Rejected(unit, episode.name, episode.chunks[0].start, reason))
-                episode.chunks[0].path.unlink()
+        for written, unit_log in map_in_order(encode_unit, tasks, num_workers):
+            episodes += written
+            bar.update(sum(new.episode.num_frames for new in written))
+            log.rejected += unit_log.rejected
+            for text in sorted(unit_log.warnings - log.warnings):
+                warnings.warn(text, stacklevel=2)
+            log.warnings |= unit_log.warnings
+    return episodes

@@ -1,6 +1,6 @@
 """From the store as it was to the store as it will be: files first, the manifest last and atomically.
 
-Unchanged episodes stay as they are, new ones are joined from the chunks that workers wrote. Whenever an
+Unchanged episodes stay as they are, new ones are taken over from the workers that wrote them. Whenever an
 ingest is killed, the manifest is the old one or the new one, and every file that it names is complete.
 """
 
@@ -9,21 +9,27 @@ import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import chain, count, pairwise
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ghostpad.errors import UserError
-from ghostpad.frames import encoding as enc
-from ghostpad.frames.chunks import Chunk
-from ghostpad.frames.encoding import NO_FRAMES, Encoding
+from ghostpad.frames.encode import NewEpisode
+from ghostpad.frames.encoding import (
+    NO_FRAMES,
+    Encoding,
+    Size,
+    copy_frames,
+    read_frame,
+    rgb_of,
+    smallest_encoding,
+    write_header,
+)
 from ghostpad.frames.manifest import MANIFEST, REJECTED, VERSION, Episode, is_store, read_rejected
 from ghostpad.frames.splits import Splitting, find_originals
 from ghostpad.frames.store import FrameStore
 from ghostpad.io import write_json
-from ghostpad.sources.base import BadInput, IngestLog, Unit
+from ghostpad.sources.base import IngestLog, Unit
 
 
 def open_previous(out: Path, options: dict[str, Any]) -> FrameStore:
@@ -47,40 +53,6 @@ def open_previous(out: Path, options: dict[str, Any]) -> FrameStore:
     return store
 
 
-@dataclass(frozen=True)
-class NewEpisode:
-    """An episode that is not in the store yet."""
-
-    name: str
-    unit: str
-    chunks: tuple[Chunk, ...]
-
-    @property
-    def num_frames(self) -> int:
-        """Length of the episode."""
-        return sum(chunk.num_frames for chunk in self.chunks)
-
-
-def join_chunks(unit: str, chunks: list[Chunk]) -> list[NewEpisode]:
-    """Join the chunks of a unit where the frame numbers go on; every other border starts a new episode.
-
-    The first part of an episode keeps its name; further ones are called `name@number of the first frame`.
-    """
-    runs = [chunks[:1]] if chunks else []
-    for before, chunk in pairwise(chunks):
-        goes_on = chunk.episode == before.episode and chunk.start == before.start + before.num_frames
-        if goes_on and not chunk.starts_episode:
-            runs[-1].append(chunk)
-        else:
-            runs.append([chunk])
-    episodes, used = [], set()
-    for run in runs:
-        name = run[0].episode if run[0].episode not in used else f"{run[0].episode}@{run[0].start}"
-        used.add(name)
-        episodes.append(NewEpisode(name, unit, tuple(run)))
-    return episodes
-
-
 @dataclass
 class StoreUpdate:
     """One update of a store, prepared in a folder beside it."""
@@ -90,8 +62,8 @@ class StoreUpdate:
     kept: set[str]
     """Names of the units that have not changed; their episodes stay."""
     units: dict[str, Unit]
-    """Everything that the store will hold, by name and in order; parts of a unit share a name."""
-    size: enc.Size
+    """Everything that the store will hold, by name and in order."""
+    size: Size
     staging: Path
     """Folder in which new files are prepared."""
     log: IngestLog
@@ -102,18 +74,17 @@ class StoreUpdate:
         self._numbers = count(1 + max(used, default=-1))
 
     def publish(self, new: list[NewEpisode], splitting: Splitting, options: dict[str, Any]) -> None:
-        """Write the new episodes, all in the smallest encoding that suits all, then replace the manifest.
+        """Bring all episodes into the smallest encoding that suits all, then replace the manifest.
 
         Raises:
             UserError: no episode is left, or one has no line in the user's own split.
         """
-        kept = [episode for episode in self.previous.episodes if episode.unit in self.kept]
-        before = self.previous.pixel_encoding if kept else NO_FRAMES
-        chunks = chain.from_iterable(episode.chunks for episode in new)
-        encoding = enc.smallest_encoding(before, ((chunk.encoding, chunk.gray) for chunk in chunks))
+        episodes = [episode for episode in self.previous.episodes if episode.unit in self.kept]
+        before = self.previous.pixel_encoding if episodes else NO_FRAMES
+        encoding = smallest_encoding(before, ((each.encoding, each.gray) for each in new))
         if encoding.table_from(before) is not None:
-            kept = [self._recode(episode, before, encoding) for episode in kept]
-        episodes = kept + [self._write(episode, encoding) for episode in new]
+            episodes = [self._place(episode, before, encoding) for episode in episodes]
+        episodes += [self._place(each.episode, each.encoding, encoding) for each in new]
         if not episodes:
             raise UserError("there is no frame that can be read; see docs/inputs.md")
         order = {name: place for place, name in enumerate(self.units)}
@@ -124,7 +95,7 @@ class StoreUpdate:
             "height": self.size[0],
             "width": self.size[1],
             "encoding": encoding.name,
-            "colors": enc.rgb_of(encoding.colors).tolist(),
+            "colors": rgb_of(encoding.colors).tolist(),
             "fingerprint": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
             "options": options,
             "splitting": vars(splitting),
@@ -133,60 +104,23 @@ class StoreUpdate:
         }
         self._replace(manifest, episodes)
 
-    def _write(self, new: NewEpisode, encoding: Encoding) -> Episode:
-        """Join the chunks of a new episode, and write what is known beside its frames."""
-        first, unit, files = new.chunks[0], self.units[new.unit], self._next_files()
-        try:
-            metadata = unit.metadata(first.episode, first.start, new.num_frames)
-            truth = unit.truth(first.start, new.num_frames)
-        except BadInput as bad:
-            self.log.reject(unit.name, unit.path, bad)
-            metadata = truth = None
-        self._join([(chunk.path, chunk.encoding) for chunk in new.chunks], files, new.num_frames, encoding)
-        if metadata is not None:
-            files.with_suffix(".json").write_text(json.dumps(metadata), encoding="utf-8")
-        if truth is not None:
-            np.savez(files.with_suffix(".truth.npz"), allow_pickle=False, **truth)
-        still_borders = sum(a.last_frame == b.first_frame for a, b in pairwise(new.chunks))
-        return Episode(
-            name=new.name,
-            num_frames=new.num_frames,
-            source=str(unit.path),
-            unit=unit.name,
-            split="",
-            sha256=hashlib.sha256(b"".join(chunk.sha256 for chunk in new.chunks)).hexdigest(),
-            first_frame=first.first_frame.hex(),
-            num_still=still_borders + sum(chunk.num_still for chunk in new.chunks),
-            files=files,
-        )
-
-    def _recode(self, episode: Episode, before: Encoding, encoding: Encoding) -> Episode:
-        """Write an episode that stays again, in a new encoding."""
-        files = self._next_files()
-        self._join([(episode.files.with_suffix(".npy"), before)], files, episode.num_frames, encoding)
-        for suffix in (".json", ".truth.npz"):
-            if episode.files.with_suffix(suffix).exists():
-                shutil.copyfile(episode.files.with_suffix(suffix), files.with_suffix(suffix))
-        return replace(episode, files=files)
-
-    def _next_files(self) -> Path:
-        return self.staging / f"{next(self._numbers):06d}"
-
-    def _join(
-        self, parts: list[tuple[Path, Encoding]], files: Path, num_frames: int, encoding: Encoding
-    ) -> None:
-        """Join `.npy` files, each in an encoding of its own, into one; chunks are removed on the way."""
-        path, pixels = files.with_suffix(".npy"), self.size[0] * self.size[1]
-        if encoding.table_from(parts[0][1]) is None:  # most often, a chunk becomes the episode without a copy
-            parts[0][0].rename(path)
-            parts = parts[1:]
-        with path.open("r+b" if path.exists() else "w+b") as target:
-            enc.write_header(target, num_frames, self.size, encoding.pixel_bytes)
-            target.seek(0, 2)
-            for source, before in parts:
-                enc.copy_frames(source, target, pixels * before.pixel_bytes, encoding.table_from(before))
-                if source.parent == self.staging:
+    def _place(self, episode: Episode, before: Encoding, encoding: Encoding) -> Episode:
+        """Give the files of an episode a new number, and its pixels the new encoding."""
+        files, table = self.staging / f"{next(self._numbers):06d}", encoding.table_from(before)
+        is_new = episode.files.parent == self.staging
+        for suffix in (".npy", ".json", ".truth.npz"):
+            source, target = episode.files.with_suffix(suffix), files.with_suffix(suffix)
+            if suffix == ".npy" and table is not None:
+                with target.open("w+b") as file:
+                    write_header(file, episode.num_frames, self.size, encoding.pixel_bytes)
+                    copy_frames(source, file, self.size[0] * self.size[1] * before.pixel_bytes, table)
+                if is_new:
                     source.unlink()
+            elif source.exists() and is_new:
+                source.rename(target)
+            elif source.exists():
+                shutil.copyfile(source, target)
+        return replace(episode, files=files)
 
     def _assign_splits(
         self, episodes: list[Episode], splitting: Splitting, encoding: Encoding
@@ -195,7 +129,7 @@ class StoreUpdate:
         originals = find_originals(
             [episode.first_frame for episode in episodes],
             [episode.num_frames for episode in episodes],
-            lambda e, index: enc.read_frame(episodes[e].files.with_suffix(".npy"), index, frame_bytes),
+            lambda e, index: read_frame(episodes[e].files.with_suffix(".npy"), index, frame_bytes),
         )
         splits = splitting.assign([episode.name for episode in episodes], originals)
         return [replace(episode, split=split) for episode, split in zip(episodes, splits, strict=True)]

@@ -17,8 +17,6 @@ from ghostpad.errors import UserError
 
 MAX_SIDE = 4096
 """Largest height and width of a frame, in pixels."""
-CHUNK_FRAMES = 1000
-"""Most frames that are decoded and hashed in one go; longer episodes are processed in parts."""
 OnBad = Literal["fail", "skip"]
 
 
@@ -78,7 +76,7 @@ class Unit(ABC):
     """Frames that one worker decodes in one go. Small and picklable: files are opened in the worker."""
 
     name: str
-    """The episode or file; several units may share a name (a long episode in parts)."""
+    """Name of the episode or file, unique in its recording."""
     fingerprint: str
     """Changes whenever the files behind `name` change; until then they are not read again."""
     num_frames: int
@@ -126,6 +124,5 @@ class Source(ABC):
             options: those that the user gave, by name.
             log: collects what is wrong.
 
-        Raises:
-            UserError: the recording as a whole cannot be read.
+        Any error but `UserError` is taken for damage of the recording as a whole.
         """

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from ghostpad.errors import UserError
 from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit
-from ghostpad.sources.parsing import choose_camera, damage_is, is_control
+from ghostpad.sources.parsing import choose_camera, damage_is, is_control, stamp
 from ghostpad.sources.png import decode_png
 from ghostpad.sources.video import read_video
 
@@ -52,11 +52,35 @@ class LeRobotDataset(Source):
 
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         """The files of the dataset that hold images of the chosen camera, several episodes in each."""
-        try:
-            with damage_is("not a readable LeRobotDataset v3"):
-                return _list_units(path, options.get("camera"), log)
-        except BadInput as bad:
-            raise UserError(f"{path}: {bad}; see docs/inputs.md") from None
+        info = json.loads((path / _INFO).read_text(encoding="utf-8"))
+        features, fps, version = info["features"], float(info["fps"]), str(info["codebase_version"])
+        if not version.startswith("v3"):
+            raise UserError(
+                f"{path}: LeRobotDataset {version}; only v3 can be read, so convert it with lerobot first"
+            )
+        if not fps > 0:
+            raise ValueError("fps is not positive")
+        cameras = [name for name, feature in features.items() if feature["dtype"] in ("video", "image")]
+        camera = choose_camera(path, cameras, options.get("camera"))
+        # `names` of a feature name its dimensions; the format has no place for the names of its values.
+        action_names = (features.get("action", {}).get("info") or {}).get("control_names") or []
+        tables = sorted((path / "meta" / "episodes").glob("**/*.parquet"))
+        rows = [row for table in tables for row in pq.read_table(table).to_pylist()]
+        located = [_locate(path, info, camera, row) for row in rows]
+        units: list[Unit] = []
+        in_order = sorted(located, key=lambda item: (item[0], item[1].start))
+        for file, group in groupby(in_order, key=lambda item: item[0]):
+            spans = tuple(span for _, span in group)
+            name = str(file.relative_to(path))
+            if not file.is_file():
+                log.reject(name, file, "is missing")
+                continue
+            stamps = repr((name, stamp(file), spans, [stamp(span.data) for span in spans]))
+            fingerprint = hashlib.sha256(stamps.encode()).hexdigest()
+            count = sum(span.num_frames for span in spans)
+            names = tuple(str(name) for name in action_names)
+            units.append(LeRobotUnit(name, fingerprint, count, file, camera, fps, spans, names))
+        return units
 
 
 @dataclass(frozen=True)
@@ -102,12 +126,10 @@ class LeRobotUnit(Unit):
             for batch in pq.ParquetFile(self.path).iter_batches(batch_size=64, columns=columns):
                 for episode, number, image in zip(*(column.to_pylist() for column in batch), strict=True):
                     try:
-                        colors, gray, lost = decode_png(image["bytes"])
+                        colors, gray = decode_png(image["bytes"], log)
                     except BadInput as bad:
                         log.reject(self.name, self.path, bad, number)
                         continue
-                    if lost:
-                        log.warnings.add(lost)
                     if episode in names:
                         yield Frame(names[episode], number, colors, gray, str(self.path))
 
@@ -129,38 +151,6 @@ class LeRobotUnit(Unit):
         return known
 
 
-def _list_units(root: Path, camera: str | None, log: IngestLog) -> list[Unit]:
-    info = json.loads((root / _INFO).read_text(encoding="utf-8"))
-    features, fps, version = info["features"], float(info["fps"]), str(info["codebase_version"])
-    if not version.startswith("v3"):
-        raise UserError(
-            f"{root}: LeRobotDataset {version}; only v3 can be read, so convert it with lerobot first"
-        )
-    if not fps > 0:
-        raise ValueError("fps is not positive")
-    cameras = [name for name, feature in features.items() if feature["dtype"] in ("video", "image")]
-    camera = choose_camera(root, cameras, camera)
-    # `names` of a feature are those of its dimensions; the format has no place for the names of its values.
-    action_names = (features.get("action", {}).get("info") or {}).get("control_names") or []
-    files = sorted((root / "meta" / "episodes").glob("**/*.parquet"))
-    rows = [row for file in files for row in pq.read_table(file).to_pylist()]
-    located = [_locate(root, info, camera, row) for row in rows]
-    units: list[Unit] = []
-    in_order = sorted(located, key=lambda item: (item[0], item[1].start))
-    for path, group in groupby(in_order, key=lambda item: item[0]):
-        spans = tuple(span for _, span in group)
-        name = str(path.relative_to(root))
-        if not path.is_file():
-            log.reject(name, path, "is missing")
-            continue
-        stamps = repr((name, _stamp(path), spans, [_stamp(span.data) for span in spans]))
-        fingerprint = hashlib.sha256(stamps.encode()).hexdigest()
-        count = sum(span.num_frames for span in spans)
-        names = tuple(str(name) for name in action_names)
-        units.append(LeRobotUnit(name, fingerprint, count, path, camera, fps, spans, names))
-    return units
-
-
 def _locate(root: Path, info: dict[str, Any], camera: str, row: dict[str, Any]) -> tuple[Path, Span]:
     """File that holds the images of an episode, and where in it."""
     chunk, file = row["data/chunk_index"], row["data/file_index"]
@@ -179,8 +169,3 @@ def _inside(root: Path, pattern: str, **fields: Any) -> Path:
     if not path.resolve().is_relative_to(root.resolve()):
         raise ValueError("a path leads out of the dataset")
     return path
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat() if path.exists() else None
-    return (status.st_size, status.st_mtime_ns) if status else (0, 0)

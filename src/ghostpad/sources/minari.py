@@ -18,7 +18,7 @@ from PIL import Image
 
 from ghostpad.errors import UserError
 from ghostpad.sources.base import MAX_SIDE, BadInput, Frame, IngestLog, Source, Unit
-from ghostpad.sources.parsing import choose_camera, damage_is, is_control, natural_key, pack_colors
+from ghostpad.sources.parsing import choose_camera, damage_is, is_control, natural_key, pack_colors, stamp
 
 _METADATA = Path("data") / "metadata.json"
 _HDF5 = "main_data.hdf5"
@@ -40,11 +40,27 @@ class MinariDataset(Source):
 
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         """The episodes of the dataset."""
-        try:
-            with damage_is("not a readable Minari dataset"):
-                return _list_units(path, options.get("camera"))
-        except BadInput as bad:
-            raise UserError(f"{path}: {bad}; see docs/inputs.md") from None
+        data = path / _METADATA.parent
+        space = json.loads((path / _METADATA).read_text(encoding="utf-8")).get("observation_space")
+        shapes = _images_of_space(json.loads(space) if isinstance(space, str) else space or {})
+        if (data / _HDF5).exists():
+            with _h5py().File(data / _HDF5, "r") as file:
+                groups = sorted((str(name) for name in file), key=natural_key)
+                shapes = shapes or _images_of_group(file[groups[0]]["observations"])
+                counts = [1 + int(file[group].attrs.get("total_steps", 0)) for group in groups]
+            episodes = [(group, data / _HDF5, group) for group in groups]
+        else:
+            folders = [path for path in data.iterdir() if path.is_dir()]
+            folders.sort(key=lambda path: natural_key(path.name))
+            counts = [_announced_frames(folder) for folder in folders]
+            episodes = [(f"episode_{folder.name}", folder, "") for folder in folders]
+        cameras = {".".join(keys) or "observations": keys for keys in shapes}
+        keys = cameras[choose_camera(path, list(cameras), options.get("camera"))]
+        units: list[Unit] = []
+        for (name, place, group), count in zip(episodes, counts, strict=True):
+            fingerprint = hashlib.sha256(repr([name, keys, _stamps(place)]).encode()).hexdigest()
+            units.append(MinariUnit(name, fingerprint, count, place, group, keys, shapes[keys]))
+        return units
 
 
 @dataclass(frozen=True)
@@ -122,30 +138,6 @@ def _decode(value: Any, shape: tuple[int, ...] | None) -> tuple[np.ndarray, bool
         return np.asarray(image if image.mode == "L" else image.convert("RGB")), image.format == "JPEG"
 
 
-def _list_units(root: Path, camera: str | None) -> list[Unit]:
-    data = root / _METADATA.parent
-    space = json.loads((root / _METADATA).read_text(encoding="utf-8")).get("observation_space")
-    shapes = _images_of_space(json.loads(space) if isinstance(space, str) else space or {})
-    if (data / _HDF5).exists():
-        with _h5py().File(data / _HDF5, "r") as file:
-            groups = sorted((str(name) for name in file), key=natural_key)
-            shapes = shapes or _images_of_group(file[groups[0]]["observations"])
-            counts = [1 + int(file[group].attrs.get("total_steps", 0)) for group in groups]
-        episodes = [(group, data / _HDF5, group) for group in groups]
-    else:
-        folders = [path for path in data.iterdir() if path.is_dir()]
-        folders.sort(key=lambda path: natural_key(path.name))
-        counts = [_announced_frames(folder) for folder in folders]
-        episodes = [(f"episode_{folder.name}", folder, "") for folder in folders]
-    cameras = {".".join(keys) or "observations": keys for keys in shapes}
-    keys = cameras[choose_camera(root, list(cameras), camera)]
-    units: list[Unit] = []
-    for (name, path, group), count in zip(episodes, counts, strict=True):
-        fingerprint = hashlib.sha256(repr([name, keys, _stamps(path)]).encode()).hexdigest()
-        units.append(MinariUnit(name, fingerprint, count, path, group, keys, shapes[keys]))
-    return units
-
-
 def _announced_frames(folder: Path) -> int:
     """Number of frames by the metadata of an episode, for the progress bar and the disk space needed."""
     path = folder / _METADATA.name
@@ -176,7 +168,7 @@ def _images_of_group(node: Any, keys: Keys = ()) -> dict[Keys, tuple[int, ...] |
 
 def _stamps(path: Path) -> list[tuple[str, int, int]]:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return [(file.name, *stamp(file)) for file in files]
 
 
 def _h5py() -> Any:

@@ -39,6 +39,12 @@ def natural_key(name: str) -> list[Any]:
     return [int(part) if index % 2 else part for index, part in enumerate(parts)] + [name]
 
 
+def stamp(path: Path) -> tuple[int, int]:
+    """Size and modification time of a file, for fingerprints; zeros if it is missing."""
+    status = path.stat() if path.exists() else None
+    return (status.st_size, status.st_mtime_ns) if status else (0, 0)
+
+
 def is_control(value: Any) -> bool:
     """Whether a recorded action is a discrete control: an integer from 0 to 127."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= int(value) <= 127

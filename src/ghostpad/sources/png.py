@@ -7,21 +7,18 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from ghostpad.sources.base import MAX_SIDE, BadInput
+from ghostpad.sources.base import MAX_SIDE, BadInput, IngestLog
 from ghostpad.sources.parsing import damage_is
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK_HEAD = struct.Struct(">I4s")
-_LOST_16_BITS = "16-bit PNGs are cut to 8 bits per colour"
-_LOST_TRANSPARENCY = "transparent PNGs keep their colours, but not their transparency"
 
 
-def decode_png(data: bytes) -> tuple[np.ndarray, bool, str]:
-    """Decode the bytes of a PNG.
+def decode_png(data: bytes, log: IngestLog) -> tuple[np.ndarray, bool]:
+    """Decode the bytes of a PNG; `log` gets a warning about what a store cannot hold.
 
     Returns:
-        Its colours (H, W) uint32, as in `Frame`; whether it is gray; a warning about what a store cannot hold
-        of it (transparency, 16 bits), "" when nothing is lost.
+        Its colours (H, W) uint32, as in `Frame`, and whether it is gray.
 
     Raises:
         BadInput: it is damaged, or larger than 4096×4096.
@@ -33,8 +30,11 @@ def decode_png(data: bytes) -> tuple[np.ndarray, bool, str]:
     if max(width, height) > MAX_SIDE:
         raise BadInput(f"is larger than {MAX_SIDE}x{MAX_SIDE} ({width}x{height})")
     with damage_is("is not a readable PNG"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-        lost = _LOST_16_BITS if data[24] == 16 else _LOST_TRANSPARENCY if _is_transparent(image) else ""
-        return (*_colors(image), lost)
+        if data[24] == 16:
+            log.warnings.add("16-bit PNGs are cut to 8 bits per colour")
+        elif _is_transparent(image):
+            log.warnings.add("transparent PNGs keep their colours, but not their transparency")
+        return _colors(image)
 
 
 def _check_integrity(data: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostpad.sources.base import CHUNK_FRAMES, BadInput, Frame, IngestLog, Source, Unit
+from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit
 from ghostpad.sources.parsing import damage_is, is_control
 from ghostpad.sources.png import decode_png
 
@@ -34,55 +34,44 @@ class PngEpisode(Source):
             return True  # `list_units` rejects it with the reason
 
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
-        """Split the frames in runs of consecutive numbers, of at most `CHUNK_FRAMES` each."""
+        """The whole folder is one unit."""
         files, fingerprint = _list_files(path, log)
         numbers = sorted(files)
         if len(numbers) == 1:
             log.reject(path.name, path, "has a single frame, so there is no transition in it")
             return []
-        gaps = [place for place, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1]
-        for place in gaps:
-            missing, last = numbers[place - 1] + 1, numbers[place] - 1
-            which = "is missing" if missing == last else f"to {last}.png are missing"
-            reason = f"{which} (the episode would be split there)"
-            log.reject(path.name, path / f"{missing}.png", reason, missing)
-        units: list[Unit] = []
-        for run_start, run_end in pairwise([0, *gaps, len(numbers)]):
-            for start in range(run_start, run_end, CHUNK_FRAMES):
-                part = numbers[start : min(start + CHUNK_FRAMES, run_end)]
-                names = tuple(files[number] for number in part)
-                units.append(PngUnit(path.name, fingerprint, len(part), path, part[0], numbers[0], names))
-        return units
+        for before, after in pairwise(numbers):
+            if after != before + 1:
+                which = "is missing" if after == before + 2 else f"to {after - 1}.png are missing"
+                reason = f"{which} (the episode would be split there)"
+                log.reject(path.name, path / f"{before + 1}.png", reason, before + 1)
+        frames = tuple((number, files[number]) for number in numbers)
+        return [PngUnit(path.name, fingerprint, len(frames), path, frames)] if frames else []
 
 
 @dataclass(frozen=True)
 class PngUnit(Unit):
-    """Consecutive PNGs of one episode."""
+    """The PNGs of one folder."""
 
-    first_number: int
-    origin: int
-    """Number of the episode's very first frame; `episode.json` and `truth.npz` count from it."""
-    files: tuple[str, ...]
+    files: tuple[tuple[int, str], ...]
+    """Number and name of each, in order; `episode.json` and `truth.npz` count from the first."""
 
     def frames(self, log: IngestLog) -> Iterator[Frame]:
         """Decode the files in order."""
         folder, before, decoded = str(self.path), b"", None
-        for number, name in enumerate(self.files, self.first_number):
+        for number, name in self.files:
             file = os.path.join(folder, name)  # noqa: PTH118 (a Path for each frame costs a tenth of its decoding)
             try:
                 with open(file, "rb") as opened:  # noqa: PTH123
                     data = opened.read()
                 if decoded is None or data != before:  # a still picture is not decoded again
                     before, decoded = data, None
-                    decoded = decode_png(data)
+                    decoded = decode_png(data, log)
             except (BadInput, OSError) as error:
                 reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
                 log.reject(self.name, file, reason, number)
                 continue
-            colors, gray, lost = decoded
-            if lost:
-                log.warnings.add(lost)
-            yield Frame(self.name, number, colors, gray, file)
+            yield Frame(self.name, number, *decoded, file)
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
         """`episode.json`, its lists cut to the frames asked for."""
@@ -93,7 +82,7 @@ class PngUnit(Unit):
             metadata = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(metadata, dict) or not _has_sound_controls(metadata):
             raise BadInput(f"has an {_METADATA} of another form")
-        begin, num_transitions = start - self.origin, num_frames - 1
+        begin, num_transitions = start - self.files[0][0], num_frames - 1
         lengths = {"controls": num_transitions, "rewards": num_transitions, "lives": num_frames}
         cut = {}
         for name, value in metadata.items():
@@ -109,7 +98,7 @@ class PngUnit(Unit):
         path = self.path / _TRUTH
         if not path.is_file():
             return None
-        begin = start - self.origin
+        begin = start - self.files[0][0]
         with damage_is(f"has a {_TRUTH} that cannot be read"), np.load(path, allow_pickle=False) as archive:
             cut = {name: archive[name][begin : begin + num_frames] for name in archive.files}
         if any(len(values) != num_frames for values in cut.values()):

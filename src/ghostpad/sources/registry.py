@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ghostpad.errors import UserError
-from ghostpad.sources.base import IngestLog, Source, Unit
+from ghostpad.sources.base import BadInput, IngestLog, Source, Unit
 from ghostpad.sources.lerobot import LeRobotDataset
 from ghostpad.sources.minari import MinariDataset
-from ghostpad.sources.parsing import natural_key
+from ghostpad.sources.parsing import damage_is, natural_key
 from ghostpad.sources.png_episodes import PngEpisode
 from ghostpad.sources.video import Video
 
@@ -27,7 +27,7 @@ def list_units(path: Path, options: Mapping[str, Any], log: IngestLog) -> list[U
         raise UserError(f"{path}: no such folder; record one with: ghostpad record --out {path}")
     source = _recognize(path, SOURCES)
     if source is not None and not (source.is_episode and path.is_dir()):
-        used, units = {source}, source.list_units(path, options, log)
+        used, units = {source}, _list_dataset(path, source, options, log)
     elif path.is_dir():
         used, units = _list_folder(path, options, log)
     else:
@@ -48,6 +48,14 @@ def list_units(path: Path, options: Mapping[str, Any], log: IngestLog) -> list[U
 
 def _recognize(path: Path, sources: tuple[Source, ...]) -> Source | None:
     return next((source for source in sources if source.recognizes(path)), None)
+
+
+def _list_dataset(path: Path, source: Source, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
+    try:
+        with damage_is("cannot be read"):
+            return source.list_units(path, options, log)
+    except BadInput as bad:
+        raise UserError(f"{path}: {bad}; see docs/inputs.md") from None
 
 
 def _list_folder(folder: Path, options: Mapping[str, Any], log: IngestLog) -> tuple[set[Source], list[Unit]]:

@@ -1,12 +1,12 @@
-"""What a worker does: decode a unit and write its frames as chunks, with their palette and hash.
-
-A *chunk* is a run of consecutive frames of one episode. `ghostpad.frames.update` joins chunks to episodes.
-"""
+"""What a worker does: decode a unit of a recording, and write its episodes with their palette and hash."""
 
 import hashlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -20,10 +20,12 @@ from ghostpad.frames.encoding import (
     rgb_of,
     write_header,
 )
-from ghostpad.sources.base import CHUNK_FRAMES, BadInput, Frame, IngestLog, OnBad, Unit
+from ghostpad.frames.manifest import Episode
+from ghostpad.sources.base import BadInput, Frame, IngestLog, OnBad, Rejected, Unit
 from ghostpad.sources.parsing import pack_colors
 
 _BUFFER_BYTES = 1 << 18  # a few frames per system call take half the time of one
+_HASHED_FRAMES = 1000  # frames that are hashed as differences to the one before, until a whole frame is again
 _NOTHING = np.empty(0, np.int64)
 
 
@@ -33,7 +35,7 @@ class EncodeTask:
 
     unit: Unit
     path_prefix: str
-    """Path of the chunks, without number and suffix."""
+    """Path of the files to write, without number and suffix."""
     size: Size
     """Height and width of all frames of the store."""
     resize: bool
@@ -41,57 +43,83 @@ class EncodeTask:
     crop: bool
     """When resizing, keep the proportions and cut off what does not fit, instead of stretching."""
     palette: tuple[int, ...]
-    """Colours that are known already, so that chunks agree on their indices."""
+    """Colours that are known already, so that episodes agree on their indices."""
     on_bad: OnBad
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """A written chunk."""
+class NewEpisode:
+    """An episode on its way into the store."""
 
-    episode: str
-    start: int
-    """Number of its first frame in that episode."""
-    starts_episode: bool
-    """Whether a new episode starts here even though the numbers are consecutive."""
-    num_frames: int
-    path: Path
+    episode: Episode
     encoding: Encoding
     gray: bool
     """Whether every frame came from a gray picture."""
-    sha256: bytes
-    """Hash of the pixels; independent of palette and compression."""
-    num_still: int
-    """Transitions within the chunk in which no pixel changes."""
-    first_frame: bytes
-    last_frame: bytes
-    """SHA-256 of the first and of the last frame alone."""
 
 
-def encode_unit(task: EncodeTask) -> tuple[list[Chunk], IngestLog]:
-    """Decode a unit and write its frames as chunks, none of them across a rejected frame, a gap or a cut.
+def encode_unit(task: EncodeTask) -> tuple[list[NewEpisode], IngestLog]:
+    """Decode a unit and write its episodes, none of them across a rejected frame, a gap or a cut.
+
+    The first part of an episode keeps its name; further ones are called `name@number of the first frame`.
 
     Raises:
         UserError: a frame is rejected and `on_bad` is "fail".
     """
-    log, chunks = IngestLog(task.on_bad), list[Chunk]()
-    writer: ChunkWriter | None = None
+    unit, log = task.unit, IngestLog(task.on_bad)
+    episodes, names = list[NewEpisode](), set[str]()
+    for index, (_, frames) in enumerate(groupby(_fitted_frames(task, log), _EpisodeCount())):
+        start = next(frames)
+        name = start.episode if start.episode not in names else f"{start.episode}@{start.number}"
+        names.add(name)
+        files = Path(f"{task.path_prefix}-{index:06d}")
+        writer = EpisodeWriter(files.with_suffix(".npy"), task.size, task.palette)
+        for frame in chain((start,), frames):
+            writer.add(frame.colors, frame.gray)
+        episode = writer.close(name, unit)
+        if episode.episode.num_frames == 1:
+            log.rejected.append(Rejected(unit.name, name, start.number, "has no neighbour to pair it with"))
+            files.with_suffix(".npy").unlink()
+            continue
+        episodes.append(episode)
+        _write_beside(unit, start, episode.episode, log)
+    return episodes, log
+
+
+def _fitted_frames(task: EncodeTask, log: IngestLog) -> Iterator[Frame]:
     for frame in task.unit.frames(log):
         try:
             colors = fit(frame.colors, task.size, task.resize, task.crop)
         except BadInput as bad:
             log.reject(task.unit.name, frame.file, bad, frame.number)
-            continue
-        if writer is not None and not writer.is_continued_by(frame):
-            chunks.append(writer.close())
-            writer = None
-        if writer is None:
-            path = Path(f"{task.path_prefix}-{len(chunks):06d}.npy")
-            writer = ChunkWriter(path, frame, task.size, task.palette)
-        writer.add(colors, frame.gray)
-    if writer is not None:
-        chunks.append(writer.close())
-    return chunks, log
+        else:
+            yield frame._replace(colors=colors)
+
+
+class _EpisodeCount:
+    """Key that groups consecutive frames by episode."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.next = ("", 0)
+
+    def __call__(self, frame: Frame) -> int:
+        self.count += frame.starts_episode or (frame.episode, frame.number) != self.next
+        self.next = (frame.episode, frame.number + 1)
+        return self.count
+
+
+def _write_beside(unit: Unit, start: Frame, episode: Episode, log: IngestLog) -> None:
+    """Write what is known beside the frames."""
+    try:
+        metadata = unit.metadata(start.episode, start.number, episode.num_frames)
+        truth = unit.truth(start.number, episode.num_frames)
+    except BadInput as bad:
+        log.reject(unit.name, unit.path, bad)
+        return
+    if metadata is not None:
+        episode.files.with_suffix(".json").write_text(json.dumps(metadata), encoding="utf-8")
+    if truth is not None:
+        np.savez(episode.files.with_suffix(".truth.npz"), allow_pickle=False, **truth)
 
 
 def fit(colors: np.ndarray, size: Size, resize: bool, crop: bool) -> np.ndarray:
@@ -110,15 +138,15 @@ def fit(colors: np.ndarray, size: Size, resize: bool, crop: bool) -> np.ndarray:
     return pack_colors(np.asarray(scale(image, (width, height), Image.Resampling.BOX)))
 
 
-class ChunkWriter:
-    """Writes one chunk, frame by frame.
+class EpisodeWriter:
+    """Writes one episode, frame by frame.
 
     Consecutive frames differ in few pixels, and only those are looked up and hashed again.
     """
 
-    def __init__(self, path: Path, start: Frame, size: Size, palette: tuple[int, ...]) -> None:
-        """Start a chunk at `path`; its first frame `start` is yet to be added."""
-        self._path, self._start, self._size = path, start, size
+    def __init__(self, path: Path, size: Size, palette: tuple[int, ...]) -> None:
+        """Start an episode at `path`; the colours of `palette` already have an index."""
+        self._path, self._size = path, size
         self._file = self._open()
         self._palette = list(palette)
         # Index + 1 of each colour; 0 is unknown. Untouched pages of so large an array cost nothing.
@@ -127,7 +155,8 @@ class ChunkWriter:
         self._is_rgb, self._gray = False, True
         self._picture = self._previous = np.empty(0, np.uint32)
         self._indices = np.empty(size[0] * size[1], np.uint8)
-        self._digest, self._first_frame = hashlib.sha256(), b""
+        self._hashes: list[Any] = []
+        self._first_frame = ""
         self._num_frames = self._num_still = 0
 
     def _open(self) -> BinaryIO:
@@ -136,26 +165,12 @@ class ChunkWriter:
         file.seek(HEADER_BYTES)
         return file
 
-    def is_continued_by(self, frame: Frame) -> bool:
-        """Whether `frame` is the next one of the same episode, and the chunk is not full."""
-        return (
-            self._num_frames < CHUNK_FRAMES
-            and not frame.starts_episode
-            and frame.number == self._start.number + self._num_frames
-            and frame.episode == self._start.episode
-        )
-
     def add(self, picture: np.ndarray, gray: bool) -> None:
         """Append a frame, (H, W) colours."""
         colors = self._previous if picture is self._picture else picture.reshape(-1)
         changed = self._find_changed(colors)
         pixels = colors if changed is None else colors[changed]
-        if changed is None:
-            self._digest.update(b"frame")
-        else:
-            self._digest.update(b"change %d" % len(changed))
-            self._digest.update(changed.astype("<u4").data)
-        self._digest.update(pixels.data)
+        self._hash(pixels, changed)
         if not self._is_rgb and not self._index(pixels, changed):
             self._turn_to_rgb()
         self._file.write(rgb_of(colors).tobytes() if self._is_rgb else self._indices.data)
@@ -163,33 +178,43 @@ class ChunkWriter:
         self._gray &= gray
         self._num_frames += 1
 
-    def close(self) -> Chunk:
-        """Finish the file and describe it."""
+    def close(self, name: str, unit: Unit) -> NewEpisode:
+        """Finish the file and describe the episode."""
         encoding = Encoding("rgb", ()) if self._is_rgb else Encoding("palette", tuple(self._palette))
         write_header(self._file, self._num_frames, self._size, encoding.pixel_bytes)
         self._file.close()
-        return Chunk(
-            episode=self._start.episode,
-            start=self._start.number,
-            starts_episode=self._start.starts_episode,
+        episode = Episode(
+            name=name,
             num_frames=self._num_frames,
-            path=self._path,
-            encoding=encoding,
-            gray=self._gray,
-            sha256=self._digest.digest(),
-            num_still=self._num_still,
+            source=str(unit.path),
+            unit=unit.name,
+            split="",
+            sha256=hashlib.sha256(b"".join(part.digest() for part in self._hashes)).hexdigest(),
             first_frame=self._first_frame,
-            last_frame=hashlib.sha256(self._previous.data).digest(),
+            num_still=self._num_still,
+            files=self._path.with_suffix(""),
         )
+        return NewEpisode(episode, encoding, self._gray)
 
     def _find_changed(self, colors: np.ndarray) -> np.ndarray | None:
-        """Positions that differ from the frame before; None for the first frame, or when most do."""
+        """Positions that differ from the frame before; None where the whole frame is to be hashed."""
         if self._num_frames == 0:
-            self._first_frame = hashlib.sha256(colors.data).digest()
+            self._first_frame = hashlib.sha256(colors.data).hexdigest()
             return None
         changed = _NOTHING if colors is self._previous else np.flatnonzero(colors != self._previous)
         self._num_still += len(changed) == 0
-        return changed if len(changed) < len(colors) // 2 else None
+        is_whole = self._num_frames % _HASHED_FRAMES == 0 or len(changed) >= len(colors) // 2
+        return None if is_whole else changed
+
+    def _hash(self, pixels: np.ndarray, changed: np.ndarray | None) -> None:
+        if self._num_frames % _HASHED_FRAMES == 0:
+            self._hashes.append(hashlib.sha256())
+        if changed is None:
+            self._hashes[-1].update(b"frame")
+        else:
+            self._hashes[-1].update(b"change %d" % len(changed))
+            self._hashes[-1].update(changed.astype("<u4").data)
+        self._hashes[-1].update(pixels.data)
 
     def _index(self, pixels: np.ndarray, changed: np.ndarray | None) -> bool:
         """Bring `self._indices` up to date with the changed pixels; False when there are too many colours."""
