@@ -118,22 +118,9 @@ class FrameStore:
             return self.palette
         return luma(self.palette)[:, None]
 
-    def read(
-        self,
-        episode_index: int,
-        frame_indices: np.ndarray | slice,
-        grayscale: bool,
-        part: tuple[slice, slice] = (slice(None), slice(None)),
-    ) -> np.ndarray:
-        """Read frames of one episode as uint8 (n, C, H, W), C = 1 if `grayscale` else 3.
-
-        Args:
-            episode_index: the episode.
-            frame_indices: its frames.
-            grayscale: return luma instead of RGB.
-            part: rows and columns of the frames.
-        """
-        frames = self.array(episode_index)[frame_indices][:, *part]
+    def read(self, episode_index: int, frame_indices: np.ndarray | slice, grayscale: bool) -> np.ndarray:
+        """Read frames of one episode as uint8 (n, C, H, W): luma (C = 1) if `grayscale`, else RGB (C = 3)."""
+        frames = self.array(episode_index)[frame_indices]
         if self.encoding == "palette":
             indices, tables = frames.tobytes(), self._tables[grayscale]
             return np.stack([_look_up(indices, table).reshape(frames.shape) for table in tables], axis=1)
