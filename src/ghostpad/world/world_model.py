@@ -153,7 +153,7 @@ class WorldModel(nn.Module):
             generator: source of the draws.
 
         Returns:
-            The worlds one frame later, and the codes (N, h, w) int64 that led there.
+            The worlds one frame later, and the codes (N, h, w) int64 of the transition.
 
         Raises:
             UserError: as in `predict`, or a negative temperature.
@@ -174,13 +174,8 @@ class WorldModel(nn.Module):
     def prefetch(self, state: WorldState, buttons: Buttons) -> WorldState:
         """The same state with a forecast of the next transition, which makes the next step faster.
 
-        Args:
-            state: N worlds.
-            buttons: a guess of what will be held. Whatever is held leads to the same frames as without
-                prefetching; it takes longer where another button moves more than the controllable object.
-
-        Raises:
-            UserError: as in `predict`.
+        Whatever button is held leads to the same frames as without; it takes longer where the button moves more
+        than the controllable object. Args and errors as in `predict`; `buttons` is a guess of what will be held.
         """
         return replace(state, prefetched=self._forecast(state, self._checked(state, buttons)))
 
