@@ -174,8 +174,8 @@ class WorldModel(nn.Module):
     def prefetch(self, state: WorldState, buttons: Buttons) -> WorldState:
         """The same state with a forecast of the next transition, which makes the next step faster.
 
-        Whatever button is held leads to the same frames as without; it takes longer where the button moves more
-        than the controllable object. Args and errors as in `predict`; `buttons` is a guess of what will be held.
+        Whatever button is then held leads to the same frames as without; it takes longer where it moves more
+        than the controllable object. Args and errors as in `predict`; `buttons` is a guess.
         """
         return replace(state, prefetched=self._forecast(state, self._checked(state, buttons)))
 
