@@ -54,25 +54,22 @@ def examples(assessment: Assessment) -> View | None:
         return None
     frames, next_frames = _read(assessment, chosen)
     predictions = measured.predicted(chosen)
-    psnr = {
-        prefix: psnr_db(measured.sums[f"{prefix}squared"] / measured.sums["pixels"])
-        for prefix in ("", "copy_")
-    }
+    sums = measured.sums
+    psnr, copy_psnr = (psnr_db(sums[key] / sums["pixels"]) for key in ("squared", "copy_squared"))
+    pictures = zip(chosen, frames, next_frames, predictions, strict=True)
     items = [
         {
             "episode": _episode(measured, position),
             "index": int(measured.frame_index[position]),
             "events": [words(name) for name, column in assessment.scene.columns.items() if column[position]],
-            "score": f"PSNR {psnr[''][position]:.1f} dB, copying {psnr['copy_'][position]:.1f} dB",
+            "score": f"PSNR {psnr[position]:.1f} dB, copying {copy_psnr[position]:.1f} dB",
             "frame": data_uri(frame),
             "next": data_uri(next_frame),
             "prediction": data_uri(prediction),
             "error": data_uri(error_map(prediction, next_frame)),
             "codes": measured.codes[position].tolist(),
         }
-        for position, frame, next_frame, prediction in zip(
-            chosen, frames, next_frames, predictions, strict=True
-        )
+        for position, frame, next_frame, prediction in pictures
     ]
     flat = measured.codes.reshape(len(measured.codes), -1)
     most_frequent = np.array([np.bincount(cell).argmax() for cell in flat.T])
@@ -87,7 +84,7 @@ def elements(assessment: Assessment) -> View | None:
     """The elements of the game, as its detector finds them."""
     metrics = assessment.metrics
     groups = {
-        name: [(key, title, unit, None) for key, (title, unit) in titles.items()]
+        name: [(key, *title_and_unit) for key, title_and_unit in titles.items()]
         for name, titles in element_metrics(assessment.scene.game).items()
         if get(metrics, f"elements.{name}.copy_{next(iter(titles))}") is not None
     }
