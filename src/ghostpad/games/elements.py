@@ -50,11 +50,9 @@ class Element(ABC):
 
     Attributes:
         metrics: unit and meaning of what `summarize` returns, and of the quantiles of a `distance`.
-        key_metric: the one metric by which the element is judged at a glance.
     """
 
     metrics: ClassVar[Mapping[str, Metric]]
-    key_metric: ClassVar[str] = "within_2px"
 
     @property
     @abstractmethod
@@ -224,7 +222,6 @@ class Tiles(Element):
 
     present: str
 
-    key_metric: ClassVar = "state_accuracy"
     metrics: ClassVar = {
         "state_accuracy": Metric("share of tiles", "present or absent as in the truth", "states correct"),
         "vanish_precision": Metric(

@@ -118,8 +118,9 @@ def code_map(
         if mask.any():
             axes.scatter(*places[mask].T, s=sizes, label=name, color=color, marker=marker, linewidths=0)
     for row in np.argsort(-counts)[: min(24, int((counts > 0).sum()))]:
-        place = (float(places[row, 0]), float(places[row, 1]))
-        axes.annotate(str(codes[row]), place, xytext=(4, 3), textcoords="offset points", fontsize=7)
+        axes.annotate(
+            str(codes[row]), tuple(places[row]), xytext=(4, 3), textcoords="offset points", fontsize=7
+        )
     _finish_map(axes)
     return _to_plot(figure, "t-SNE of the code embeddings")
 
@@ -132,9 +133,8 @@ def budget_curve(curve: dict[str, dict[str, float]], levels: dict[str, float | N
     mean, low, high = (100 * np.array([p[key] for p in curve.values()]) for key in ("mean", "low", "high"))
     axes.fill_between(budgets, low, high, color=MODEL, alpha=0.25, linewidth=0)
     axes.plot(budgets, mean, color=MODEL, marker="o", markersize=3, label="probe")
-    for (title, level), color, dash in zip(
-        levels.items(), (NEUTRAL, SECOND, THIRD), (":", "--", "-."), strict=True
-    ):
+    lines = ((NEUTRAL, ":"), (SECOND, "--"), (THIRD, "-."))
+    for (title, level), (color, dash) in zip(levels.items(), lines, strict=True):
         if level is not None:
             axes.axhline(100 * level, color=color, linestyle=dash, linewidth=1.2, label=title)
     axes.set_xscale("log", base=2)

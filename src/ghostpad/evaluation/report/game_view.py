@@ -1,5 +1,8 @@
 """What a game offers to the report; a section is absent where its game offers nothing for it."""
 
+from typing import Any
+
+from ghostpad.evaluation.report.format import words
 from ghostpad.games import Game
 
 _UNITS = {"pixels": "px", "0…1": ""}
@@ -17,14 +20,25 @@ def element_metrics(game: Game | None) -> dict[str, dict[str, tuple[str, str]]]:
     }
 
 
-def key_metrics(game: Game | None) -> dict[str, str]:
-    """By element, the one metric by which it is judged at a glance."""
-    return {name: element.key_metric for name, element in (game.elements.items() if game else ())}
+def key_metrics(game: Game | None) -> dict[str, tuple[str, str]]:
+    """The few metrics that the summary quotes: by their name in `splits`, key and label."""
+    labels = {
+        f"{name}.{key}": f"{words(name)} {title}"
+        for name, titles in element_metrics(game).items()
+        for key, (title, _) in titles.items()
+    }
+    paths = game.key_metrics if game else {}
+    return {name: (f"elements.{path}", labels[path]) for name, path in paths.items()}
 
 
 def event_groups(game: Game | None) -> dict[str, str]:
     """Groups of mutually exclusive events, and how the names of their events begin."""
     return {group: f"{group}_" for group in game.event_groups} if game else {}
+
+
+def transfer_key(metrics: dict[str, Any]) -> str | None:
+    """Key of the share of frames in which codes move the player's element as they did in their own frame."""
+    return next((f"transfer.{key}" for key, share in metrics["transfer"].items() if share is not None), None)
 
 
 def player(game: Game | None) -> str:

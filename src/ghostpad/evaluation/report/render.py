@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ghostpad.evaluation.assess import Assessment
-from ghostpad.evaluation.report import sections
+from ghostpad.evaluation.report import game_view, sections
 from ghostpad.evaluation.report.format import count, interval, quantity, show, words
+from ghostpad.evaluation.report.pictures import data_uri
 from ghostpad.evaluation.report.summary import criteria, verdicts
 
 
@@ -23,8 +24,8 @@ def render(assessments: Sequence[Assessment]) -> str:
         "splits": sections.splits(first),
         "codebook": sections.codebook(first),
         "events": sections.events(first),
-        "codes": sections.codes(first),
-        "transfer": sections.transfer(first),
+        "codes": {"galleries": first.galleries} if first.galleries else None,
+        "transfer": {"rows": first.transfers} if first.transfers else None,
         "controls": sections.controls(first),
         "maps": sections.maps(first),
         "missing": {} if first.metrics["absent"] else None,
@@ -37,11 +38,13 @@ def render(assessments: Sequence[Assessment]) -> str:
         lstrip_blocks=True,
         extensions=["jinja2.ext.do"],
     )
-    filters = (quantity, show, interval, count, words)
+    filters = (quantity, show, interval, count, words, data_uri)
     environment.filters |= {function.__name__: function for function in filters}
     return environment.get_template("report.html").render(
         name=first.name,
         metrics=first.metrics,
+        player=game_view.player(first.scene.game),
+        transfer_key=game_view.transfer_key(first.metrics),
         verdicts=verdicts(first.metrics, first.scene.game),
         sections={anchor: view for anchor, view in views.items() if view is not None},
     )

@@ -1,4 +1,4 @@
-"""The data of each section: plain values and images; the templates hold all wording and layout.
+"""The data of those sections that need more than `metrics.json`: plain values, pictures and plots.
 
 A function returns None where there is nothing to show; the report then leaves the section out.
 """
@@ -11,9 +11,8 @@ import numpy as np
 from ghostpad.evaluation.assess import Assessment
 from ghostpad.evaluation.measure import Measured
 from ghostpad.evaluation.reconstruction import psnr_db
-from ghostpad.evaluation.report import figures
+from ghostpad.evaluation.report import figures, game_view
 from ghostpad.evaluation.report.format import quantity, show, words
-from ghostpad.evaluation.report.game_view import element_metrics, event_groups, key_metrics, player
 from ghostpad.evaluation.report.pictures import data_uri, error_map, over_grid
 from ghostpad.evaluation.schema import get
 
@@ -31,12 +30,16 @@ def comparison(assessments: Sequence[Assessment]) -> View | None:
     if len(assessments) < 2:
         return None
     game = assessments[0].scene.game
-    element_rows = [
+    rows = [
         (f"elements.{name}.{key}", f"{words(name)}: {title}", unit)
-        for name, titles in element_metrics(game).items()
+        for name, titles in game_view.element_metrics(game).items()
         for key, (title, unit) in titles.items()
     ]
-    shares = {f"elements.{name}.{key}": words(name) for name, key in key_metrics(game).items()} | _BARS_SHARES
+    if key := game_view.transfer_key(assessments[0].metrics):
+        rows.append((key, f"codes move the {game_view.player(game)} the same way in other frames", "%"))
+    shares = {
+        key: label.replace(" ", "\n", 1) for key, label in game_view.key_metrics(game).values()
+    } | _BARS_SHARES
     panels = []
     for unit, scale, bars in (("dB", 1, _BARS_DB), ("%", 100, shares)):
         heights = {
@@ -44,7 +47,7 @@ def comparison(assessments: Sequence[Assessment]) -> View | None:
         }
         panels.append(figures.Panel(unit, list(bars.values()), heights))
     plot = figures.grouped_bars(panels, "Models side by side")
-    return {"models": assessments, "element_rows": element_rows, "plot": plot}
+    return {"models": assessments, "game_rows": rows, "plot": plot}
 
 
 def examples(assessment: Assessment) -> View | None:
@@ -85,7 +88,7 @@ def elements(assessment: Assessment) -> View | None:
     metrics = assessment.metrics
     groups = {
         name: [(key, *title_and_unit) for key, title_and_unit in titles.items()]
-        for name, titles in element_metrics(assessment.scene.game).items()
+        for name, titles in game_view.element_metrics(assessment.scene.game).items()
         if get(metrics, f"elements.{name}.copy_{next(iter(titles))}") is not None
     }
     checked = [
@@ -98,18 +101,13 @@ def elements(assessment: Assessment) -> View | None:
 
 def splits(assessment: Assessment) -> View:
     """Train, validation and test side by side."""
-    found = assessment.metrics["splits"]
-    shares = [
-        key
-        for key, value in found[assessment.metrics["split"]].items()
-        if value is not None and not key.endswith(("_db", "transitions"))
-    ]
+    found, shares = assessment.metrics["splits"], game_view.key_metrics(assessment.scene.game)
     units = {"psnr_db": "dB", "gain_over_copy_db": "dB", "moving_psnr_db": "dB"} | dict.fromkeys(shares, "%")
     rows = [
         [name, f"{split['num_transitions']:,}", *(show(split, key, unit) for key, unit in units.items())]
         for name, split in found.items()
     ]
-    return {"rows": rows, "shares": [words(key) for key in shares]}
+    return {"rows": rows, "shares": [label for _, label in shares.values()]}
 
 
 def codebook(assessment: Assessment) -> View:
@@ -119,7 +117,7 @@ def codebook(assessment: Assessment) -> View:
     frame = _read(assessment, np.array([0]))[0][0]
     return {
         "plot": figures.code_histogram(np.array(metrics["histogram"])),
-        "entropy_map": data_uri(over_grid(frame, entropies)),
+        "entropy_map": over_grid(frame, entropies),
         "most_bits": float(entropies.max()),
     }
 
@@ -128,7 +126,7 @@ def events(assessment: Assessment) -> View | None:
     """How much the codes say about each event, which codes, and where in the frame."""
     found, columns = assessment.insight.associations, assessment.scene.columns
     titles = {name: words(name) for name in found}
-    for group, prefix in event_groups(assessment.scene.game).items():
+    for group, prefix in game_view.event_groups(assessment.scene.game).items():
         members = [words(name.removeprefix(prefix)) for name in columns if name.startswith(prefix)]
         titles[group] = f"{words(group)}: {' / '.join(members)}"
     rows = [{"title": titles[name], "association": item} for name, item in found.items()]
@@ -136,32 +134,8 @@ def events(assessment: Assessment) -> View | None:
     for name, item in found.items():
         if name in columns:
             frame = _read(assessment, np.flatnonzero(columns[name])[:1])[0][0]
-            uri = data_uri(over_grid(frame, item.bits_hw))
-            maps.append({"title": titles[name], "uri": uri, "bits": item.bits})
+            maps.append({"title": titles[name], "picture": over_grid(frame, item.bits_hw), "bits": item.bits})
     return {"rows": rows, "maps": maps} if rows else None
-
-
-def codes(assessment: Assessment) -> View | None:
-    """For each code the transitions in which it fires most."""
-    items = [
-        {"code": item, "uris": [data_uri(picture) for picture in item.pictures]}
-        for item in assessment.galleries
-    ]
-    num_used = sum(number > 0 for number in assessment.metrics["codebook"]["histogram"])
-    return {"galleries": items, "num_used": num_used} if items else None
-
-
-def transfer(assessment: Assessment) -> View | None:
-    """The codes of one transition, applied to other frames."""
-    rows = [
-        {
-            "event": words(item.event),
-            "source": data_uri(item.giver),
-            "drawn": [data_uri(picture) for picture in item.receivers],
-        }
-        for item in assessment.transfers
-    ]
-    return {"rows": rows, "player": player(assessment.scene.game)} if rows else None
 
 
 def controls(assessment: Assessment) -> View | None:
@@ -173,7 +147,7 @@ def controls(assessment: Assessment) -> View | None:
     if probe.get("label_budget"):
         levels = {"chance": probe["chance"], "all labels": probe["accuracy"], "ceiling": probe["ceiling"]}
         plot = figures.budget_curve(probe["label_budget"], levels)
-    return {"player": player(assessment.scene.game), "plot": plot}
+    return {"plot": plot}
 
 
 def maps(assessment: Assessment) -> View | None:
@@ -191,8 +165,8 @@ def maps(assessment: Assessment) -> View | None:
         groups = {name: column[rows] for name, column in columns.items() if column[rows].any()}
         # Rare events are drawn last, on top of frequent ones.
         groups = dict(sorted(groups.items(), key=lambda group: -group[1].sum()))
-        groups = groups or {"transitions": np.ones(len(rows), bool)}
-        plots["Transitions by their codes"] = figures.transition_scatter(places, groups, styles)
+        shown = groups or {"transitions": np.ones(len(rows), bool)}
+        plots["Transitions by their codes"] = figures.transition_scatter(places, shown, styles)
     return plots or None
 
 
@@ -207,11 +181,10 @@ def _film(assessment: Assessment) -> View | None:
     measured, positions = assessment.measured, assessment.film
     if not len(positions):
         return None
-    rows = {"true": _read(assessment, positions)[1], "predicted": measured.predicted(positions)}
     return {
         "episode": _episode(measured, positions[0]),
         "indices": (measured.frame_index[positions] + measured.transitions.stride).tolist(),
-        "rows": {title: [data_uri(frame) for frame in frames] for title, frames in rows.items()},
+        "rows": {"true": _read(assessment, positions)[1], "predicted": measured.predicted(positions)},
     }
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ghostpad.evaluation.report.format import quantity, show, words
-from ghostpad.evaluation.report.game_view import element_metrics, event_groups, key_metrics, player
+from ghostpad.evaluation.report import game_view
+from ghostpad.evaluation.report.format import quantity, show
 from ghostpad.evaluation.schema import get
 from ghostpad.games import Game
 
@@ -62,7 +62,7 @@ def verdicts(metrics: dict[str, Any], game: Game | None) -> list[Verdict]:
         psnr, copy = (show(metrics, f"reconstruction.{key}psnr_db", "dB", 1) for key in ("", "copy_"))
         text = f"The predictions are {compared} copying the current frame: {psnr} against {copy}."
         found.append(Verdict("good" if gain >= 3 else "bad", text))
-    found += [_element(metrics, game, name, key) for name, key in key_metrics(game).items()]
+    found += [_element(metrics, key, label) for key, label in game_view.key_metrics(game).values()]
     delta = get(metrics, "reconstruction.delta_psnr_db")
     if delta is not None and delta >= IGNORED_DB:
         text = f"The codes matter: the codes of another transition cost {quantity(delta, 'dB', 1)}."
@@ -84,10 +84,7 @@ def criteria(metrics: dict[str, Any], game: Game | None) -> list[Criterion]:
     """The success criteria, each with its number."""
     psnr, active = get(metrics, "reconstruction.psnr_db"), get(metrics, "codebook.active")
     color = "RGB" if metrics["color"] == "rgb" else "grayscale"
-    shown = [
-        f"{words(name)} {element_metrics(game)[name][key][0]} {show(metrics, f'elements.{name}.{key}', '%')}"
-        for name, key in key_metrics(game).items()
-    ]
+    shown = [f"{label} {show(metrics, key, '%')}" for key, label in game_view.key_metrics(game).values()]
     return [
         Criterion(
             "Reconstruction PSNR above 28 dB",
@@ -127,7 +124,7 @@ def _plausible(metrics: dict[str, Any]) -> bool | None:
 
 def _patterns(metrics: dict[str, Any], game: Game | None) -> Criterion:
     """For every group of events, mutual information above the 95th percentile of shuffled events."""
-    clear = {name: get(metrics, f"events.clear.{name}") for name in event_groups(game)}
+    clear = {name: get(metrics, f"events.clear.{name}") for name in game_view.event_groups(game)}
     known = {name: value for name, value in clear.items() if value is not None}
     bits = [f"{name} {show(metrics, f'events.mutual_information_bits.{name}', 'bits')}" for name in known]
     probe = f"controls named correctly: {show(metrics, 'agreement.accuracy', '%')}"
@@ -155,23 +152,24 @@ def _consistent(metrics: dict[str, Any]) -> Criterion:
     )
 
 
-def _element(metrics: dict[str, Any], game: Game | None, name: str, key: str) -> Verdict | None:
-    """An element is good when most predictions show it correctly and copying errs at least twice as often."""
-    value, copy = (get(metrics, f"elements.{name}.{prefix}{key}") for prefix in ("", "copy_"))
+def _element(metrics: dict[str, Any], key: str, label: str) -> Verdict | None:
+    """Good when at least 90 % are correct and copying errs at least twice as often."""
+    group, _, name = key.rpartition(".")
+    value, copy = get(metrics, key), get(metrics, f"{group}.copy_{name}")
     if value is None or copy is None:
         return None
     tone = "good" if value >= 0.9 and 1 - value <= (1 - copy) / 2 else "plain"
-    title = element_metrics(game)[name][key][0]
-    text = f"{words(name).capitalize()}: {quantity(value, '%')} {title} (copying: {quantity(copy, '%')})."
+    text = f"{label.capitalize()}: {quantity(value, '%')} (copying: {quantity(copy, '%')})."
     return Verdict("bad" if value < max(copy, 0.6) else tone, text)
 
 
 def _transfer(metrics: dict[str, Any], game: Game | None) -> Verdict | None:
-    share, near = (get(metrics, f"transfer.paddle_direction{part}") for part in ("", "_near"))
-    if share is None:
+    key = game_view.transfer_key(metrics)
+    if key is None:
         return None
+    share, near = get(metrics, key), get(metrics, f"{key}_near")
     others = f"{quantity(share, '%', 0)} of other frames"
-    text = f"Codes that move the {player(game)} move it the same way in {others}"
+    text = f"Codes that move the {game_view.player(game)} move it the same way in {others}"
     if near is not None and near > share:
         text += f" ({quantity(near, '%', 0)} from nearly the same position)"
     return Verdict("good" if share >= TRANSFER_SHARE else "bad" if share < 0.6 else "plain", f"{text}.")
