@@ -4,11 +4,12 @@ Dimensions: T frames, N pairs, C colour channels, H W frame, h w grid.
 """
 
 import importlib.util
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 
+from ghostpad.labels.shards import RunEncoder
 from ghostpad.machine import resolve_precision
 from ghostpad.model.export import PairEncoder, encoder_onnx
 from ghostpad.model.latent_action_model import LatentActionModel
@@ -18,22 +19,6 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # On a CPU the activations of two pairs stay in its caches (measured: benchmarks/extract.py).
 CPU_BATCH, GPU_BATCH = 2, 512
-
-
-class RunEncoder(Protocol):
-    """Encodes a run of consecutive frames, most of which are in two pairs.
-
-    Thread-safe; on a CPU each call computes in one thread.
-    """
-
-    name: str
-    """Runtime, device and precision, which the labels record."""
-    batch: int
-    """Pairs per batch."""
-
-    def __call__(self, frames_TCHW: np.ndarray, stride: int) -> np.ndarray:
-        """Return the codes (T − stride, h, w) int64 of uint8 frames."""
-        ...
 
 
 class OnnxEncoder:

@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 
 from ghostpad.frames.store import FrameStore
-from ghostpad.labels.encoders import RunEncoder
-from ghostpad.labels.shards import Origin, Shard, label_shard
+from ghostpad.labels.shards import Origin, RunEncoder, Shard, label_shard
 from ghostpad.machine import num_cores
 from ghostpad.progress import progress
 
@@ -25,15 +24,9 @@ def label_locally(
     out: Path,
     workers: int | None = None,
 ) -> None:
-    """Label `shards` into `out` in threads: encoders and readers release Python's lock while they work.
+    """Label `shards` of `store` into the folder `out` in `workers` threads; None for one per core.
 
-    Args:
-        store: the frames.
-        origin: what the labels are made from.
-        shards: what to label.
-        encoder: is called from all threads.
-        out: folder for the files.
-        workers: number of threads; None for one per core.
+    Threads are enough: encoders and readers release Python's lock while they work.
     """
     stop = threading.Event()
     bar = progress(what="extract", unit="transitions", total=sum(shard.num_transitions for shard in shards))

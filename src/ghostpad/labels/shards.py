@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, Protocol, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +23,6 @@ from ghostpad.config import ConfigT, from_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.io import whole_file
-
-if TYPE_CHECKING:
-    from ghostpad.labels.encoders import RunEncoder
 
 VERSION = 1
 PREFIX, SUFFIX = "labels-", ".parquet"
@@ -76,6 +73,17 @@ class Shard:
         return f"{PREFIX}{self.index:06d}{SUFFIX}"
 
 
+class RunEncoder(Protocol):
+    """Encodes a run of consecutive frames. Thread-safe; on a CPU each call computes in one thread."""
+
+    name: str
+    """Runtime, device and precision, which the labels record."""
+
+    def __call__(self, frames_TCHW: np.ndarray, stride: int) -> np.ndarray:
+        """Return the codes (T − stride, h, w) int64 of uint8 frames."""
+        ...
+
+
 def plan_shards(store: FrameStore, stride: int, shard_size: int | None) -> list[Shard]:
     """Cut a store into shards of whole episodes, each but the last with at least `shard_size` transitions.
 
@@ -98,7 +106,7 @@ def plan_shards(store: FrameStore, stride: int, shard_size: int | None) -> list[
 def label_shard(
     store: FrameStore,
     shard: Shard,
-    encoder: "RunEncoder",
+    encoder: RunEncoder,
     origin: Origin,
     out: Path,
     advance: Callable[[int], None] = lambda num_transitions: None,
@@ -150,7 +158,7 @@ def pick(config_type: type[ConfigT], plain: dict[str, Any]) -> ConfigT:
     return from_plain(config_type, {name: plain[name] for name in get_type_hints(config_type)})
 
 
-def _schema(store: FrameStore, shard: Shard, encoder: "RunEncoder", origin: Origin) -> pa.Schema:
+def _schema(store: FrameStore, shard: Shard, encoder: RunEncoder, origin: Origin) -> pa.Schema:
     """The columns of a shard's file, with the metadata that `read_metadata` reads."""
     codes = pa.from_numpy_dtype(origin.code_dtype)
     columns = [
@@ -182,7 +190,7 @@ def _grouped(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
 def _label_episode(
     store: FrameStore,
     episode_index: int,
-    encoder: "RunEncoder",
+    encoder: RunEncoder,
     origin: Origin,
     columns: pa.Schema,
     advance: Callable[[int], None],

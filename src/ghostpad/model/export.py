@@ -149,14 +149,10 @@ def to_onnx(
     output: str,
     dynamic_shapes: tuple[Any, ...] | None = None,
 ) -> bytes:
-    """Return a module as a serialized ONNX model, its weights inside.
+    """Return a module, in evaluation mode and on the CPU, as a serialized ONNX model with its weights inside.
 
-    Args:
-        module: in evaluation mode, on the CPU.
-        example: inputs of the shapes that the graph is for.
-        inputs: their names.
-        output: name of the one output.
-        dynamic_shapes: sizes that may differ from the example's, in the form of `torch.export`.
+    The graph has named `inputs` of the shapes of `example` (where `dynamic_shapes` of `torch.export` says so,
+    of any size) and one `output`.
 
     Raises:
         UserError: the extra `onnx` is not installed.

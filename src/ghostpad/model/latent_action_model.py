@@ -63,23 +63,42 @@ class LatentActionModel(nn.Module):
     `encode`, `decode` and `embed` are for callers; `forward` is for training.
     """
 
-    palette_PC: Tensor
+    grayscale: bool
+    """Whether the model sees one channel."""
+    num_channels: int
+    """1 in grayscale, else 3."""
+    stride: int
+    """Frames from a frame to its next frame."""
+    grid: tuple[int, int]
+    """Rows and columns of the grid of codes."""
+    cell: int
+    """Pixels of the source that a cell of the grid covers along each side."""
+    codes_are_local: bool
+    """Whether a code acts on its cell and those around it alone; tokens and attention act anywhere."""
+    codebook_size: int
+    """Number of codes K."""
     perceptual: PerceptualLoss | None
+    palette_PC: Tensor
 
     def __init__(self, config: LatentActionModelConfig) -> None:
         super().__init__()
         check_architecture(config)
         self.config = config
         architecture, frames = config.architecture, config.frames
+        tokens, num_stages = architecture.encoder.tokens, len(architecture.encoder.widths)
+        cells = grid_sizes(*frames.inner_size, num_stages)[-1]
+        self.grayscale, self.stride = frames.grayscale, frames.stride
+        self.num_channels = channels = 1 if frames.grayscale else 3
+        self.grid, self.cell = tokens or cells, frames.downsample * 2**num_stages
+        self.codes_are_local = tokens is None and architecture.decoder.conditioning == "film"
         self.predicts_palette = architecture.reconstruction == "palette"
         self.scale = FrameScale(frames.downsample, picks=self.predicts_palette)
-        channels, dim = self.num_channels, architecture.quantizer.dim
-        tokens, size = architecture.encoder.tokens, frames.inner_size
-        cells = grid_sizes(*size, len(architecture.encoder.widths))[-1]
+        dim = architecture.quantizer.dim
         self.encoder = Encoder(architecture.encoder, 2 * channels, dim, cells)
         self.quantizer = QUANTIZERS[architecture.quantizer.kind](architecture.quantizer)
+        self.codebook_size = self.quantizer.num_codes
         outputs = len(frames.palette) if self.predicts_palette else channels
-        self.decoder = Decoder(architecture.decoder, channels, outputs, dim, size, tokens)
+        self.decoder = Decoder(architecture.decoder, channels, outputs, dim, frames.inner_size, tokens)
         self.use_perceptual(None, 0.0)
         palette = torch.tensor(frames.palette, dtype=torch.float32).reshape(-1, channels) / 255
         self.register_buffer("palette_PC", palette, persistent=False)
@@ -87,43 +106,6 @@ class LatentActionModel(nn.Module):
             # An untrained model predicts the current frame, with the confidence of the residual logit bias.
             nn.init.zeros_(self.decoder.last.conv.weight)
             nn.init.zeros_(self.decoder.last.conv.bias)  # type: ignore[arg-type]
-
-    @property
-    def num_channels(self) -> int:
-        """1 in grayscale, else 3."""
-        return 1 if self.config.frames.grayscale else 3
-
-    @property
-    def grayscale(self) -> bool:
-        """Whether the model sees one channel."""
-        return self.config.frames.grayscale
-
-    @property
-    def stride(self) -> int:
-        """Frames from a frame to its next frame."""
-        return self.config.frames.stride
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the grid of codes."""
-        size, encoder = self.config.frames.inner_size, self.config.architecture.encoder
-        return encoder.tokens or grid_sizes(*size, len(encoder.widths))[-1]
-
-    @property
-    def cell(self) -> int:
-        """Pixels of the source that a cell of the grid covers along each side."""
-        return self.config.frames.downsample * 2 ** len(self.config.architecture.encoder.widths)
-
-    @property
-    def codes_are_local(self) -> bool:
-        """Whether a code acts on its cell and those around it alone; tokens and attention act anywhere."""
-        architecture = self.config.architecture
-        return architecture.encoder.tokens is None and architecture.decoder.conditioning == "film"
-
-    @property
-    def codebook_size(self) -> int:
-        """Number of codes K."""
-        return self.quantizer.num_codes
 
     @property
     def codebook(self) -> Tensor:
@@ -135,6 +117,10 @@ class LatentActionModel(nn.Module):
         """Whether latents are quantized yet: a training begins without."""
         return self.quantizer.quantizing
 
+    def code_counts(self) -> np.ndarray:
+        """How often each code was chosen since codes were last reset: (K,) int64."""
+        return self.quantizer.use_counts.cpu().numpy()
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -144,8 +130,6 @@ class LatentActionModel(nn.Module):
     def model_hash(self) -> str:
         """SHA-256 (hex) over configuration and weights: equal exactly when the model is."""
         return hash_of(self.config, self.state_dict())
-
-    # -- training ---------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss () and its terms, detached: `reconstruction`, the quantizer's, `perceptual`."""
@@ -186,10 +170,6 @@ class LatentActionModel(nn.Module):
         """Finish an optimizer step: see `Quantizer.after_step`."""
         return self.quantizer.after_step(step, num_steps, optimizer, generator)
 
-    def code_counts(self) -> np.ndarray:
-        """How often each code was chosen since codes were last reset: (K,) int64."""
-        return self.quantizer.use_counts.cpu().numpy()
-
     def set_checkpointing(self, checkpointing: bool) -> None:
         """Recompute activations in the backward pass instead of keeping them: less memory, more time."""
         for part in self.modules():
@@ -198,11 +178,9 @@ class LatentActionModel(nn.Module):
 
     def use_perceptual(self, perceptual: PerceptualLoss | None, weight: float) -> None:
         """Add `weight` times a perceptual loss in training. It is no part of the model or its checkpoints."""
-        # Not registered as a module, so that its frozen weights stay out of the state dict.
+        # Not as a module: its frozen weights stay out of the state dict.
         object.__setattr__(self, "perceptual", perceptual)
         self.perceptual_weight = weight
-
-    # -- inference --------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def encode(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
@@ -224,10 +202,7 @@ class LatentActionModel(nn.Module):
         return codes[0] if single else codes
 
     def codes_of_pairs(self, frames_NCHW: Tensor, next_frames_NCHW: Tensor) -> Tensor:
-        """Codes (N, h, w) of pairs in [0, 1] that lie on the device, unchecked and in one batch.
-
-        In full precision like `encode`: where two codes are nearly as near, rounding would choose the other.
-        """
+        """Codes (N, h, w) of pairs in [0, 1] on the device, unchecked, in one batch and in full precision."""
         with torch.no_grad(), torch.autocast(frames_NCHW.device.type, enabled=False):
             pair = torch.cat([frames_NCHW, next_frames_NCHW], 1)
             return self.quantizer.nearest(self.encoder(self.scale.shrink(pair)))
@@ -318,12 +293,13 @@ def check_architecture(config: LatentActionModelConfig) -> None:
     if encoder.tokens is not None and (len(encoder.tokens) != 2 or min(encoder.tokens) < 1):
         raise UserError(f"encoder.tokens {encoder.tokens}: give rows and columns, each at least 1")
     stages = len(encoder.widths)
-    for name, entries, needed in (
-        ("encoder.blocks", encoder.blocks or encoder.widths, stages),
-        ("decoder.frame-widths", decoder.frame_widths, stages),
-        ("decoder.frame-blocks", decoder.frame_blocks or encoder.widths, stages),
-        ("decoder.blocks", decoder.blocks or encoder.widths, stages),
-        ("decoder.widths", decoder.widths, stages - 1),
-    ):
-        if len(entries) != needed:
+    for name, entries in {
+        "encoder.blocks": encoder.blocks,
+        "decoder.frame-widths": decoder.frame_widths,
+        "decoder.frame-blocks": decoder.frame_blocks,
+        "decoder.blocks": decoder.blocks,
+        "decoder.widths": decoder.widths,
+    }.items():
+        needed = stages - 1 if name == "decoder.widths" else stages
+        if len(entries) != needed and (entries or not name.endswith("blocks")):
             raise UserError(f"--model.{name} needs {needed} entries, as --model.encoder.widths has {stages}")

@@ -35,7 +35,7 @@ class PerceptualLoss(nn.Module):
     The weights are frozen. Their widths may differ from VGG-16's: a small network of the same layout will do.
 
     Raises:
-        UserError: there are no weights, or not those of a VGG-16.
+        UserError: there are no weights, or they are not those of a VGG-16.
     """
 
     mean: Tensor
@@ -43,20 +43,23 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self, config: PerceptualConfig) -> None:
         super().__init__()
-        if config.vgg is None:
-            weights, source = _download_vgg16(), "torchvision's vgg16"
-        else:
-            weights, source = _read_state_dict(config.vgg), str(config.vgg)
-        self.blocks = nn.ModuleList()
-        channels = 3
-        for block in BLOCKS:
-            convs = nn.ModuleList()
-            for number in block:
-                convs.append(conv := _load_conv(weights, number, channels, source))
-                channels = conv.out_channels
-            self.blocks.append(convs)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
+        try:
+            weights = (
+                _fetch_vgg16() if config.vgg is None else torch.load(config.vgg, "cpu", weights_only=True)
+            )
+            self.blocks = nn.ModuleList(nn.ModuleList(_conv(weights, n) for n in block) for block in BLOCKS)
+            self.features(torch.zeros(1, 3, 8, 8))
+        except FileNotFoundError:
+            raise UserError(
+                f"--perceptual.vgg {config.vgg}: no such file; give a state dict of vgg16"
+            ) from None
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, TypeError) as error:
+            reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+            raise UserError(
+                f"--perceptual.vgg {config.vgg}: not a state dict of torchvision's vgg16 ({reason})"
+            ) from None
         self.requires_grad_(False)
 
     def features(self, frames_BCHW: Tensor) -> list[Tensor]:
@@ -79,19 +82,7 @@ class PerceptualLoss(nn.Module):
         return torch.stack([F.mse_loss(one.float(), other.float()) for one, other in pairs]).mean()
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"--perceptual.vgg {path}: no such file; give a state dict of vgg16") from None
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError):
-        raise UserError(f"{path}: not readable as weights; give a state dict of vgg16") from None
-    if not isinstance(weights, dict):
-        raise UserError(f"{path}: no state dict; give one of torchvision's vgg16")
-    return weights
-
-
-def _download_vgg16() -> dict[str, Tensor]:
+def _fetch_vgg16() -> dict[str, Tensor]:
     try:
         from torchvision.models import VGG16_Weights, vgg16  # pyright: ignore[reportMissingImports]
     except Exception as error:  # it fails in many ways beside a torch that it was not built for
@@ -104,16 +95,8 @@ def _download_vgg16() -> dict[str, Tensor]:
         raise UserError(f"torchvision cannot fetch vgg16 ({error}); give --perceptual.vgg FILE") from None
 
 
-def _load_conv(weights: dict[str, Tensor], number: int, in_channels: int, source: str) -> nn.Conv2d:
-    weight, bias = (weights.get(f"features.{number}.{kind}") for kind in ("weight", "bias"))
-    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
-        raise UserError(f"{source}: has no features.{number}.weight and bias; give a state dict of vgg16")
-    conv = nn.Conv2d(in_channels, len(weight), 3, padding=1)
-    try:
-        conv.load_state_dict({"weight": weight, "bias": bias})
-    except RuntimeError:
-        raise UserError(
-            f"{source}: features.{number} is no 3x3 convolution of {in_channels} channels; give a state dict "
-            "of vgg16"
-        ) from None
+def _conv(weights: dict[str, Tensor], number: int) -> nn.Conv2d:
+    weight, bias = weights[f"features.{number}.weight"], weights[f"features.{number}.bias"]
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
+    conv.load_state_dict({"weight": weight, "bias": bias})
     return conv
