@@ -37,9 +37,9 @@ def test_losses_are_the_formulas_of_the_paper() -> None:
     quantizer = started(commitment_weight=0.25, codebook_weight=1.0, entropy_weight=0.0)
     latents = torch.randn(3, 4, 2, 5)
     out = quantizer(latents)
-    squared = ((latents - quantizer.embed(out.codes)) ** 2).mean()
+    squared = ((latents - quantizer.dequantize(out.codes)) ** 2).mean()
     assert torch.allclose(out.loss, 1.25 * squared)
-    assert torch.allclose(out.quantized, quantizer.embed(out.codes), atol=1e-6)
+    assert torch.allclose(out.quantized, quantizer.dequantize(out.codes), atol=1e-6)
 
 
 def test_gradients_pass_straight_through() -> None:

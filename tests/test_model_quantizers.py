@@ -52,12 +52,12 @@ def test_codes_are_one_grid_of_integers_that_stand_for_what_was_quantized(kind: 
     assert out.codes.shape == (6, 3, 2) and out.quantized.shape == given.shape
     assert 0 <= int(out.codes.min()) <= int(out.codes.max()) < 16
     assert torch.equal(quantizer.nearest(given), out.codes)
-    assert torch.allclose(quantizer.embed(out.codes), out.quantized, atol=1e-5)
+    assert torch.allclose(quantizer.dequantize(out.codes), out.quantized, atol=1e-5)
     if kind not in ("residual", "fsq"):  # a residual is greedy, and rounded points are projected back
-        assert torch.equal(quantizer.nearest(quantizer.embed(out.codes)), out.codes)
+        assert torch.equal(quantizer.nearest(quantizer.dequantize(out.codes)), out.codes)
     everything = quantizer.codebook_vectors
     assert everything.shape == (16, 8) and len(everything.unique(dim=0)) == 16
-    assert torch.equal(everything[out.codes].permute(0, 3, 1, 2), quantizer.embed(out.codes))
+    assert torch.equal(everything[out.codes].permute(0, 3, 1, 2), quantizer.dequantize(out.codes))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -100,7 +100,7 @@ def test_codes_follow_the_latents(kind: str) -> None:
 def test_noise_takes_the_place_of_the_error_and_is_as_long() -> None:
     quantizer, given = ready(KINDS["nsvq"]), latents(1)
     shown = quantizer(given)
-    right = quantizer.embed(shown.codes)
+    right = quantizer.dequantize(shown.codes)
     lengths = (shown.quantized - given).norm(dim=1)
     assert torch.allclose(lengths, (right - given).norm(dim=1), atol=1e-5)
     assert not torch.allclose(shown.quantized, right, atol=1e-2)

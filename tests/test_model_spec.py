@@ -153,11 +153,9 @@ def test_the_next_frame_reaches_the_picture_through_the_codes_alone() -> None:
     next_frames = batch.next_frames.clone().requires_grad_()
     latents = model.encoder(torch.cat([batch.frames, next_frames], 1))
     assert torch.equal(model.quantizer.nearest(latents), codes)
-    drawn = model.decoder(batch.frames, model.quantizer.embed(codes))
+    drawn = model.decoder(batch.frames, model.quantizer.dequantize(codes))
     assert not torch.autograd.grad(drawn.sum(), next_frames, allow_unused=True)[0]
-    assert torch.equal(
-        model.decode(batch.frames, codes), model.draw(batch.frames, model.quantizer.embed(codes))
-    )
+    assert torch.equal(model.decode(batch.frames, codes), model.frames_of_codes(batch.frames, codes))
 
 
 @pytest.mark.parametrize("size", [(210, 160), (209, 161), (64, 64), (84, 84), (33, 47)])

@@ -230,18 +230,19 @@ class LatentActionModel(nn.Module):
         """
         frames_NCHW, single = to_frames(frames, self.config.frames, self.device, "frames")
         codes_Nhw = to_codes(codes, (len(frames_NCHW), *self.grid), self.codebook_size, self.device)
-        predicted = self.draw(frames_NCHW, self.quantizer.embed(codes_Nhw))
+        predicted = self.frames_of_codes(frames_NCHW, codes_Nhw)
         return predicted[0] if single else predicted
 
     @torch.no_grad()
-    def draw(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
-        """Decode codebook vectors to frames in [0, 1]; over a palette each pixel takes the likeliest."""
+    def frames_of_codes(self, frames_BCHW: Tensor, codes_Bhw: Tensor) -> Tensor:
+        """Like `decode`, for frames in [0, 1] and codes on the device, unchecked."""
         decoder, at_once = self._in_eval_mode(self.decoder), pairs_at_once(frames_BCHW.device)
+        quantized_BDhw = self.quantizer.dequantize(codes_Bhw)
         parts = zip(frames_BCHW.split(at_once), quantized_BDhw.split(at_once), strict=True)
         return torch.cat([self._to_frames(decoder(self.scale.shrink(f), q), f) for f, q in parts])
 
     def _to_frames(self, prediction: Tensor, frames_BCHW: Tensor) -> Tensor:
-        """The frames (B, C, H, W) in [0, 1] for the decoder's `prediction` from `frames_BCHW`."""
+        """Frames (B, C, H, W) in [0, 1] for the decoder's `prediction`, of a palette the likeliest."""
         inner_BCHW, prediction = self.scale.shrink(frames_BCHW), prediction.float()
         if self.predicts_palette:
             logits = self._logits(prediction, palette_indices(inner_BCHW, self.palette_PC))

@@ -149,7 +149,7 @@ class Quantizer(nn.Module, ABC):
         batch, _, h, w = latents_BDhw.shape
         return self.assign(rearrange(latents_BDhw.float(), "b d h w -> (b h w) d")).view(batch, h, w)
 
-    def embed(self, codes_Bhw: Tensor) -> Tensor:
+    def dequantize(self, codes_Bhw: Tensor) -> Tensor:
         """Vectors (B, D, h, w) of codes."""
         batch, h, w = codes_Bhw.shape
         return rearrange(self.lookup(codes_Bhw.flatten()), "(b h w) d -> b d h w", b=batch, h=h, w=w)

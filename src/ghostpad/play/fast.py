@@ -56,7 +56,7 @@ def in_onnx_runtime(world: WorldModel, state: WorldState) -> WorldModel:
     if world.uses_objects:
         prior = world.codes.expect(world.prior.predict(world.prior.track(state.frames))).prior
     codes = torch.zeros(1, *model.grid, dtype=torch.int64)
-    pair, quantized = torch.cat([history[:, -1]] * 2, 1), model.quantizer.embed(codes)
+    pair, quantized = torch.cat([history[:, -1]] * 2, 1), model.quantizer.dequantize(codes)
     model._modules["encoder"] = _OnnxModule(model.encoder, (pair,), "latents")
     model._modules["decoder"] = _OnnxModule(model.decoder, (history[:, -1], quantized), "drawn")
     dynamics = _OnnxDynamics(world.dynamics, history, prior)

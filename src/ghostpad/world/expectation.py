@@ -148,7 +148,7 @@ class ObjectCodes:
         worlds = differs_Nhw.flatten(1).any(1).nonzero()[:, 0].tolist()
         if worlds:
             backgrounds = self._unit([expected.backgrounds[world] for world in worlds])
-            drawn = to_bytes(model.draw(backgrounds, model.quantizer.embed(codes_Nhw[worlds])))
+            drawn = to_bytes(model.frames_of_codes(backgrounds, codes_Nhw[worlds]))
             near = (
                 nn.functional.max_pool2d(differs_Nhw[worlds, None].float(), 3, 1, 1)[:, 0].cpu().numpy() > 0
             )

@@ -204,7 +204,7 @@ class TrainableWorld(WorldModel):
         if model.predicts_palette:
             colors = [palette_indices(part, model.palette_PC) for part in (inner, inner_next)]
             batch = Batch(inner, inner_next, *colors)
-        return model.reconstruction_loss(model.decoder(inner, model.quantizer.embed(codes)), batch)
+        return model.reconstruction_loss(model.decoder(inner, model.quantizer.dequantize(codes)), batch)
 
     # -- rollouts ---------------------------------------------------------------------------------------
 

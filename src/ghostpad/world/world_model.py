@@ -226,7 +226,7 @@ class WorldModel(nn.Module):
         if expected is not None:
             return self.codes.draw(expected, codes_Nhw, buttons_N)
         model = self.latent_action_model
-        return to_bytes(model.draw(to_unit(newest_NCHW, self.device), model.quantizer.embed(codes_Nhw)))
+        return to_bytes(model.frames_of_codes(to_unit(newest_NCHW, self.device), codes_Nhw))
 
     # -- likelihood -------------------------------------------------------------------------------------
 
