@@ -55,7 +55,7 @@ def main() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            told = re.search(r"(.*) waits at http://(\S+)", server.stdout.readline())
+            told = re.search(r"(.*) is served at http://(\S+)", server.stdout.readline())
             if told is None:
                 sys.exit(server.wait())
             results = measure(told[2], options.seconds)

@@ -14,8 +14,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.frames.store import FrameStore
-from ghostpad.play.app import House, build_app
-from ghostpad.play.game import NOTHING, buttons_alone
+from ghostpad.play.app import ServedWorld, build_app
+from ghostpad.play.game import RECORDED, map_of_buttons
 from ghostpad.play.server import listen, make_server
 from ghostpad.play.starts import starts_of_store
 from ghostpad.world.world_model import WorldModel
@@ -25,8 +25,8 @@ BREAKOUT = ControlMap(
 )
 
 
-def house_of(world: WorldModel, store: FrameStore, **changed) -> House:
-    """A house that can be played from every frame of `store`."""
+def served_world(world: WorldModel, store: FrameStore, **changed) -> ServedWorld:
+    """A small world that can be played from every frame of `store`."""
     settings = {
         "name": "small",
         "model_hash": "0123456789abcdef",
@@ -34,24 +34,24 @@ def house_of(world: WorldModel, store: FrameStore, **changed) -> House:
         "controls": BREAKOUT,
         "named": True,
         "starts": starts_of_store(store, world),
-        "absent": "",
+        "no_emulator": "",
         "fps": 60.0,
-        "seats": 2,
+        "max_players": 2,
         "seed": 0,
     }
-    return House(world=world, **(settings | changed))
+    return ServedWorld(world=world, **(settings | changed))
 
 
-def unnamed(house: House) -> House:
-    """The same without names for its buttons."""
-    return dataclasses.replace(house, controls=buttons_alone(house.world), named=False)
+def without_names(served: ServedWorld) -> ServedWorld:
+    """The same without a control map."""
+    return dataclasses.replace(served, controls=map_of_buttons(served.world), named=False)
 
 
 @contextlib.contextmanager
-def serving(house: House, host: str = "127.0.0.1") -> Iterator[int]:
+def serving(served: ServedWorld, host: str = "127.0.0.1") -> Iterator[int]:
     """Serve in a thread; yields the port."""
     with listen(host, 0) as listener:
-        server = make_server(build_app(house, host))
+        server = make_server(build_app(served, host))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         while not server.started:
@@ -143,7 +143,7 @@ class Player:
             self.frame()  # where every game begins
         self.send(type="pause", paused=True)
         self.send(type="reset", episode=episode, frame=frame)
-        while (shown := self.frame()).button != NOTHING:
+        while (shown := self.frame()).button != RECORDED:
             pass
         return shown
 

@@ -10,7 +10,7 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.workers import map_in_order
 from ghostpad.world import likelihood as buttons
-from ghostpad.world.likelihood import found_buttons, surprises
+from ghostpad.world.likelihood import describe_buttons, transition_nll
 from small_world import small_world
 
 
@@ -42,17 +42,19 @@ def test_a_copy_of_another_button_is_not_needed() -> None:
 
 def test_the_report_on_buttons_follows_from_their_likelihoods(store: FrameStore) -> None:
     world, transitions = small_world(store), Transitions(store, "validation")
-    found = found_buttons(world, transitions, limit=30)
+    found = describe_buttons(world, transitions, limit=30)
     assert found["num_transitions"] == 30 and sum(found["share"]) == pytest.approx(1)
     rows = np.sort(np.random.default_rng(0).choice(len(transitions), 30, replace=False))
-    assert found["bits"][-1] == pytest.approx(mixture_bits(surprises(world, transitions, rows)), rel=1e-6)
+    assert found["bits"][-1] == pytest.approx(
+        mixture_bits(transition_nll(world, transitions, rows)), rel=1e-6
+    )
 
 
 def test_several_processes_compute_the_same_likelihoods_as_one(
     store: FrameStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, transitions = small_world(store), Transitions(store, "validation")
-    alone = surprises(world, transitions)
+    alone = transition_nll(world, transitions)
     monkeypatch.setattr(buttons, "WORTH_PROCESSES", 2)
     monkeypatch.setattr(buttons, "CHUNK", 16)
     assert len(transitions) > 32
@@ -63,5 +65,5 @@ def test_several_processes_compute_the_same_likelihoods_as_one(
         return map_in_order(function, tasks, num_workers)
 
     monkeypatch.setattr(buttons, "map_in_order", recorded)
-    np.testing.assert_allclose(surprises(world, transitions, num_workers=2), alone, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(transition_nll(world, transitions, num_workers=2), alone, rtol=1e-4, atol=1e-4)
     assert used == [2]

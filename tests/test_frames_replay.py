@@ -32,7 +32,7 @@ def test_other_controls_end_in_another_picture(own_store):
     episode = own_store.episodes[0]
     lies = episode.metadata | {"controls": [3] * 39}
     episode.files.with_suffix(".json").write_text(json.dumps(lies))
-    with pytest.raises(UserError, match="episode_0000 played again differs at frame 30"):
+    with pytest.raises(UserError, match="episode_0000 differs from its replay at frame 30"):
         replay(FrameStore.open(own_store.path), 0, 30)
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("websockets")
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from ghostpad.play import app, session
-from play_server import Player, house_of, serving
+from play_server import Player, served_world, serving
 from small_world import small_world
 
 TOO_BIG, POLICY, BROKEN, FULL = 1009, 1008, 1011, 1013
@@ -27,7 +27,7 @@ def world(store):
 
 @pytest.fixture(scope="module")
 def port(world, store):
-    with serving(house_of(world, store, seats=12)) as port:
+    with serving(served_world(world, store, max_players=12)) as port:
         yield port
 
 
@@ -172,7 +172,7 @@ def test_as_fast_as_our_page_may_speak_is_no_flood(player):
 @pytest.fixture
 def narrow(world, store):
     """The port of a server with one seat."""
-    with serving(house_of(world, store, seats=1)) as port:
+    with serving(served_world(world, store, max_players=1)) as port:
         yield port
 
 
@@ -204,7 +204,7 @@ def test_a_line_that_is_cut_gives_its_seat_back(narrow):
 
 def test_a_slow_reader_gets_no_more_than_it_has_drawn(port, player):
     with Player(port) as slow:
-        frames = [slow.frame(seen=False) for _ in range(session.MOST_UNSEEN)]
+        frames = [slow.frame(seen=False) for _ in range(session.MAX_FRAMES_IN_FLIGHT)]
         with pytest.raises(TimeoutError):
             slow.frame(seen=False, timeout=0.5)
         assert still_plays(player)
@@ -215,7 +215,7 @@ def test_a_slow_reader_gets_no_more_than_it_has_drawn(port, player):
 
 
 def test_a_page_that_says_nothing_any_more_loses_its_seat(port, monkeypatch):
-    monkeypatch.setattr(session, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(session, "IDLE_SECONDS", 0.3)
     with Player(port) as gone:
         assert gone.closed() == (POLICY, "nothing was heard from this page")
 

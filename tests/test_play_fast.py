@@ -6,8 +6,8 @@ import torch
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from ghostpad.play import fast
-from ghostpad.play.fast import fastest, in_onnx_runtime
+from ghostpad.play import onnx_world
+from ghostpad.play.onnx_world import export_world, fastest
 from ghostpad.world.expectation import to_unit
 from small_world import small_world
 
@@ -19,7 +19,7 @@ def world(request, store):
 
 @pytest.fixture(scope="module")
 def twin(world, store):
-    return in_onnx_runtime(world, begun(world, store))
+    return export_world(world, begun(world, store))
 
 
 def begun(world, store, frame=20):
@@ -60,14 +60,14 @@ def test_another_pair_has_other_codes(world, twin, store):
 
 @pytest.mark.parametrize("faster", [False, True])
 def test_the_faster_of_the_two_is_taken(world, twin, store, monkeypatch, faster):
-    monkeypatch.setattr(fast, "in_onnx_runtime", lambda *given: twin)
+    monkeypatch.setattr(onnx_world, "export_world", lambda *given: twin)
     times = iter([0.01, 0.02] if faster else [0.02, 0.01])
-    monkeypatch.setattr(fast, "_seconds", lambda *tried: next(times))
+    monkeypatch.setattr(onnx_world, "_seconds", lambda *tried: next(times))
     taken, engine = fastest(world, begun(world, store))
     assert engine.startswith("ONNX Runtime" if faster else "PyTorch")
     assert (taken is world) != faster
 
 
 def test_without_onnx_runtime_there_is_pytorch(world, store, monkeypatch):
-    monkeypatch.setattr(fast.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(onnx_world.importlib.util, "find_spec", lambda name: None)
     assert fastest(world, begun(world, store)) == (world, f"PyTorch {torch.__version__}")

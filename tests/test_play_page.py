@@ -12,8 +12,8 @@ pytest.importorskip("websockets")
 from browser import PROGRAM, browser
 from ghostpad.games.breakout.detector import detect
 from ghostpad.model.pretrained import shipped_models
-from ghostpad.play.server import PlayConfig, open_house
-from play_server import house_of, serving
+from ghostpad.play.server import PlayConfig, load_world
+from play_server import served_world, serving
 from small_world import small_world
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium here")
@@ -40,7 +40,7 @@ def world(store):
 
 @pytest.fixture
 def page(tab, world, store):
-    with serving(house_of(world, store, fps=20.0)) as port:
+    with serving(served_world(world, store, fps=20.0)) as port:
         page = opened(tab, port)
         yield page
         page.close()
@@ -130,7 +130,7 @@ def test_pause_step_and_start_over(page):
 
 
 def test_a_lost_server_and_a_full_one_are_told(tab, world, store):
-    with serving(house_of(world, store, seats=1)) as port:
+    with serving(served_world(world, store, max_players=1)) as port:
         first, second = opened(tab, port), tab()
         second.open(f"http://127.0.0.1:{port}/")
         second.until("document.getElementById('notice')?.textContent.startsWith('All seats are taken')")
@@ -145,8 +145,8 @@ def test_a_lost_server_and_a_full_one_are_told(tab, world, store):
 @pytest.mark.parametrize(("key", "sign"), [("ArrowRight", 1), ("ArrowLeft", -1)])
 def test_the_paddle_goes_where_the_keys_say(tab, tmp_path, key, sign):
     """In the shipped world; `tmp_path` keeps a picture of it."""
-    house = open_house(PlayConfig(world=Path("breakout-world"), fps=15))
-    with serving(house) as port:
+    served = load_world(PlayConfig(world=Path("breakout-world"), fps=15))
+    with serving(served) as port:
         page = opened(tab, port)
         page.until(f"{PIXELS.format('#predicted')}.some(v => v > 0 && v < 255)")
         before = paddle(page)

@@ -13,15 +13,15 @@ pytest.importorskip("websockets")
 from websockets.exceptions import InvalidStatus
 
 from ghostpad.play import app
-from ghostpad.play.guard import Guard, same_origin
-from ghostpad.play.messages import Malformed, Press, Seen, Temperature, read_message
-from play_server import Player, house_of, serving
+from ghostpad.play.app import OriginCheck, same_origin
+from ghostpad.play.messages import MalformedMessage, Press, Seen, Temperature, read_message
+from play_server import Player, served_world, serving
 from small_world import small_world
 
 
 @pytest.fixture(scope="module")
 def port(store):
-    with serving(house_of(small_world(store), store, seats=1)) as port:
+    with serving(served_world(small_world(store), store, max_players=1)) as port:
         yield port
 
 
@@ -81,7 +81,7 @@ def test_our_own_page_can(port):
 
 
 def test_served_to_everywhere_addresses_will_do_but_not_names():
-    everywhere, named = Guard(None, "0.0.0.0"), Guard(None, "play.example")
+    everywhere, named = OriginCheck(None, "0.0.0.0"), OriginCheck(None, "play.example")
     assert everywhere.serves("192.168.0.7:8765")
     assert not everywhere.serves("evil.example")
     assert named.serves("Play.Example:80")
@@ -148,5 +148,5 @@ def test_messages_are_read():
     ],
 )
 def test_all_else_is_malformed(text):
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedMessage):
         read_message(text)

@@ -10,9 +10,8 @@ import torch
 pytest.importorskip("fastapi")
 pytest.importorskip("websockets")
 
-from ghostpad.play.game import NOTHING, PixelFormat
-from ghostpad.play.keys import held_for, resting_control
-from play_server import BREAKOUT, Player, house_of, serving, unnamed
+from ghostpad.play.game import RECORDED, PixelFormat, keys_for, noop_control
+from play_server import BREAKOUT, Player, served_world, serving, without_names
 from small_world import small_world
 
 NOOP, FIRE, RIGHT, LEFT = range(4)
@@ -25,7 +24,7 @@ def world(store):
 
 @pytest.fixture(scope="module")
 def port(world, store):
-    with serving(house_of(world, store, seats=4)) as port:
+    with serving(served_world(world, store, max_players=4)) as port:
         yield port
 
 
@@ -45,7 +44,7 @@ def begun_at(world, store, episode, frame):
 
 def test_it_begins_with_the_recorded_frame_on_both_sides(player, store):
     first = player.frame()
-    assert (first.number, first.button, first.control) == (1, NOTHING, NOTHING)
+    assert (first.number, first.button, first.control) == (1, RECORDED, RECORDED)
     assert (first.picture == recorded(store, 0, 0)).all()
     colors = np.array(player.said[0]["colors"], np.uint8)
     size = player.said[0]["height"], player.said[0]["width"]
@@ -147,7 +146,7 @@ def test_a_frame_that_there_is_not_is_refused_and_the_game_goes_on(player, place
         after = player.frame()
     assert refusals[0]["reason"] == f"there is no frame {place[1]} in episode {place[0]}"
     assert player.frame().number > before.number
-    assert after.button != NOTHING
+    assert after.button != RECORDED
 
 
 def test_the_speed_is_what_was_asked_for(player):
@@ -162,7 +161,7 @@ def test_the_speed_is_what_was_asked_for(player):
 
 def test_a_gray_world_is_played_in_gray(store):
     world = small_world(store, grayscale=True)
-    with serving(house_of(world, store)) as port, Player(port) as player:
+    with serving(served_world(world, store)) as port, Player(port) as player:
         assert (player.welcome["channels"], len(player.welcome["colors"])) == (1, 256)
         first = player.reset(1, 20)
         assert (first.picture == store.read(1, [20], grayscale=True)[0].transpose(1, 2, 0)).all()
@@ -183,8 +182,8 @@ def test_pictures_over_a_palette_travel_as_indices(store):
 
 
 def test_without_names_each_button_is_a_control_and_without_a_way_back_there_is_no_real_game(world, store):
-    house = unnamed(house_of(world, store, absent="no reason"))
-    with serving(house) as port, Player(port) as player:
+    served = without_names(served_world(world, store, no_emulator="no reason"))
+    with serving(served) as port, Player(port) as player:
         assert [control["name"] for control in player.welcome["controls"]] == [
             "button 0",
             "button 1",
@@ -201,8 +200,8 @@ def test_without_names_each_button_is_a_control_and_without_a_way_back_there_is_
 def test_buttons_that_training_dropped_are_not_there(store, named):
     world = small_world(store)
     world.dynamics.active[1] = False
-    house = house_of(world, store)
-    with serving(house if named else unnamed(house)) as port, Player(port) as player:
+    served = served_world(world, store)
+    with serving(served if named else without_names(served)) as port, Player(port) as player:
         assert player.welcome["buttons"] == [0, 2]
         player.press(button=2)
         assert player.frame_that_heard(1).button == 2
@@ -225,9 +224,9 @@ def test_buttons_that_training_dropped_are_not_there(store, named):
     ],
 )
 def test_keys_are_read_off_names(name, held):
-    assert held_for(name) == set(held.split())
+    assert keys_for(name) == set(held.split())
 
 
 def test_the_resting_control_is_the_one_that_says_so():
-    assert resting_control(("paddle left", "paddle still", "paddle right")) == 1
-    assert resting_control(("button 0", "button 1")) == 0
+    assert noop_control(("paddle left", "paddle still", "paddle right")) == 1
+    assert noop_control(("button 0", "button 1")) == 0

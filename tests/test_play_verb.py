@@ -20,8 +20,8 @@ from ghostpad import cli
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
-from ghostpad.play import fast
-from ghostpad.play.server import PlayConfig, open_house, play
+from ghostpad.play import onnx_world
+from ghostpad.play.server import PlayConfig, load_world, play
 from ghostpad.training.checkpoint import write_checkpoint
 from ghostpad.world.starts import read_replays, read_starts, write_starts
 from play_server import BREAKOUT, Player
@@ -46,7 +46,7 @@ def folder(store, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Comparing engines takes seconds and has tests of its own."""
-    monkeypatch.setattr(fast, "fastest", lambda world, state: (world, "PyTorch"))
+    monkeypatch.setattr(onnx_world, "fastest", lambda world, state: (world, "PyTorch"))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_verb_serves_until_it_is_interrupted(folder, store):
         try:
             said = server.stdout.readline()
             port = int(
-                re.fullmatch(r"world waits at http://127\.0\.0\.1:(\d+) \(Ctrl-C ends it\)\n", said)[1]
+                re.fullmatch(r"world is served at http://127\.0\.0\.1:(\d+) \(Ctrl-C stops it\)\n", said)[1]
             )
             with Player(port) as player:
                 first = player.frame()
@@ -76,7 +76,7 @@ def test_the_verb_serves_until_it_is_interrupted(folder, store):
                 assert player.closed()[0] == 1012
             assert server.wait(60) == 0
             assert server.stdout.read() == ""
-            assert server.stderr.read() == "ghostpad: making world ready, which takes some seconds\n"
+            assert server.stderr.read() == "ghostpad: loading world, which takes some seconds\n"
         finally:
             server.kill()
 
@@ -98,14 +98,17 @@ def test_recordings_of_others_make_starts_without_a_real_game(folder, store, own
     write_starts(own, FrameStore.open(own / "foreign.store"), 2, num_starts=5)
     assert (read_starts(own) == read_starts(folder)).all()
     assert read_replays(own) == []
-    assert open_house(PlayConfig(world=own)).absent == "nobody wrote down how these frames were played"
+    assert (
+        load_world(PlayConfig(world=own)).no_emulator
+        == "these recordings do not hold their controls and seeds"
+    )
 
 
 def test_without_the_emulator_there_is_no_real_game_and_it_says_why(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "ale_py", None)
-    house = open_house(PlayConfig(world=folder))
-    assert 'pip install "ghostpad[atari]"' in house.absent
-    assert house.new_game(0).start(0, 0).real is None
+    served = load_world(PlayConfig(world=folder))
+    assert 'pip install "ghostpad[atari]"' in served.no_emulator
+    assert served.new_game(0).start(0, 0).real is None
 
 
 def test_an_emulator_that_leads_elsewhere_is_not_shown(own):
@@ -114,22 +117,22 @@ def test_an_emulator_that_leads_elsewhere_is_not_shown(own):
     told = json.loads(str(arrays["replays"][3]))
     arrays["replays"][3] = json.dumps(told | {"controls": [1] * 7})
     np.savez(own / "starts.npz", **arrays)
-    game = open_house(PlayConfig(world=own)).new_game(0)
+    game = load_world(PlayConfig(world=own)).new_game(0)
     assert game.start(0, 3).real is None
     assert game.start(0, 2).real is not None
 
 
 def test_a_store_gives_every_frame(folder, store):
-    house = open_house(PlayConfig(world=folder, data=store.path))
-    assert house.starts.names == tuple(episode.name for episode in store.episodes)
-    assert house.absent == ""
-    assert (house.name, house.named, house.controls) == ("world", True, BREAKOUT)
+    served = load_world(PlayConfig(world=folder, data=store.path))
+    assert served.starts.names == tuple(episode.name for episode in store.episodes)
+    assert served.no_emulator == ""
+    assert (served.name, served.named, served.controls) == ("world", True, BREAKOUT)
 
 
 def test_it_takes_the_trained_world_before_the_shipped_one(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(folder, "checkpoints/world")
-    assert open_house(PlayConfig()).name == "world"
+    assert load_world(PlayConfig()).name == "world"
 
 
 def mistake(**options):

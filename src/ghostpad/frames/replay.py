@@ -1,4 +1,4 @@
-"""The way back to any frame of a recording: the emulator plays its controls again."""
+"""Replay: bring an emulator to any frame of a recording by playing the recorded controls again."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,28 +13,28 @@ _NEEDED = {"game", "frame_skip", "sticky", "seed", "recorded_policy", "controls"
 
 
 def can_replay(store: FrameStore, episode_index: int) -> bool:
-    """Whether an episode says all that its emulator needs to know."""
+    """Whether the metadata of an episode suffice to replay it."""
     episode = store.episodes[episode_index]
     return set(episode.metadata or {}) >= _NEEDED and episode.name.rpartition("_")[2].isdigit()
 
 
 @dataclass(frozen=True)
 class Replay:
-    """How an emulator gets to where a frame was recorded."""
+    """How an emulator reaches a recorded frame."""
 
     game: str
     """ROM name"""
     frame_skip: int
-    """frames of the console per control"""
+    """console frames per control"""
     sticky: float
-    """probability that the console repeats the control before"""
+    """probability that the console repeats the previous control"""
     seed: int
-    """of the console"""
+    """seed of the console"""
     controls: tuple[int, ...]
-    """all that were held until then, as numbers of the game's minimal actions"""
+    """controls held so far, as indices into the minimal action set of the game"""
 
     def emulator(self) -> Any:
-        """An `ALEInterface` that has played them.
+        """An `ALEInterface` at that frame.
 
         Raises:
             UserError: ale-py is missing or has no such game.
@@ -48,7 +48,7 @@ class Replay:
 
 
 def replay_of(store: FrameStore, episode_index: int, frame_index: int) -> Replay:
-    """Read off a recording how to get to one of its frames.
+    """How to reach a frame of a recording.
 
     Raises:
         UserError: the episode was not recorded by Ghostpad.
@@ -56,27 +56,27 @@ def replay_of(store: FrameStore, episode_index: int, frame_index: int) -> Replay
     episode = store.episodes[episode_index]
     if not can_replay(store, episode_index) or episode.metadata is None:
         raise UserError(
-            f"{store.path}: {episode.name} was not recorded by 'ghostpad record', so that the emulator "
-            "cannot play it again; give data that were"
+            f"{store.path}: {episode.name} was not recorded by 'ghostpad record', so the emulator "
+            "cannot replay it; give data that were"
         )
-    told = episode.metadata
-    config = RecordConfig(game=told["game"], policy=told["recorded_policy"], seed=told["seed"])
+    metadata = episode.metadata
+    config = RecordConfig(game=metadata["game"], policy=metadata["recorded_policy"], seed=metadata["seed"])
     _, seed, _ = draw_player(config, int(episode.name.rpartition("_")[2]))
-    controls = tuple(told["controls"][:frame_index])
-    return Replay(told["game"], told["frame_skip"], told["sticky"], seed, controls)
+    controls = tuple(metadata["controls"][:frame_index])
+    return Replay(metadata["game"], metadata["frame_skip"], metadata["sticky"], seed, controls)
 
 
 def replay(store: FrameStore, episode_index: int, frame_index: int) -> Any:
-    """Return an `ALEInterface` in the state in which a recorded frame was seen.
+    """An `ALEInterface` in the state in which a frame was recorded.
 
     Raises:
-        UserError: the episode was not recorded by Ghostpad, ale-py is missing, or it now plays otherwise.
+        UserError: the episode was not recorded by Ghostpad, ale-py is missing, or its frame differs.
     """
     emulator = replay_of(store, episode_index, frame_index).emulator()
     recorded = store.read(episode_index, np.array([frame_index]), grayscale=False)[0].transpose(1, 2, 0)
     if not np.array_equal(emulator.getScreenRGB(), recorded):
         raise UserError(
-            f"{store.path}: {store.episodes[episode_index].name} played again differs at frame {frame_index} "
-            "from what was recorded; record it anew with the ale-py that is installed"
+            f"{store.path}: {store.episodes[episode_index].name} differs from its replay at frame "
+            f"{frame_index}; record it again with the ale-py that is installed"
         )
     return emulator

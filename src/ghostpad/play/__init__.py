@@ -1,1 +1,4 @@
-"""Playing a world in the browser: one page, a WebSocket, and the real game beside it."""
+"""Playing a world in the browser: one static page, one WebSocket, and the emulator beside it.
+
+`play` is the verb; `Game` is one player's game, in which the same controls drive a world and an emulator.
+"""

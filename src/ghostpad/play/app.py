@@ -1,61 +1,91 @@
-"""The web application: one page, one WebSocket, a few seats."""
+"""The web application: one page, one WebSocket, a limited number of players, and who may connect.
+
+A page from elsewhere cannot read `http://127.0.0.1`, but it may open WebSockets to it, and a name that points
+there (DNS rebinding) makes it look like our own page. `Origin` reveals the first, `Host` the second.
+"""
 
 import asyncio
 import contextlib
+import ipaddress
 import itertools
+import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ghostpad.buttons.control_map import ControlMap
-from ghostpad.play.game import Game, PixelFormat, left_to_chance
-from ghostpad.play.guard import Guard
-from ghostpad.play.keys import held_for, resting_control
-from ghostpad.play.messages import FASTEST, HOTTEST, Join
-from ghostpad.play.session import BROKEN, FULL, POLICY, Dismissed, Mailbox, Session
+from ghostpad.play.game import Game, PixelFormat, keys_for, noop_control, random_controls
+from ghostpad.play.messages import MAX_FPS, MAX_TEMPERATURE, Join
+from ghostpad.play.session import (
+    INTERNAL_ERROR,
+    POLICY_VIOLATION,
+    TRY_AGAIN_LATER,
+    CloseConnection,
+    MessageReader,
+    Session,
+)
 from ghostpad.play.starts import Starts
 from ghostpad.world.world_model import WorldModel
 
 STATIC = Path(__file__).parent / "static"
 JOIN_SECONDS = 5.0
-"""How long a connection may stay without asking for a seat."""
+"""How long a connection may stay open without a `join`."""
+_SECURITY_HEADERS = [
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-cache"),
+]
 
 
 @dataclass(frozen=True)
-class House:
-    """What all players share."""
+class ServedWorld:
+    """A world that is served, and the settings that all players share.
+
+    Attributes:
+        name: of the world.
+        model_hash: of the world.
+        world: in evaluation mode.
+        engine: name of what computes it.
+        controls: the control map.
+        named: whether its controls are those of the game, not the buttons themselves.
+        starts: recorded frames to start from.
+        no_emulator: why there is no real game beside it; empty when there is one.
+        fps: frames per second until a player asks for others.
+        max_players: at once.
+        seed: of the draws.
+    """
 
     name: str
-    """What the world is called."""
     model_hash: str
     world: WorldModel
     engine: str
-    """What computes it."""
     controls: ControlMap
     named: bool
-    """Whether these are controls of the game, not the buttons by themselves."""
     starts: Starts
-    absent: str
-    """Why there is no real game beside it; empty when there is one."""
+    no_emulator: str
     fps: float
-    """Frames per second until a player asks for others."""
-    seats: int
-    """Most players at once."""
+    max_players: int
     seed: int
 
     def new_game(self, number: int) -> Game:
-        """A game for a player; the same number gives the same luck."""
-        return Game(self.world, self.controls, self.starts, self.seed + number, beside=not self.absent)
+        """A game for a player; the same number gives the same draws."""
+        return Game(self.world, self.controls, self.starts, self.seed + number, not self.no_emulator)
 
     def welcome(self) -> dict[str, Any]:
-        """What a page has to know before the first frame."""
+        """The first message to a page, which describes the world."""
         world, names, pixels = self.world, self.controls.control_names, PixelFormat(self.world)
-        chance = left_to_chance(self.controls)
+        random = random_controls(self.controls)
         return {
             "type": "welcome",
             "world": self.name,
@@ -67,12 +97,13 @@ class House:
             "colors": None if pixels.colors is None else pixels.colors.tolist(),
             "grid": list(world.latent_action_model.grid),
             "codes": world.latent_action_model.codebook_size,
+            "objects": world.uses_objects,
             "buttons": world.buttons_in_use,
             "controls": [
-                {"name": name, "holds": sorted(held_for(name)), "chance": number in chance}
+                {"name": name, "holds": sorted(keys_for(name)), "chance": number in random}
                 for number, name in enumerate(names)
             ],
-            "rest": resting_control(names),
+            "rest": noop_control(names),
             "control_given_button": self.controls.control_given_button,
             "button_for_control": self.controls.button_for_control,
             "named": self.named,
@@ -81,59 +112,60 @@ class House:
                 {"name": name, "frames": frames}
                 for name, frames in zip(self.starts.names, self.starts.lengths, strict=True)
             ],
-            "beside": not self.absent,
+            "beside": not self.no_emulator,
             "fps": self.fps,
-            "fastest": FASTEST,
-            "hottest": HOTTEST,
+            "fastest": MAX_FPS,
+            "hottest": MAX_TEMPERATURE,
         }
 
 
-def build_app(house: House, host: str) -> FastAPI:
-    """The application for one house; `host` is the address that it is bound to."""
-    pool = ThreadPoolExecutor(house.seats, "play")  # or one would wait while another's next is prepared
+def build_app(served: ServedWorld, host: str) -> FastAPI:
+    """The application for one world; `host` is the address that it is bound to."""
+    # A thread for each player, so that no one waits while another's next frame is prefetched.
+    pool = ThreadPoolExecutor(served.max_players, "play")
     numbers = itertools.count()
-    seated: set[int] = set()
+    playing: set[int] = set()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         pool.shutdown(wait=False, cancel_futures=True)
 
-    # FastAPI's own pages load scripts from elsewhere.
+    # FastAPI's own pages load scripts from other servers.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.add_middleware(Guard, host=host)
+    app.add_middleware(OriginCheck, host=host)
 
     async def serve(socket: WebSocket) -> None:
-        mailbox = Mailbox(socket)
-        # A seat is for those who ask in our own words: noise never takes one.
-        if not isinstance(await mailbox.read(JOIN_SECONDS), Join):
-            raise Dismissed(POLICY, "join first")
-        if len(seated) >= house.seats:
-            raise Dismissed(FULL, "all seats are taken")
+        reader = MessageReader(socket)
+        # Only a well-formed `join` takes one of the places; noise never does.
+        if not isinstance(await reader.read(JOIN_SECONDS), Join):
+            raise CloseConnection(POLICY_VIOLATION, "join first")
+        if len(playing) >= served.max_players:
+            raise CloseConnection(TRY_AGAIN_LATER, "all seats are taken")
         number = next(numbers)
-        seated.add(number)
+        playing.add(number)
         try:
-            game = await asyncio.get_running_loop().run_in_executor(pool, house.new_game, number)
-            await socket.send_json(house.welcome())
-            await Session(game, socket, mailbox, pool, house.fps).run()
+            game = await asyncio.get_running_loop().run_in_executor(pool, served.new_game, number)
+            await socket.send_json(served.welcome())
+            await Session(game, socket, reader, pool, served.fps).run()
         finally:
-            seated.discard(number)
+            playing.discard(number)
 
     @app.websocket("/play")
     async def play(socket: WebSocket) -> None:
         await socket.accept()
         try:
             await serve(socket)
-        except Dismissed as dismissed:
-            await _close(socket, dismissed.code, dismissed.reason)
+        except CloseConnection as close:
+            await _close(socket, close.code, close.reason)
         except WebSocketDisconnect:
             pass
         except Exception:
-            await _close(socket, BROKEN, "the game broke; the server's terminal says how")
+            await _close(socket, INTERNAL_ERROR, "the game broke; the server's terminal says how")
             raise
 
     @app.websocket("/{path:path}")
-    async def nowhere(socket: WebSocket) -> None:
+    async def no_such_path(socket: WebSocket) -> None:
         await socket.close()
 
     app.mount("/", StaticFiles(directory=STATIC, html=True))
@@ -143,3 +175,63 @@ def build_app(house: House, host: str) -> FastAPI:
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
     with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it may have gone meanwhile
         await socket.close(code, reason[:120])
+
+
+class OriginCheck:
+    """ASGI middleware that refuses foreign hosts and origins, and sets security headers."""
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app = app
+        self._names = {"localhost", "127.0.0.1", "::1", host.lower()}
+        self._everywhere = host in ("0.0.0.0", "::", "")
+        if self._everywhere:
+            self._names.add(socket.gethostname().lower())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on requests to this server from its own pages; 403 for all others."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        foreign = scope["type"] == "websocket" and not same_origin(headers.get("origin", ""), host)
+        if foreign or not self.serves(host):
+            await self._refuse(scope, receive, send)
+            return
+
+        async def with_headers(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *_SECURITY_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)  # type: ignore[arg-type]
+
+    def serves(self, host: str) -> bool:
+        """Whether a `Host` header names this server.
+
+        Bound to all addresses, it accepts any numeric address: DNS rebinding needs a name.
+        """
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if "@" in host:
+            return False
+        if name in self._names:
+            return True
+        with contextlib.suppress(ValueError):
+            return self._everywhere and bool(ipaddress.ip_address(name))
+        return False
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "foreign"})
+            return
+        text = "Ghostpad is not served under this name; open the address that `ghostpad play` printed.\n"
+        await PlainTextResponse(text, 403)(scope, receive, send)
+
+
+def same_origin(origin: str, host: str) -> bool:
+    """Whether an `Origin` header is that of a page under `host`; browsers always send one."""
+    return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")

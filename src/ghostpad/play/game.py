@@ -1,65 +1,63 @@
-"""One player's game: the predicted world, and the real one beside it, under the same controls.
+"""One player's game: an imagined game and the emulator beside it, under the same controls.
 
 Dimensions: H W frame, P palette size, h w grid of codes.
 """
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from ghostpad.buttons.control_map import ControlMap
+from ghostpad.buttons.control_map import NOOP_NAMES, ControlMap
 from ghostpad.errors import UserError
 from ghostpad.objects.detection import packed
-from ghostpad.play.keys import resting_control
-from ghostpad.play.real_game import RealGame, RealPicture
 from ghostpad.play.starts import Starts
-from ghostpad.world.world_model import WorldModel, WorldState
+from ghostpad.world.rollout import Rollout
+from ghostpad.world.world_model import WorldModel
 
-NOTHING = 255
-
-
-def controls_of(world: WorldModel) -> ControlMap | None:
-    """The controls that lie beside a world, None when there are none.
-
-    Raises:
-        UserError: they are those of another world.
-    """
-    found = ControlMap.read(world.folder) if world.folder else None
-    if found is not None and len(found.control_given_button) != world.num_buttons:
-        raise UserError(
-            f"{world.folder}/controls.json: is for {len(found.control_given_button)} buttons, but the world "
-            f"has {world.num_buttons}; run ghostpad controls again"
-        )
-    return found
+RECORDED = 255
+"""Stands for the button and the control of a recorded frame."""
+KEYS = ("up", "down", "left", "right", "fire")
 
 
-def buttons_alone(world: WorldModel) -> ControlMap:
-    """Each button as a control of its own, for a world whose buttons nobody has named."""
+def keys_for(control_name: str) -> frozenset[str]:
+    """Keys that hold a control, by its name: `RIGHTFIRE` → right and fire, `paddle left` → left."""
+    return frozenset(key for key in KEYS if key in control_name.lower())
+
+
+def noop_control(names: tuple[str, ...]) -> int:
+    """The control that presses nothing: by its name, else the first."""
+    return next((index for index, name in enumerate(names) if name.lower().endswith(NOOP_NAMES)), 0)
+
+
+def random_controls(controls: ControlMap) -> frozenset[int]:
+    """Controls with the same button as NOOP: whether they have an effect is random to the world."""
+    noop = noop_control(controls.control_names)
+    buttons = controls.button_for_control
+    return frozenset(i for i, button in enumerate(buttons) if i != noop and button == buttons[noop])
+
+
+def map_of_buttons(world: WorldModel) -> ControlMap:
+    """Each button as a control of its own, for a world without a control map."""
     buttons = world.buttons_in_use
-    names = tuple(f"button {button}" for button in buttons)
     given = [tuple(float(button == other) for other in buttons) for button in range(world.num_buttons)]
-    return ControlMap(names, tuple(given), buttons, 0)
-
-
-def left_to_chance(controls: ControlMap) -> frozenset[int]:
-    """Controls without a button of their own: what they do is chance to the world, like serving a ball."""
-    rest = resting_control(controls.control_names)
-    pressed = controls.button_for_control
-    return frozenset(
-        control for control in range(len(pressed)) if control != rest and pressed[control] == pressed[rest]
-    )
+    return ControlMap(tuple(f"button {button}" for button in buttons), tuple(given), buttons, 0)
 
 
 class PixelFormat:
-    """How a world's pictures travel: one byte for each pixel where that loses nothing, else three."""
+    """How pictures are sent: one byte for each pixel where that is lossless, else three.
+
+    Attributes:
+        channels: 1 or 3.
+        colors: (P, 3) uint8, the colour of each byte; None with three channels.
+    """
 
     def __init__(self, world: WorldModel) -> None:
         model = world.latent_action_model
         self.channels = 1 if world.grayscale or model.predicts_palette else 3
         self.colors: np.ndarray | None = None
-        """(P, 3) uint8, what the byte of a pixel stands for; None with three channels."""
         self._keys = np.zeros(0, np.int32)
         if world.grayscale:
             self.colors = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
@@ -72,105 +70,167 @@ class PixelFormat:
         """The bytes of a uint8 picture, row by row.
 
         Raises:
-            UserError: it has a colour that is not in the palette.
+            UserError: a colour is not in the palette.
         """
         if self.channels == 3:
             return picture_HW3.tobytes()
         if not len(self._keys):
             return picture_HW3[:, :, 0].tobytes()
         keys = packed(picture_HW3, 2)
-        places = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
-        if (self._keys[places] != keys).any():
+        indices = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
+        if (self._keys[indices] != keys).any():
             raise UserError("this frame has a colour that the world has never seen")
-        return places.astype(np.uint8).tobytes()
+        return indices.astype(np.uint8).tobytes()
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One frame of the game: button and control that led to it, or `NOTHING` when it was recorded."""
+class EmulatorPicture:
+    """The screen of the emulator.
+
+    Attributes:
+        height: in pixels.
+        width: in pixels.
+        pixels: one byte for each, row by row.
+        new_colors: (256, 3) uint8, the colours of the bytes when some of them appear for the first time.
+    """
+
+    height: int
+    width: int
+    pixels: bytes
+    new_colors: np.ndarray | None
+
+
+class EmulatorGame:
+    """The real game, under the controls of a world.
+
+    Args:
+        emulator: an `ALEInterface` with a game.
+        control_names: of the world.
+    """
+
+    def __init__(self, emulator: Any, control_names: tuple[str, ...]) -> None:
+        self._emulator = emulator
+        actions = {keys_for(action.name): action for action in emulator.getMinimalActionSet()}
+        noop = actions[frozenset()]
+        self._actions = [actions.get(keys_for(name), noop) for name in control_names]
+        self._colors = np.zeros((256, 3), np.uint8)
+        self._known = np.zeros(256, bool)
+
+    def act(self, control: int) -> None:
+        """Hold a control for one frame; a game that is over starts again."""
+        if self._emulator.game_over():
+            self._emulator.reset_game()
+        self._emulator.act(self._actions[control])
+
+    def picture(self) -> EmulatorPicture:
+        """The screen as it is now."""
+        screen = self._emulator.getScreen()
+        new = ~self._known[screen]
+        if new.any():
+            # ALE does not export the palette of the console; the screen in RGB shows some of it.
+            self._colors[screen[new]] = self._emulator.getScreenRGB()[new]
+            self._known[screen[new]] = True
+        return EmulatorPicture(*screen.shape, screen.tobytes(), self._colors if new.any() else None)
+
+
+@dataclass(frozen=True)
+class GameFrame:
+    """One frame of a game.
+
+    Attributes:
+        button: pressed on the way to it, `RECORDED` at a start.
+        control: held on the way to it, `RECORDED` at a start.
+        codes_hw: of the transition.
+        picture: bytes in the world's `PixelFormat`.
+        real: the emulator beside it, if there is one.
+        milliseconds: time that the prediction took.
+    """
 
     button: int
     control: int
     codes_hw: np.ndarray
     picture: bytes
-    real: RealPicture | None
+    real: EmulatorPicture | None
     milliseconds: float
-    """What it took to predict."""
 
 
 class Game:
-    """A world that is being played. Not for several threads at once."""
+    """A world that is being played, by one thread at a time."""
 
     def __init__(
-        self, world: WorldModel, controls: ControlMap, starts: Starts, seed: int, beside: bool = True
+        self, world: WorldModel, controls: ControlMap, starts: Starts, seed: int, with_emulator: bool = True
     ) -> None:
         self.world, self.controls, self.starts = world, controls, starts
-        self._emulator = starts.emulator if beside else None
-        self._real: RealGame | None = None
         self.pixels = PixelFormat(world)
-        self._buttons = world.buttons_in_use
-        self._left_to_chance = left_to_chance(controls)
-        self.rest = resting_control(controls.control_names)
-        self._generator = torch.Generator(world.device).manual_seed(seed)
+        self.noop = noop_control(controls.control_names)
+        self._open_emulator = starts.emulator if with_emulator else None
+        self._emulator_game: EmulatorGame | None = None
+        self._random_controls = random_controls(controls)
+        self._rollout = Rollout(world, controls)
+        self._rollout.seed(seed)
         self._no_codes = np.zeros(world.latent_action_model.grid, np.int64)
-        self._state: WorldState
-        self._button: int
+        self._button = 0
 
     def buttons_for(self, control: int | None, button: int | None) -> tuple[int, int]:
-        """The button to press in the world and the control to hold in the real game.
+        """The button to press in the world and the control to hold in the emulator.
 
         Raises:
             UserError: there is no such control or button.
         """
         if control is not None:
             return self.controls.to_button(control), control
-        if button not in self._buttons:
+        if button not in self.world.buttons_in_use:
             raise UserError(f"there is no button {button}")
         return button, int(np.argmax(self.controls.control_given_button[button]))
 
-    def start(self, episode: int, frame: int) -> Shown:
-        """Begin from a recorded frame, which the real game shows too.
+    def start(self, episode: int, frame: int) -> GameFrame:
+        """Start from a recorded frame, in the world and in the emulator.
 
         Raises:
-            UserError: there is no such frame, or the world cannot draw it; the game goes on as it was.
+            UserError: there is no such frame, or it cannot be sent; the game continues as it was.
         """
         self.starts.require(episode, frame)
-        began = time.perf_counter()
-        state = self.world.start(self.starts.read(episode, frame))
-        picture = self.pixels.pack(state.pictures[0])
-        self._state, self._real = state, self._real_game(episode, frame)
-        self._button, _ = self.buttons_for(self.rest, None)
-        return self._shown(NOTHING, NOTHING, self._no_codes, picture, began)
+        began, previous = time.perf_counter(), self._rollout.state
+        try:
+            self._rollout.start(self.starts.read(episode, frame)[None])
+            picture = self.pixels.pack(self._rollout.pictures[0])
+        except UserError:
+            self._rollout.state = previous
+            raise
+        self._emulator_game = self._start_emulator(episode, frame)
+        self._button, _ = self.buttons_for(self.noop, None)
+        return self._frame(RECORDED, RECORDED, self._no_codes, picture, began)
 
-    def _real_game(self, episode: int, frame: int) -> RealGame | None:
-        if self._emulator is None:
+    def _start_emulator(self, episode: int, frame: int) -> EmulatorGame | None:
+        if self._open_emulator is None:
             return None
         try:
-            return RealGame(self._emulator(episode, frame), self.controls.control_names)
+            return EmulatorGame(self._open_emulator(episode, frame), self.controls.control_names)
         except UserError:
-            return None  # this episode cannot be played again
+            return None  # this episode cannot be replayed
 
-    def advance(self, button: int, control: int, temperature: float) -> Shown:
-        """Predict the next frame with that button held, and hold the control in the real game.
+    def advance(self, button: int, control: int, temperature: float) -> GameFrame:
+        """Predict the next frame under the button, and hold the control in the emulator, after `start`.
 
-        A control that is left to chance draws what happens as often as it is expected, as at temperature 1.
-        Before it, `start`.
+        Under a control with random effect codes are drawn at a temperature of at least 1.
         """
-        if control in self._left_to_chance:
+        if control in self._random_controls:
             temperature = max(temperature, 1.0)
-        if self._real is not None:
-            self._real.act(control)
+        if self._emulator_game is not None:
+            self._emulator_game.act(control)
         began = time.perf_counter()
         self._button = button
-        self._state, codes = self.world.step(self._state, button, temperature, self._generator)
-        picture = self.pixels.pack(self._state.pictures[0])
-        return self._shown(button, control, codes[0].cpu().numpy(), picture, began)
+        codes_Nhw = self._rollout.press(button, temperature)
+        picture = self.pixels.pack(self._rollout.pictures[0])
+        return self._frame(button, control, codes_Nhw[0].cpu().numpy(), picture, began)
 
     def prefetch(self) -> None:
         """Forecast the next transition under the last button, which makes the next step faster."""
-        self._state = self.world.prefetch(self._state, self._button)
+        self._rollout.prefetch(self._button)
 
-    def _shown(self, button: int, control: int, codes_hw: np.ndarray, picture: bytes, began: float) -> Shown:
+    def _frame(
+        self, button: int, control: int, codes_hw: np.ndarray, picture: bytes, began: float
+    ) -> GameFrame:
         milliseconds = 1000 * (time.perf_counter() - began)
-        real = self._real.picture() if self._real is not None else None
-        return Shown(button, control, codes_hw, picture, real, milliseconds)
+        real = self._emulator_game.picture() if self._emulator_game is not None else None
+        return GameFrame(button, control, codes_hw, picture, real, milliseconds)

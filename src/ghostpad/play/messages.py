@@ -1,7 +1,7 @@
-"""What the page and the server say to each other.
+"""The WebSocket protocol between the page and the server; docs/playing.md describes it.
 
 The page sends small JSON objects, the classes below. The server sends JSON (`welcome`, `real`, `refused`) and
-one binary frame for every tick: a header, the codes row by row, the predicted picture, the real one if any.
+one binary frame in every tick: a header, the codes row by row, the imagined picture, the emulator's if any.
 """
 
 import struct
@@ -9,17 +9,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ghostpad.play.game import NOTHING, Shown
+from ghostpad.play.game import RECORDED, GameFrame
 
-MOST_BYTES = 1024
-"""Longest message (bytes) that a page may send."""
-FASTEST = 60
-"""Most frames per second."""
-HOTTEST = 2.0
-"""Highest temperature."""
+MAX_MESSAGE_BYTES = 1024
+"""Longest message that a page may send."""
+MAX_FPS = 60
+MAX_TEMPERATURE = 2.0
 
 _Count = Annotated[int, Field(ge=0, lt=2**32)]
-# number of the frame, number of the last press that it knows of, milliseconds that it took, button, control
+_Index = Annotated[int, Field(ge=0, lt=RECORDED)]
+# number of the frame, number of the last press that it answers, milliseconds that it took, button, control
 _HEADER = struct.Struct("<IIfBBxx")
 
 
@@ -28,43 +27,42 @@ class _Message(BaseModel):
 
 
 class Join(_Message):
-    """Ask for a seat."""
+    """Ask to play."""
 
     type: Literal["join"]
 
 
 class Press(_Message):
-    """Hold a control, or a button by its own number, until the next press."""
+    """Hold a control, or a button by its number, until the next press; `count` numbers the presses."""
 
     type: Literal["press"]
     count: _Count
-    """number of this press, which frames give back"""
-    control: Annotated[int, Field(ge=0, lt=NOTHING)] | None = None
-    button: Annotated[int, Field(ge=0, lt=NOTHING)] | None = None
+    control: _Index | None = None
+    button: _Index | None = None
 
 
 class Seen(_Message):
-    """The newest frame that was drawn; also a sign of life."""
+    """The newest frame that was drawn; also keeps the connection alive."""
 
     type: Literal["seen"]
     frame: _Count
 
 
 class Pause(_Message):
-    """Stop, or go on."""
+    """Pause or continue."""
 
     type: Literal["pause"]
     paused: bool
 
 
 class Step(_Message):
-    """One frame, then stop."""
+    """Play one frame, then pause."""
 
     type: Literal["step"]
 
 
 class Reset(_Message):
-    """Begin from a recorded frame."""
+    """Start from a recorded frame."""
 
     type: Literal["reset"]
     episode: _Count
@@ -72,44 +70,44 @@ class Reset(_Message):
 
 
 class Temperature(_Message):
-    """How freely codes are drawn; 0 takes the most likely ones."""
+    """Sampling temperature of the codes; 0 takes the likeliest."""
 
     type: Literal["temperature"]
-    value: Annotated[float, Field(ge=0, le=HOTTEST)]
+    value: Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)]
 
 
 class Speed(_Message):
     """Frames per second."""
 
     type: Literal["speed"]
-    fps: Annotated[float, Field(ge=1, le=FASTEST)]
+    fps: Annotated[float, Field(ge=1, le=MAX_FPS)]
 
 
 Message = Join | Press | Seen | Pause | Step | Reset | Temperature | Speed
 _READER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
 
-class Malformed(ValueError):
-    """Not a message of ours."""
+class MalformedMessage(ValueError):
+    """Not a message of the protocol."""
 
 
 def read_message(text: str) -> Message:
-    """Read one message of a page.
+    """Parse one message of a page.
 
     Raises:
-        Malformed: it is none.
+        MalformedMessage: it does not follow the protocol.
     """
     try:
         return _READER.validate_json(text)
     except ValidationError:
-        raise Malformed("not a message of this page") from None
+        raise MalformedMessage("not a message of this page") from None
 
 
-def pack_frame(number: int, heard: int, shown: Shown) -> bytes:
-    """Frame `number` (from 1), computed when press `heard` was the last to have come.
+def pack_frame(number: int, last_press: int, frame: GameFrame) -> bytes:
+    """Frame `number` (from 1), computed after the press with the number `last_press`.
 
-    Codes are little-endian uint16; pictures are as `welcome` and `real` describe them.
+    Codes are little-endian uint16; `welcome` and `real` describe the pictures.
     """
-    header = _HEADER.pack(number, heard, shown.milliseconds, shown.button, shown.control)
-    real = b"" if shown.real is None else shown.real.pixels
-    return b"".join((header, shown.codes_hw.astype("<u2").tobytes(), shown.picture, real))
+    header = _HEADER.pack(number, last_press, frame.milliseconds, frame.button, frame.control)
+    real = b"" if frame.real is None else frame.real.pixels
+    return b"".join((header, frame.codes_hw.astype("<u2").tobytes(), frame.picture, real))

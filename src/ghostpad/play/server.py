@@ -16,28 +16,30 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-    from ghostpad.play.app import House
+    from ghostpad.buttons.control_map import ControlMap
+    from ghostpad.play.app import ServedWorld
+    from ghostpad.world.world_model import WorldModel
 
 TRAINED, SHIPPED = Path("checkpoints/world"), Path("breakout-world")
-MOST_CONNECTIONS = 256
-"""Open connections of all kinds; more are told to come later."""
-CLOSING_SECONDS = 2
+MAX_CONNECTIONS = 256
+"""Open connections of all kinds; more get the HTTP status 503."""
+SHUTDOWN_SECONDS = 2
 
 
 @dataclass(frozen=True)
 class PlayConfig:
-    """What to play, and who may."""
+    """Which world to play, and who may connect."""
 
     world: Path | None = None
     """folder, file or shipped name of a world; checkpoints/world, else breakout-world, when not given"""
     data: Path | None = None
-    """frame store, or folder of episodes, whose every frame a game may begin from"""
+    """frame store, or folder of episodes, from whose frames games start; the world's own starts without"""
     host: str = "127.0.0.1"
     """address to serve on: this machine alone, or 0.0.0.0 for everyone who reaches it"""
     port: int = 8765
     """port to serve on; 0 takes a free one"""
     players: int = 4
-    """most players at once"""
+    """players at once, at most"""
     fps: float = 30.0
     """frames per second, 1 to 60; a player may choose another speed"""
     seed: int = 0
@@ -49,10 +51,10 @@ class PlayConfig:
 
 
 def play(config: PlayConfig) -> None:
-    """Serve until interrupted, which is how it is meant to end.
+    """Serve until interrupted.
 
     Raises:
-        UserError: the extra is missing, there is no such world, or the address cannot be had.
+        UserError: the extra is missing, there is no such world, or the address cannot be bound.
     """
     for package in ("fastapi", "uvicorn", "websockets"):
         if importlib.util.find_spec(package) is None:
@@ -66,19 +68,19 @@ def play(config: PlayConfig) -> None:
 
         from ghostpad.play.app import build_app
 
-        # A thread for each game: more of them wait for one another longer than they compute.
+        # One thread for each game: several would spend more time on synchronization than on computing.
         torch.set_num_threads(1)
-        house = open_house(config)
-        _announce(config.host, house, listener.getsockname()[1])
+        served = load_world(config)
+        _announce(config.host, served, listener.getsockname()[1])
         with contextlib.suppress(KeyboardInterrupt):
-            make_server(build_app(house, config.host)).run([listener])
+            make_server(build_app(served, config.host)).run([listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind the address before anything slow is done.
+    """Bind the address, before anything slow is done.
 
     Raises:
-        UserError: the address cannot be had.
+        UserError: it cannot be bound.
     """
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port}: must be from 0 to 65535")
@@ -90,58 +92,70 @@ def listen(host: str, port: int) -> socket.socket:
         raise UserError(f"--host {host} --port {port}: {reason}; give another --port or --host") from None
 
 
-def open_house(config: PlayConfig) -> "House":
-    """Load the world, its controls and the frames to begin from.
+def load_world(config: PlayConfig) -> "ServedWorld":
+    """Load the world, its control map and the frames to start from, and play one frame.
 
     Raises:
-        UserError: something of these is missing or does not fit.
+        UserError: one of these is missing or does not fit.
     """
     from ghostpad.frames.ingest import open_data
     from ghostpad.machine import resolve_device
-    from ghostpad.play.app import House
-    from ghostpad.play.fast import fastest
-    from ghostpad.play.game import buttons_alone, controls_of
-    from ghostpad.play.starts import starts_of_store, starts_of_world, why_no_emulator
+    from ghostpad.play import onnx_world
+    from ghostpad.play.app import ServedWorld
+    from ghostpad.play.game import map_of_buttons
+    from ghostpad.play.starts import starts_of_store, starts_of_world
     from ghostpad.world.world_model import WorldModel
 
     path = config.world or (TRAINED if TRAINED.is_dir() else SHIPPED)
-    print(f"ghostpad: making {path.name} ready, which takes some seconds", file=sys.stderr, flush=True)
+    print(f"ghostpad: loading {path.name}, which takes some seconds", file=sys.stderr, flush=True)
     world = WorldModel.from_pretrained(path, str(resolve_device(config.device)))
     if config.data is not None:
         starts = starts_of_store(open_data(config.data, config.workers), world)
     else:
         starts = starts_of_world(world)
-    controls = controls_of(world)
+    control_map = _control_map(world)
     model_hash = world.model_hash
-    world, engine = fastest(world, world.start(starts.read(0, 0)))
-    house = House(
+    world, engine = onnx_world.fastest(world, world.start(starts.read(0, 0)))
+    served = ServedWorld(
         name=path.name,
         model_hash=model_hash,
         world=world,
         engine=engine,
-        controls=controls or buttons_alone(world),
-        named=controls is not None,
+        controls=control_map or map_of_buttons(world),
+        named=control_map is not None,
         starts=starts,
-        absent=why_no_emulator(starts),
+        no_emulator=starts.why_no_emulator(),
         fps=config.fps,
-        seats=config.players,
+        max_players=config.players,
         seed=config.seed,
     )
-    game = house.new_game(0)
-    game.start(0, 0)  # whatever does not fit is told now, and the first player does not wait
-    game.advance(*game.buttons_for(game.rest, None), temperature=0.0)
-    return house
+    game = served.new_game(0)
+    game.start(0, 0)  # errors show up now, and the first player does not wait
+    game.advance(*game.buttons_for(game.noop, None), temperature=0.0)
+    return served
+
+
+def _control_map(world: "WorldModel") -> "ControlMap | None":
+    from ghostpad.buttons.control_map import ControlMap
+
+    found = ControlMap.read(world.folder) if world.folder else None
+    if found is not None and len(found.control_given_button) != world.num_buttons:
+        raise UserError(
+            f"{world.folder}/controls.json: is for {len(found.control_given_button)} buttons, but the world "
+            f"has {world.num_buttons}; run ghostpad controls again"
+        )
+    return found
 
 
 def make_server(app: "FastAPI") -> "uvicorn.Server":
-    """A server for `app` that bounds what every connection may send."""
+    """A server for `app` that bounds the memory of every connection."""
     import uvicorn
     from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
-    from ghostpad.play.messages import MOST_BYTES
+    from ghostpad.play.messages import MAX_MESSAGE_BYTES
 
-    class Deaf(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
-        """Hears nothing from those who do not read: answers to their pings would pile up."""
+    class BackpressureProtocol(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
+        """Reads nothing from clients that do not read: the answers to their pings would pile up."""
 
         def pause_writing(self) -> None:
             super().pause_writing()
@@ -159,21 +173,21 @@ def make_server(app: "FastAPI") -> "uvicorn.Server":
             log_level="warning",
             access_log=False,
             server_header=False,
-            ws=Deaf,
-            ws_max_size=MOST_BYTES,
+            ws=BackpressureProtocol,
+            ws_max_size=MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=CLOSING_SECONDS,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
 
 
-def _announce(host: str, house: "House", port: int) -> None:
+def _announce(host: str, served: "ServedWorld", port: int) -> None:
     everywhere = host in ("0.0.0.0", "::")
     name = "127.0.0.1" if everywhere else f"[{host}]" if ":" in host else host
-    print(f"{house.name} waits at http://{name}:{port} (Ctrl-C ends it)", flush=True)
-    if house.absent:
-        print(f"without the real game beside it: {house.absent}", flush=True)
+    print(f"{served.name} is served at http://{name}:{port} (Ctrl-C stops it)", flush=True)
+    if served.no_emulator:
+        print(f"without the real game beside it: {served.no_emulator}", flush=True)
     if everywhere or not _is_loopback(host):
         warning = f"everyone who reaches {host}:{port} can play; there is no password"
         print(f"ghostpad: {warning}", file=sys.stderr, flush=True)

@@ -1,21 +1,21 @@
-"""One player's connection: what was asked for, and the loop that answers with frames.
+"""One player's connection: its requests, and the loop that answers them with frames.
 
-Bounded in memory: the page says which frame it has drawn, and no more than a few are ever on their way.
+Memory is bounded: the page acknowledges the frames that it has drawn, and only a few may be in flight.
 """
 
 import asyncio
-import dataclasses
 import time
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ghostpad.errors import UserError
-from ghostpad.play.game import Game, Shown
+from ghostpad.play.game import Game, GameFrame
 from ghostpad.play.messages import (
     Join,
-    Malformed,
+    MalformedMessage,
     Message,
     Pause,
     Press,
@@ -28,186 +28,195 @@ from ghostpad.play.messages import (
     read_message,
 )
 
-POLICY, FULL, BROKEN = 1008, 1013, 1011
-MOST_UNSEEN = 3
-"""Frames that may be on their way to a page."""
-SILENCE_SECONDS = 90.0
-"""A page that says nothing for so long is gone; ours speaks every ten seconds, a hidden one every minute."""
-MESSAGES_PER_SECOND, BURST = 200, 400
-"""What a page may send: a frame seen and a key or two in each tick, with room to spare."""
+POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER = 1008, 1011, 1013
+"""Close codes of RFC 6455."""
+MAX_FRAMES_IN_FLIGHT = 3
+IDLE_SECONDS = 90.0
+"""A page that sends nothing for so long is gone; ours sends every ten seconds, a hidden one every minute."""
+MESSAGES_PER_SECOND, MESSAGE_BURST = 200, 400
+"""Rate limit of a page: an acknowledgement and a key or two in each tick, with room to spare."""
 
 
-class Dismissed(Exception):
-    """This connection is to be closed, and why."""
+class CloseConnection(Exception):
+    """The server closes the connection with this code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code, self.reason = code, reason
 
 
-@dataclasses.dataclass
-class Wishes:
-    """What the player asked for last."""
+@dataclass
+class Requests:
+    """What the player asked for last.
+
+    Attributes:
+        fps: frames per second.
+        temperature: of the codes.
+        paused: whether the game stands still.
+        single_step: whether to play one frame although paused.
+        reset: episode and frame to start from, None when that was done.
+        last_press: number of the last press.
+    """
 
     fps: float
     temperature: float = 0.0
     paused: bool = False
-    single: bool = False
-    """One frame, although paused."""
+    single_step: bool = False
     reset: tuple[int, int] | None = (0, 0)
-    """Episode and frame to begin from."""
-    heard: int = 0
-    """Number of the last press."""
+    last_press: int = 0
 
 
-class Mailbox:
-    """Reads a page's messages: well-formed ones, not too many, not too seldom."""
+class MessageReader:
+    """Reads the messages of a page and enforces form, rate and timeout."""
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
-        self._left, self._at = float(BURST), time.monotonic()
+        self._tokens, self._filled_at = float(MESSAGE_BURST), time.monotonic()
 
-    async def read(self, patience: float) -> Message:
+    async def read(self, timeout: float) -> Message:
         """Wait for the next message.
 
         Raises:
-            Dismissed: it was malformed, one too many, or did not come in `patience` seconds.
+            CloseConnection: it was malformed, exceeded the rate limit, or did not come in `timeout` seconds.
             WebSocketDisconnect: the page has gone.
         """
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 packet = await self._socket.receive()
         except TimeoutError:
-            raise Dismissed(POLICY, "nothing was heard from this page") from None
+            raise CloseConnection(POLICY_VIOLATION, "nothing was heard from this page") from None
         if packet["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(packet.get("code", 1006))
         now = time.monotonic()
-        self._left, self._at = min(BURST, self._left + (now - self._at) * MESSAGES_PER_SECOND) - 1, now
-        if self._left < 0:
-            raise Dismissed(POLICY, "too many messages")
+        refill = (now - self._filled_at) * MESSAGES_PER_SECOND
+        self._tokens, self._filled_at = min(MESSAGE_BURST, self._tokens + refill) - 1, now
+        if self._tokens < 0:
+            raise CloseConnection(POLICY_VIOLATION, "too many messages")
         try:
             return read_message(packet.get("text") or "")
-        except Malformed as error:
-            raise Dismissed(POLICY, str(error)) from None
+        except MalformedMessage as error:
+            raise CloseConnection(POLICY_VIOLATION, str(error)) from None
 
 
 class Session:
-    """A player in a seat. `pool` does the computing, so that others are served meanwhile."""
+    """The game of one connection. It is computed in `pool`, so that others are served meanwhile."""
 
-    def __init__(self, game: Game, socket: WebSocket, mailbox: Mailbox, pool: Executor, fps: float) -> None:
-        self._game, self._socket, self._mailbox, self._pool = game, socket, mailbox, pool
-        self._wishes = Wishes(fps)
-        self._rest = self._held = self._tapped = game.buttons_for(game.rest, None)
-        self._sent = self._seen = self._answered = 0
-        self._news = asyncio.Event()
+    def __init__(
+        self, game: Game, socket: WebSocket, reader: MessageReader, pool: Executor, fps: float
+    ) -> None:
+        self._game, self._socket, self._reader, self._pool = game, socket, reader, pool
+        self._requests = Requests(fps)
+        self._noop = self._held = self._tapped = game.buttons_for(game.noop, None)
+        self._sent = self._seen = self._answered_press = 0
+        self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """Play until the page goes.
 
         Raises:
-            Dismissed: the page is to be sent away.
+            CloseConnection: the page broke a rule.
             WebSocketDisconnect: it has gone.
         """
-        tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._play())]
+        tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._play())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         while True:
-            self._heed(await self._mailbox.read(SILENCE_SECONDS))
-            self._news.set()
+            self._handle(await self._reader.read(IDLE_SECONDS))
+            self._changed.set()
 
-    def _heed(self, message: Message) -> None:
-        wishes = self._wishes
+    def _handle(self, message: Message) -> None:
+        requests = self._requests
         match message:
             case Press(count=count, control=control, button=button):
                 try:
                     self._held = self._game.buttons_for(control, button)
                 except UserError as error:
-                    raise Dismissed(POLICY, str(error)) from None
-                if self._held != self._rest:
+                    raise CloseConnection(POLICY_VIOLATION, str(error)) from None
+                if self._held != self._noop:
                     self._tapped = self._held
-                wishes.heard = count
+                requests.last_press = count
             case Seen(frame=frame):
                 if not self._seen <= frame <= self._sent:
-                    raise Dismissed(POLICY, "this frame was never sent")
+                    raise CloseConnection(POLICY_VIOLATION, "this frame was never sent")
                 self._seen = frame
             case Pause(paused=paused):
-                wishes.paused = paused
+                requests.paused = paused
             case Step():
-                wishes.paused = wishes.single = True
+                requests.paused = requests.single_step = True
             case Reset(episode=episode, frame=frame):
-                wishes.reset = (episode, frame)
+                requests.reset = (episode, frame)
             case Temperature(value=value):
-                wishes.temperature = value
+                requests.temperature = value
             case Speed(fps=fps):
-                wishes.fps = fps
+                requests.fps = fps
             case Join():
-                raise Dismissed(POLICY, "joined already")
+                raise CloseConnection(POLICY_VIOLATION, "joined already")
 
     async def _play(self) -> None:
         clock = asyncio.get_running_loop()
-        due = clock.time()
+        deadline = clock.time()
         while True:
             while not self._has_work():
-                self._news.clear()
-                await self._news.wait()
-                due = clock.time()
+                self._changed.clear()
+                await self._changed.wait()
+                deadline = clock.time()
             await self._tick()
-            # A frame that took long is made up for by the next, but no more than one.
-            period = 1 / self._wishes.fps
-            due = max(due + period, clock.time() - period)
-            await asyncio.sleep(max(0.0, due - clock.time()))
+            # The next frame may catch up on one that took too long, but on no more than one.
+            period = 1 / self._requests.fps
+            deadline = max(deadline + period, clock.time() - period)
+            await asyncio.sleep(max(0.0, deadline - clock.time()))
 
     def _has_work(self) -> bool:
-        wishes = self._wishes
-        wanted = wishes.reset is not None or wishes.single or not wishes.paused
-        return wanted and self._sent - self._seen < MOST_UNSEEN
+        requests = self._requests
+        wanted = requests.reset is not None or requests.single_step or not requests.paused
+        return wanted and self._sent - self._seen < MAX_FRAMES_IN_FLIGHT
 
     async def _tick(self) -> None:
         """Compute one frame in the pool and send it."""
-        wishes, game = self._wishes, self._game
-        reset, wishes.reset = wishes.reset, None
+        requests, game = self._requests, self._game
+        reset, requests.reset = requests.reset, None
         if reset is not None:
             compute = partial(game.start, *reset)
         else:
-            wishes.single = False
+            requests.single_step = False
             # A key that was down for less than a tick counts for one.
-            pressed = self._tapped if self._held == self._rest else self._held
-            self._tapped, self._answered = self._rest, wishes.heard
-            compute = partial(game.advance, *pressed, wishes.temperature)
+            pressed = self._tapped if self._held == self._noop else self._held
+            self._tapped, self._answered_press = self._noop, requests.last_press
+            compute = partial(game.advance, *pressed, requests.temperature)
         loop = asyncio.get_running_loop()
-        shown: asyncio.Future[Shown] = loop.create_future()
+        ready: asyncio.Future[GameFrame] = loop.create_future()
 
         def work() -> None:
-            # The frame is on its way while the next is prepared.
-            loop.call_soon_threadsafe(shown.set_result, compute())
+            # The frame is sent while the next one is prefetched.
+            loop.call_soon_threadsafe(ready.set_result, compute())
             game.prefetch()
 
         done = loop.run_in_executor(self._pool, work)
         try:
-            await asyncio.wait((shown, done), return_when=asyncio.FIRST_COMPLETED)
-            if shown.done():
-                await self._send(shown.result())
+            await asyncio.wait((ready, done), return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                await self._send(ready.result())
             await done
         except UserError as error:
-            if reset is None or shown.done():
+            if reset is None or ready.done():
                 raise
             await self._socket.send_json({"type": "refused", "reason": str(error)})
         finally:
-            done.cancel()  # what still waits for its turn; what fails later concerns nobody
+            done.cancel()  # work that has not started; later errors are of no interest
 
-    async def _send(self, shown: Shown) -> None:
-        real = shown.real
+    async def _send(self, frame: GameFrame) -> None:
+        real = frame.real
         if real is not None and real.new_colors is not None:
             size = {"height": real.height, "width": real.width}
             await self._socket.send_json({"type": "real", **size, "colors": real.new_colors.tolist()})
         self._sent += 1
-        await self._socket.send_bytes(pack_frame(self._sent, self._answered, shown))
+        await self._socket.send_bytes(pack_frame(self._sent, self._answered_press, frame))

@@ -1,4 +1,4 @@
-"""Recorded frames that a game may begin from, and the emulator beside them."""
+"""Recorded frames from which a game may start, in the world and in the emulator beside it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,15 +15,20 @@ from ghostpad.world.world_model import WorldModel
 
 @dataclass(frozen=True)
 class Starts:
-    """Episodes of recorded frames."""
+    """Episodes of recorded frames.
+
+    Attributes:
+        names: of the episodes.
+        lengths: number of frames of each episode.
+        read: (episode, frame) → uint8 (n, H, W, C) or (n, C, H, W): the frame and those before it, oldest
+            first, up to the history of the world.
+        emulator: (episode, frame) → an `ALEInterface` at this frame; None where nothing can be replayed.
+    """
 
     names: tuple[str, ...]
     lengths: tuple[int, ...]
-    """Number of frames of each."""
     read: Callable[[int, int], np.ndarray]
-    """(episode, frame) → uint8 (n, H, W, C) or (n, C, H, W), oldest first: up to the world's history."""
     emulator: Callable[[int, int], Any] | None = None
-    """(episode, frame) → an `ALEInterface` that shows this very frame; None when it cannot be had."""
 
     def require(self, episode: int, frame: int) -> None:
         """Check that there is such a frame.
@@ -34,9 +39,19 @@ class Starts:
         if episode >= len(self.lengths) or frame >= self.lengths[episode]:
             raise UserError(f"there is no frame {frame} in episode {episode}")
 
+    def why_no_emulator(self) -> str:
+        """Why the real game cannot be shown beside the world; empty when it can."""
+        if self.emulator is None:
+            return "these recordings do not hold their controls and seeds"
+        try:
+            self.emulator(0, 0)
+        except UserError as error:
+            return str(error)
+        return ""
+
 
 def starts_of_world(world: WorldModel) -> Starts:
-    """Return the histories that lie beside a world, as one episode.
+    """The histories in the folder of a world, as one episode.
 
     Raises:
         UserError: there are none, or they have another size.
@@ -48,11 +63,11 @@ def starts_of_world(world: WorldModel) -> Starts:
         )
 
     def emulator(episode: int, frame: int) -> Any:
-        played = replays[frame].emulator()
+        replayed = replays[frame].emulator()
         newest = frames[frame, -1]
-        if newest.shape[-1] == 3 and not np.array_equal(played.getScreenRGB(), newest):
+        if newest.shape[-1] == 3 and not np.array_equal(replayed.getScreenRGB(), newest):
             raise UserError(f"the ale-py that is installed does not lead to start {frame} of {world.folder}")
-        return played
+        return replayed
 
     return Starts(
         ("recorded starts",),
@@ -63,7 +78,7 @@ def starts_of_world(world: WorldModel) -> Starts:
 
 
 def starts_of_store(store: FrameStore, world: WorldModel) -> Starts:
-    """Return every frame of a store.
+    """Every frame of a store.
 
     Raises:
         UserError: its frames have another size than the world's.
@@ -78,21 +93,9 @@ def starts_of_store(store: FrameStore, world: WorldModel) -> Starts:
         first = max(0, frame + 1 - world.history)
         return store.read(episode, slice(first, frame + 1), world.grayscale)
 
-    episodes = store.episodes
     return Starts(
-        tuple(episode.name for episode in episodes),
-        tuple(episode.num_frames for episode in episodes),
+        tuple(episode.name for episode in store.episodes),
+        tuple(episode.num_frames for episode in store.episodes),
         read,
         (lambda episode, frame: replay(store, episode, frame)) if can_replay(store, 0) else None,
     )
-
-
-def why_no_emulator(starts: Starts) -> str:
-    """Why the real game cannot be shown beside the world; empty when it can."""
-    if starts.emulator is None:
-        return "nobody wrote down how these frames were played"
-    try:
-        starts.emulator(0, 0)
-    except UserError as error:
-        return str(error)
-    return ""

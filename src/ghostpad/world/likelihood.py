@@ -1,8 +1,7 @@
-"""Buttons: which one was held in each transition, and how many are needed.
+"""Likelihoods of recorded transitions under each button of a world, and what they say about the buttons.
 
-A button is whatever, beside the past frames, the codes still depend on: the world model predicts the codes
-under each of its buttons, and by Bayes' rule (buttons being equally likely before) the one that was held is
-the one under which they surprise least.
+By Bayes' rule with a uniform prior over buttons, the button of a transition is the one under which its codes
+have the smallest negative log-likelihood (NLL).
 
 Dimensions: T transitions, M buttons.
 """
@@ -23,29 +22,29 @@ from ghostpad.workers import map_in_order
 from ghostpad.world.world_model import WorldModel
 
 CHUNK = 64
-"""Transitions of a task of a process."""
+"""Transitions per task of a process."""
 WORTH_PROCESSES = 4 * CHUNK
-"""Transitions from which more processes are quicker, although each takes seconds to start."""
+"""Transitions from which several processes are faster, although each takes seconds to start."""
 
 
-def surprises(
+def transition_nll(
     world: WorldModel, transitions: Transitions, rows: np.ndarray | None = None, num_workers: int = 1
 ) -> np.ndarray:
-    """Surprise (T, M) in nats of the codes of transitions under each button.
+    """NLL (T, M), nats, of transitions under each button, see `WorldModel.nll`.
 
     Args:
         world: in evaluation mode.
-        transitions: to read from.
-        rows: which of them; all when not given.
-        num_workers: processes for many, on a CPU.
+        transitions: of a store.
+        rows: their numbers; all when not given.
+        num_workers: processes, used for many transitions on a CPU.
     """
     rows = np.arange(len(transitions)) if rows is None else rows
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
     if num_workers == 1 or len(rows) < WORTH_PROCESSES or world.device.type != "cpu":
-        done = map(partial(_surprises, world, transitions), chunks)
+        done = map(partial(_chunk_nll, world, transitions), chunks)
     else:
-        # As bytes: a tensor that is handed over by itself keeps a file open for each task.
-        work = partial(_surprises_in_process, pickle.dumps(world), transitions)
+        # As bytes: each tensor that is sent by itself keeps a file open for each task.
+        work = partial(_chunk_nll_in_process, pickle.dumps(world), transitions)
         done = map_in_order(work, chunks, num_workers)
     parts = []
     with progress(what="buttons", unit="transitions", total=len(rows)) as bar:
@@ -55,12 +54,12 @@ def surprises(
     return np.concatenate(parts)
 
 
-def _surprises_in_process(world: bytes, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
+def _chunk_nll_in_process(world: bytes, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
     torch.set_num_threads(1)
-    return _surprises(pickle.loads(world), transitions, rows)
+    return _chunk_nll(pickle.loads(world), transitions, rows)
 
 
-def _surprises(world: WorldModel, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
+def _chunk_nll(world: WorldModel, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
     parts, size = [], pairs_at_once(world.device)
     for first in range(0, len(rows), size):
         part = rows[first : first + size]
@@ -69,20 +68,24 @@ def _surprises(world: WorldModel, transitions: Transitions, rows: np.ndarray) ->
     return np.concatenate(parts)
 
 
-def found_buttons(
+def describe_buttons(
     world: WorldModel, transitions: Transitions, limit: int, seed: int = 0, num_workers: int = 1
 ) -> dict[str, Any]:
-    """What is known of the buttons without labels, on at most `limit` held-out transitions, as plain data."""
+    """Use of the buttons without labels, on at most `limit` transitions, as plain data.
+
+    Returns:
+        `share` of transitions and mean posterior (`certainty`) of the likeliest button, and `buttons_needed`.
+    """
     rows = np.arange(len(transitions))
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
-    surprise = surprises(world, transitions, rows, num_workers)
-    shares = np.bincount(surprise.argmin(1), minlength=world.num_buttons) / len(rows)
-    certainty = torch.from_numpy(-surprise).softmax(1).amax(1).mean()
+    nll_TM = transition_nll(world, transitions, rows, num_workers)
+    shares = np.bincount(nll_TM.argmin(1), minlength=world.num_buttons) / len(rows)
+    certainty = torch.from_numpy(-nll_TM).softmax(1).amax(1).mean()
     return {
         "num_transitions": len(rows),
         "num_buttons": world.num_buttons,
         "share": shares.tolist(),
         "certainty": float(certainty),
-        **buttons_needed(surprise),
+        **buttons_needed(nll_TM),
     }

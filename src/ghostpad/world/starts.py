@@ -1,4 +1,4 @@
-"""Recorded histories that lie beside a world, for whoever begins in it without a recording at hand."""
+"""`starts.npz`: recorded histories in the folder of a world, to play it without recordings."""
 
 import json
 from pathlib import Path
@@ -15,13 +15,13 @@ STARTS_FILE = "starts.npz"
 
 
 def read_starts(folder: Path | None) -> np.ndarray:
-    """Read the histories of a world's folder, as `WorldModel.start` takes them.
+    """Read the histories of a world's folder, see `WorldModel.start`.
 
     Returns:
         (S, k, H, W, C) uint8, the newest frame last; C is 1 or 3.
 
     Raises:
-        UserError: there are none, or the file is damaged.
+        UserError: the file is missing or damaged.
     """
     path = (folder or Path()) / STARTS_FILE
     try:
@@ -42,7 +42,7 @@ def read_starts(folder: Path | None) -> np.ndarray:
 
 
 def read_replays(folder: Path | None) -> list[Replay]:
-    """Read how an emulator gets to each of the histories; empty when nobody wrote it down.
+    """Read how an emulator reaches each of the histories; empty where that was not recorded.
 
     Raises:
         UserError: the file is damaged.
@@ -50,23 +50,23 @@ def read_replays(folder: Path | None) -> list[Replay]:
     path = (folder or Path()) / STARTS_FILE
     try:
         with np.load(path, allow_pickle=False) as archive:
-            told = [json.loads(text) for text in archive.get("replays", ())]
+            plain = [json.loads(text) for text in archive.get("replays", ())]
     except (OSError, ValueError):
         raise UserError(f"{path}: damaged; write it again with ghostpad world") from None
-    return [from_plain(Replay, plain, str(path)) for plain in told]
+    return [from_plain(Replay, each, str(path)) for each in plain]
 
 
 def write_starts(
     folder: Path, store: FrameStore, history: int, num_starts: int = 24, split: str = "test", seed: int = 0
 ) -> Path:
-    """Write histories of recorded frames into a world's folder: the start of a game, then frames at random.
+    """Write `starts.npz`: the start of an episode first, then histories of frames drawn at random.
 
     Args:
         folder: of the world.
         store: recordings.
-        history: frames of each.
+        history: number of frames of each.
         num_starts: spread evenly over the episodes of the split.
-        split: whose episodes.
+        split: whose episodes are used.
         seed: of the draw.
 
     Raises:

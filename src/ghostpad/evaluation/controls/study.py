@@ -26,7 +26,7 @@ from ghostpad.evaluation.events import associate, grouped
 from ghostpad.evaluation.insight import Scene
 from ghostpad.frames.controls import control_classes
 from ghostpad.frames.pairs import Transitions
-from ghostpad.world.likelihood import surprises
+from ghostpad.world.likelihood import transition_nll
 from ghostpad.world.world_model import WorldModel
 
 MAP_BUDGETS = tuple(sorted({*BUDGETS, 200}))
@@ -81,7 +81,7 @@ def button_posteriors(
     world: WorldModel, transitions: Transitions, rows: np.ndarray, num_workers: int = 1
 ) -> np.ndarray:
     """P(button | transition), (T, K) float32, of the transitions `rows`: Bayes' rule with a uniform prior."""
-    return softmax(-surprises(world, transitions, rows, num_workers), axis=1)
+    return softmax(-transition_nll(world, transitions, rows, num_workers), axis=1)
 
 
 def study_controls(train: Sample, test: Sample, names: Sequence[str], seed: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.io import write_json
 from ghostpad.machine import num_cores
 from ghostpad.world.config import WorldConfig
-from ghostpad.world.likelihood import found_buttons
+from ghostpad.world.likelihood import describe_buttons
 from ghostpad.world.starts import write_starts
 from ghostpad.world.train import train_world
 from ghostpad.world.world_model import WorldModel
@@ -75,7 +75,7 @@ def describe(
         num_workers: processes that look for buttons.
     """
     stride = world.latent_action_model.stride
-    buttons = found_buttons(world, Transitions(store, "validation", stride), HELD_OUT, seed, num_workers)
+    buttons = describe_buttons(world, Transitions(store, "validation", stride), HELD_OUT, seed, num_workers)
     return {
         "version": FORMAT,
         "split": "test",

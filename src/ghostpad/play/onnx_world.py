@@ -1,4 +1,4 @@
-"""A world whose networks run in ONNX Runtime, where that is installed and faster.
+"""A world whose networks run in ONNX Runtime, used where that is installed and faster.
 
 Dimensions: k frames of history, C colour channels, H W frame, D embedding, K codes, h w grid; one world.
 """
@@ -7,6 +7,7 @@ import copy
 import importlib.util
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,11 +22,11 @@ _TRIALS = 9
 
 
 def fastest(world: WorldModel, state: WorldState) -> tuple[WorldModel, str]:
-    """The faster of a world and its copy in ONNX Runtime, and the name of the engine.
+    """The faster one of a world and its copy in ONNX Runtime, with the name of the engine.
 
     Args:
         world: in evaluation mode.
-        state: one world, to try them on.
+        state: one world, on which both are timed.
     """
     pytorch = f"PyTorch {torch.__version__}"
     # On a CPU convolutions are faster with channels last.
@@ -33,7 +34,7 @@ def fastest(world: WorldModel, state: WorldState) -> tuple[WorldModel, str]:
     needed = ("onnx", "onnxscript", "onnxruntime")
     if world.device.type != "cpu" or not all(map(importlib.util.find_spec, needed)):
         return world, pytorch
-    exported = in_onnx_runtime(world, state)
+    exported = export_world(world, state)
     if _seconds(exported, state) >= _seconds(world, state):
         return world, pytorch
     import onnxruntime
@@ -41,12 +42,12 @@ def fastest(world: WorldModel, state: WorldState) -> tuple[WorldModel, str]:
     return exported, f"ONNX Runtime {onnxruntime.__version__}"
 
 
-def in_onnx_runtime(world: WorldModel, state: WorldState) -> WorldModel:
-    """A copy of a world that shares all but its networks, for one world at a time.
+def export_world(world: WorldModel, state: WorldState) -> WorldModel:
+    """A copy of a world that shares all but its networks; it steps one game at a time.
 
     Args:
         world: on the CPU, in evaluation mode.
-        state: one world, whose shapes the graphs are exported for.
+        state: one world; the graphs are exported for its shapes.
     """
     exported, model = copy.copy(world), copy.copy(world.latent_action_model)
     exported._modules = dict(world._modules)
@@ -57,17 +58,19 @@ def in_onnx_runtime(world: WorldModel, state: WorldState) -> WorldModel:
         prior = world.codes.expect(world.prior.predict(world.prior.track(state.frames))).prior
     codes = torch.zeros(1, *model.grid, dtype=torch.int64)
     pair, quantized = torch.cat([history[:, -1]] * 2, 1), model.quantizer.dequantize(codes)
-    model._modules["encoder"] = _OnnxModule(model.encoder, (pair,), "latents")
-    model._modules["decoder"] = _OnnxModule(model.decoder, (history[:, -1], quantized), "drawn")
-    dynamics = _OnnxDynamics(world.dynamics, history, prior)
-    exported._modules |= {"latent_action_model": model, "dynamics": dynamics}
+    model._modules["encoder"] = _OnnxModule(model.encoder, (pair,))
+    model._modules["decoder"] = _OnnxModule(model.decoder, (history[:, -1], quantized))
+    exported._modules |= {
+        "latent_action_model": model,
+        "dynamics": _OnnxDynamics(world.dynamics, history, prior),
+    }
     return exported.eval()
 
 
 class _OnnxModule(nn.Module):
     """Stands in for a module; `example` has the shapes of its inputs."""
 
-    def __init__(self, module: nn.Module, example: tuple[Tensor, ...], output: str) -> None:
+    def __init__(self, module: nn.Module, example: tuple[Tensor, ...]) -> None:
         super().__init__()
         import onnxruntime
 
@@ -76,59 +79,53 @@ class _OnnxModule(nn.Module):
         # One thread for each game, as in PyTorch.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        graph = to_onnx(module.eval(), example, self._names, output)
+        graph = to_onnx(module.eval(), example, self._names, "output")
         self._session: Any = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        given = zip(self._names, inputs, strict=True)
-        return torch.from_numpy(self._session.run(None, {n: t.contiguous().numpy() for n, t in given})[0])
+        feed = {n: t.contiguous().numpy() for n, t in zip(self._names, inputs, strict=True)}
+        return torch.from_numpy(self._session.run(None, feed)[0])
 
 
-class _Encode(nn.Module):
-    """`Dynamics.encode` as a module."""
+class _Method(nn.Module):
+    """A method of the dynamics as the `forward` of a module."""
 
-    def __init__(self, dynamics: Dynamics) -> None:
+    def __init__(self, dynamics: Dynamics, method: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.dynamics = dynamics
+        self.dynamics, self._method = dynamics, method
 
-    def forward(self, history_BkCHW: Tensor, *prior: Tensor) -> Tensor:
-        return self.dynamics.encode(history_BkCHW, Prior(*prior) if prior else None)
-
-
-class _Logits(nn.Module):
-    """`Dynamics.logits` as a module."""
-
-    def __init__(self, dynamics: Dynamics) -> None:
-        super().__init__()
-        self.dynamics = dynamics
-
-    def forward(self, features: Tensor, buttons_B: Tensor, given_Bhw: Tensor) -> Tensor:
-        return self.dynamics.logits(features, buttons_B, given_Bhw)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self._method(*inputs)
 
 
 class _OnnxDynamics(Dynamics):
-    """Stands in for `Dynamics`."""
+    """Stands in for the dynamics of a world."""
 
     def __init__(self, dynamics: Dynamics, history: Tensor, prior: Prior | None) -> None:
         nn.Module.__init__(self)
-        self.active, self.num_codes, self.num_buttons = (
-            dynamics.active,
-            dynamics.num_codes,
-            dynamics.num_buttons,
-        )
-        inputs = (history,) if prior is None else (history, prior.codes, prior.mask)
+        self.active = dynamics.active
+        self.num_codes, self.num_buttons = dynamics.num_codes, dynamics.num_buttons
+        self._all_masked = torch.full((1, *dynamics.grid), self.mask_code)
         with torch.no_grad():
             features = dynamics.encode(history, prior)
-        self._all_open = torch.full((1, *dynamics.grid), self.mask_code)
-        self._encode = _OnnxModule(_Encode(dynamics), inputs, "features")
-        example = (features, torch.zeros(1, dtype=torch.int64), self._all_open)
-        self._logits = _OnnxModule(_Logits(dynamics), example, "logits")
+        encode = _Method(dynamics, lambda history, *prior: dynamics.encode(history, _prior(*prior)))
+        self._encode = _OnnxModule(encode, (history, *_tensors(prior)))
+        example = (features, torch.zeros(1, dtype=torch.int64), self._all_masked)
+        self._logits = _OnnxModule(_Method(dynamics, dynamics.logits), example)
 
     def encode(self, history_BkCHW: Tensor, prior: Prior | None = None) -> Tensor:
-        return self._encode(history_BkCHW, *(() if prior is None else (prior.codes, prior.mask)))
+        return self._encode(history_BkCHW, *_tensors(prior))
 
     def logits(self, features: Tensor, buttons_B: Tensor, given_Bhw: Tensor | None = None) -> Tensor:
-        return self._logits(features, buttons_B, self._all_open if given_Bhw is None else given_Bhw)
+        return self._logits(features, buttons_B, self._all_masked if given_Bhw is None else given_Bhw)
+
+
+def _prior(*tensors: Tensor) -> Prior | None:
+    return Prior(*tensors) if tensors else None
+
+
+def _tensors(prior: Prior | None) -> tuple[Tensor, ...]:
+    return () if prior is None else (prior.codes, prior.mask)
 
 
 def _seconds(world: WorldModel, state: WorldState) -> float:
