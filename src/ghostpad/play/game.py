@@ -130,7 +130,8 @@ class EmulatorGame:
             # ALE does not export the palette of the console; the screen in RGB shows some of it.
             self._colors[screen[new]] = self._emulator.getScreenRGB()[new]
             self._known[screen[new]] = True
-        return EmulatorPicture(*screen.shape, screen.tobytes(), self._colors if new.any() else None)
+        height, width = screen.shape
+        return EmulatorPicture(height, width, screen.tobytes(), self._colors if new.any() else None)
 
 
 @dataclass(frozen=True)
