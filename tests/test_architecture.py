@@ -22,6 +22,7 @@ PACKAGE = house.PACKAGE
 FLOORS = [
     {
         "__init__",
+        "lazy",
         "errors",
         "io",
         "config",

@@ -5,9 +5,9 @@ import torch
 
 from ghostpad.errors import UserError
 from ghostpad.frames.batches import Batch
-from ghostpad.frames.windows import WindowConfig, check_windows, cut_windows
+from ghostpad.frames.windows import check_windows, cut_windows
 
-CELL, CONFIG = 8, WindowConfig(24, 16)
+CELL, WINDOW = 8, (24, 16)
 
 
 def one_pixel_changes(num: int = 64) -> tuple[Batch, torch.Tensor]:
@@ -23,7 +23,7 @@ def one_pixel_changes(num: int = 64) -> tuple[Batch, torch.Tensor]:
 
 def test_windows_start_on_cells_and_hold_what_changes() -> None:
     batch, places = one_pixel_changes()
-    cut = cut_windows(batch, CONFIG, CELL, torch.Generator().manual_seed(0))
+    cut = cut_windows(batch, WINDOW, CELL, torch.Generator().manual_seed(0))
     assert cut.colors is not None and cut.next_colors is not None
     assert cut.frames.shape == (64, 3, 24, 16) and cut.next_colors.shape == (64, 24, 16)
     starts = torch.stack([cut.colors[:, 0, 0] // 100, cut.colors[:, 0, 0] % 100], 1)
@@ -39,7 +39,7 @@ def test_windows_start_on_cells_and_hold_what_changes() -> None:
 def test_every_place_can_be_seen_but_for_the_rest_below_the_last_cell() -> None:
     batch, _ = one_pixel_changes(512)
     still = Batch(batch.frames, batch.frames, batch.colors, batch.colors)
-    cut = cut_windows(still, CONFIG, CELL, torch.Generator().manual_seed(1))
+    cut = cut_windows(still, WINDOW, CELL, torch.Generator().manual_seed(1))
     assert cut.colors is not None
     seen = cut.colors.unique()
     wanted = (100 * torch.arange(48)[:, None] + torch.arange(40)).flatten()
@@ -48,13 +48,13 @@ def test_every_place_can_be_seen_but_for_the_rest_below_the_last_cell() -> None:
 
 def test_the_same_generator_cuts_the_same_windows() -> None:
     batch, _ = one_pixel_changes(8)
-    one, other = (cut_windows(batch, CONFIG, CELL, torch.Generator().manual_seed(3)) for _ in range(2))
+    one, other = (cut_windows(batch, WINDOW, CELL, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(one.frames, other.frames)
 
 
-@pytest.mark.parametrize("config", [WindowConfig(20, 16), WindowConfig(64, 16), WindowConfig(24, 0)])
-def test_windows_that_do_not_fit_are_refused(config: WindowConfig) -> None:
+@pytest.mark.parametrize("window", [(20, 16), (64, 16), (24, 0)])
+def test_windows_that_do_not_fit_are_refused(window: tuple[int, int]) -> None:
     with pytest.raises(UserError, match="windows"):
-        check_windows(config, (50, 40), CELL)
-    check_windows(CONFIG, (50, 40), CELL)
-    check_windows(WindowConfig(), (50, 40), CELL)
+        check_windows(window, (50, 40), CELL)
+    check_windows(WINDOW, (50, 40), CELL)
+    check_windows((0, 0), (50, 40), CELL)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from ghostpad.progress import format_duration
 from ghostpad.training.config import TrainConfig
 from ghostpad.training.latent_action import train
-from ghostpad.training.throughput import Throughput, format_duration
+from ghostpad.training.throughput import Throughput
 from ghostpad.training.tracking import Tracker
 from small_run import small_run
 

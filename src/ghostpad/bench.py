@@ -5,18 +5,17 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from ghostpad.frames.ingest import open_data
 from ghostpad.io import whole_file, write_json
 from ghostpad.machine import num_cores, resolve_device, resolve_precision
 from ghostpad.presets import preset
+from ghostpad.progress import format_duration
 from ghostpad.training.config import TrainConfig
 from ghostpad.training.speed import Speed, measure_apart
-from ghostpad.training.throughput import format_duration
 
 LEAST_GAIN = 1.05
 """A doubled batch that gains less is not worth its memory."""
@@ -58,6 +57,8 @@ def bench(config: BenchConfig) -> list[Speed]:
     Raises:
         UserError: there is no such preset, or the data cannot be read.
     """
+    import torch  # here, so that asking for help does not load it
+
     device, base = resolve_device(config.device), preset(config.preset)
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{num_cores()} CPU cores"
     with tempfile.TemporaryDirectory() as scratch:
@@ -84,7 +85,7 @@ def bench(config: BenchConfig) -> list[Speed]:
     return speeds
 
 
-def _explore(config: BenchConfig, base: TrainConfig, device: torch.device) -> list[Speed]:
+def _explore(config: BenchConfig, base: TrainConfig, device: Any) -> list[Speed]:
     """First the precision, then the compile mode with the best of them, then the batch size with both."""
     on_gpu = device.type == "cuda"
     auto = resolve_precision("auto", device)

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 from ghostpad.errors import UserError
-from ghostpad.frames.windows import WindowConfig
-from ghostpad.model import ArchitectureConfig, DecoderConfig, EncoderConfig, QuantizerConfig
-from ghostpad.training.config import OptimizerConfig, TrainConfig
+from ghostpad.model.config import ArchitectureConfig, DecoderConfig, EncoderConfig, QuantizerConfig
+from ghostpad.training.config import OptimizerConfig, TrainConfig, WindowConfig
 
 
 def spec() -> TrainConfig:

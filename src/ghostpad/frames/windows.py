@@ -3,8 +3,6 @@
 Dimensions: B batch, C colour channels, H W frame, V U window.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -15,39 +13,27 @@ ANYWHERE = 0.1
 """Share of the windows that are drawn anywhere, changing pixel or not."""
 
 
-@dataclass(frozen=True)
-class WindowConfig:
-    """Which part of the frames training sees; models without whole-frame attention can train on parts."""
-
-    height: int = 0
-    """pixels; 0 for whole frames"""
-    width: int = 0
-    """pixels; 0 for whole frames"""
-    until: float = 1.0
-    """share of the training after which whole frames are shown; 1 for never"""
-
-
-def check_windows(config: WindowConfig, size: tuple[int, int], cell: int) -> None:
-    """Refuse windows that do not fit frames of `size` (H, W) on a grid of `cell` pixels.
+def check_windows(window: tuple[int, int], size: tuple[int, int], cell: int) -> None:
+    """Refuse windows (V, U) that do not fit frames of `size` (H, W) on a grid of `cell` pixels.
 
     Raises:
         UserError: a side is not a multiple of `cell`, or larger than the frame, or only one is given.
     """
-    for name, side, whole in (("height", config.height, size[0]), ("width", config.width, size[1])):
+    for name, side, whole in zip(("height", "width"), window, size, strict=True):
         if side % cell or side > whole:
             raise UserError(
                 f"--windows.{name} {side}: must be a multiple of {cell} and at most {whole}, or 0"
             )
-    if bool(config.height) != bool(config.width):
+    if bool(window[0]) != bool(window[1]):
         raise UserError("--windows.height and --windows.width go together; give both, or 0 for whole frames")
 
 
-def cut_windows(batch: Batch, config: WindowConfig, cell: int, generator: torch.Generator) -> Batch:
+def cut_windows(batch: Batch, window: tuple[int, int], cell: int, generator: torch.Generator) -> Batch:
     """Cut one window from each transition, around a changing pixel (one in ten: anywhere).
 
     Args:
         batch: whole frames.
-        config: size (V, U) of the windows.
+        window: size (V, U) of the windows.
         cell: windows start at multiples of it, so that the grid of a window is a part of the frame's grid.
         generator: source of the draws, on the CPU or on the batch's device.
 
@@ -61,8 +47,8 @@ def cut_windows(batch: Batch, config: WindowConfig, cell: int, generator: torch.
     preference = torch.where(anywhere.to(device), 1.0, changed_BHW + 1e-6)
     place_B = (draws * preference).flatten(1).argmax(1)
     offset = torch.rand(2, size[0], generator=generator, device=generator.device).to(device)
-    rows = _span(place_B // size[2], offset[0], config.height, size[1], cell)
-    columns = _span(place_B % size[2], offset[1], config.width, size[2], cell)
+    rows = _span(place_B // size[2], offset[0], window[0], size[1], cell)
+    columns = _span(place_B % size[2], offset[1], window[1], size[2], cell)
     index = (torch.arange(size[0], device=device)[:, None, None], rows[:, :, None], columns[:, None, :])
     frames, next_frames = (
         part.permute(0, 2, 3, 1)[index].permute(0, 3, 1, 2) for part in (batch.frames, batch.next_frames)

@@ -4,11 +4,15 @@ It infers a grid of discrete codes, the latent action, from a frame and its next
 frame from the codes and the frame. `training` trains it, `labels` applies it, `world` predicts its codes.
 """
 
-from ghostpad.model.decoder import DecoderConfig
-from ghostpad.model.encoder import EncoderConfig
-from ghostpad.model.frame_format import FrameFormat
-from ghostpad.model.latent_action_model import ArchitectureConfig, LatentActionModel, LatentActionModelConfig
-from ghostpad.model.quantizer_base import Quantizer, QuantizerConfig
+from typing import TYPE_CHECKING
+
+from ghostpad.lazy import lazy_exports
+from ghostpad.model.config import ArchitectureConfig, DecoderConfig, EncoderConfig, QuantizerConfig
+
+if TYPE_CHECKING:
+    from ghostpad.model.frame_format import FrameFormat
+    from ghostpad.model.latent_action_model import LatentActionModel, LatentActionModelConfig
+    from ghostpad.model.quantizer_base import Quantizer
 
 __all__ = [
     "ArchitectureConfig",
@@ -20,3 +24,13 @@ __all__ = [
     "Quantizer",
     "QuantizerConfig",
 ]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "FrameFormat": "frame_format",
+        "LatentActionModel": "latent_action_model",
+        "LatentActionModelConfig": "latent_action_model",
+        "Quantizer": "quantizer_base",
+    },
+)

@@ -5,35 +5,14 @@ H W frame, F features, D embedding, h w grid.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from ghostpad.model.batch_statistics import BatchNorm
+from ghostpad.model.config import DecoderConfig
 from ghostpad.model.encoder import Checkpointable, FramePyramid, ResidualBlock, grid_sizes
-
-
-@dataclass(frozen=True)
-class DecoderConfig:
-    """Sizes and kind of the decoder; the defaults are those of the reference specification (docs/spec.md)."""
-
-    frame_widths: tuple[int, ...] = (64, 128, 256, 512, 512)
-    """channels after each stride-2 convolution over the current frame"""
-    widths: tuple[int, ...] = (512, 256, 128, 64)
-    """channels after each transposed convolution but the last, which gives the frame"""
-    conditioning: Literal["film", "cross_attention"] = "film"
-    """how the features of the current frame are conditioned on the latents"""
-    attention_heads: int = 8
-    """heads of the cross-attention"""
-    skips: bool = False
-    """skip connections from the current frame (from it alone) to every level of the decoder"""
-    frame_blocks: tuple[int, ...] = ()
-    """residual blocks after each stride-2 convolution over the current frame; empty for none"""
-    blocks: tuple[int, ...] = ()
-    """residual blocks after the conditioning and each transposed convolution but the last; empty for none"""
 
 
 class FiLM(nn.Module):

@@ -5,24 +5,12 @@ Dimensions: B batch, C colour channels, H W frame, F features, D embedding, h w 
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ghostpad.model.batch_statistics import BatchNorm, recomputing
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Sizes of the encoder; the defaults are those of the reference specification (docs/spec.md)."""
-
-    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
-    """channels after each stride-2 convolution; their number decides the grid"""
-    blocks: tuple[int, ...] = ()
-    """residual blocks after each stride-2 convolution; empty for none"""
-    tokens: tuple[int, int] | None = None
-    """rows and columns of tokens that all cells of the grid are condensed into; none to keep the grid"""
+from ghostpad.model.config import EncoderConfig
 
 
 class ConvBlock(nn.Sequential):

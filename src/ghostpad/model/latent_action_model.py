@@ -8,7 +8,6 @@ D embedding, h w grid, K codebook size.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,8 +16,9 @@ from torch import Tensor, nn
 
 from ghostpad.errors import UserError
 from ghostpad.frames.batches import Batch
-from ghostpad.model.decoder import Decoder, DecoderConfig, residual_logits
-from ghostpad.model.encoder import Checkpointable, Encoder, EncoderConfig, grid_sizes
+from ghostpad.model.config import ArchitectureConfig
+from ghostpad.model.decoder import Decoder, residual_logits
+from ghostpad.model.encoder import Checkpointable, Encoder, grid_sizes
 from ghostpad.model.frame_format import (
     FrameFormat,
     FrameScale,
@@ -32,21 +32,7 @@ from ghostpad.model.frame_format import (
 from ghostpad.model.losses import palette_cross_entropy
 from ghostpad.model.perceptual import PerceptualLoss
 from ghostpad.model.pretrained import KIND, hash_of, load_weights, read_weights
-from ghostpad.model.quantizer_base import QuantizerConfig
 from ghostpad.model.quantizers import QUANTIZERS
-
-
-@dataclass(frozen=True)
-class ArchitectureConfig:
-    """The parts of a latent action model; defaults of the reference specification (docs/spec.md)."""
-
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
-    reconstruction: Literal["mse", "palette"] = "mse"
-    """mean squared error of the pixels, or cross-entropy over the palette's colours"""
-    residual_logit_bias: float = 6.0
-    """logit added to a pixel's current colour (palette only)"""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Dimensions: B batch, C colour channels, H W frame.
 """
 
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,21 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ghostpad.errors import UserError
+from ghostpad.model.config import PerceptualConfig
 
 # The convolutions of each block in torchvision's vgg16.features. The outputs of the blocks are the layers of
 # Johnson et al.: relu1_2, relu2_2, relu3_3, relu4_3.
 BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21))
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class PerceptualConfig:
-    """The perceptual loss; off by default."""
-
-    weight: float = 0.0
-    """weight of the perceptual loss; 0 for none"""
-    vgg: Path | None = None
-    """file with the weights of torchvision's vgg16 (a state dict); fetched by torchvision when not given"""
 
 
 class PerceptualLoss(nn.Module):

@@ -4,8 +4,7 @@ Dimensions: B batch, D embedding, h w grid, K codes, N = B·h·w latents.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -13,39 +12,10 @@ from torch import Tensor, nn
 
 from ghostpad.errors import UserError
 from ghostpad.model.batch_statistics import gather_over_processes, sum_over_processes
+from ghostpad.model.config import QuantizerConfig
 
 # Labels store a cell's code in 16 bits.
 MAX_CODES = 2**16
-
-
-@dataclass(frozen=True)
-class QuantizerConfig:
-    """The codebook; the defaults are those of the reference specification (docs/spec.md)."""
-
-    codebook_size: int = 256
-    """number of codes (of each codebook, when there are several)"""
-    dim: int = 128
-    """embedding dimension of a code"""
-    commitment_weight: float = 0.25
-    """weight of the commitment loss"""
-    codebook_weight: float = 1.0
-    """weight of the codebook loss (vq, nsvq)"""
-    entropy_weight: float = 0.1
-    """weight of the entropy regularization of the mean assignment"""
-    warmup_steps: int = 60
-    """steps without quantizing before the codebook is initialized from encoder outputs (not fsq)"""
-    reset_every: int = 10_000
-    """steps between resets of unused codes to encoder outputs; 0 for never (not fsq)"""
-    reset_until: float = 0.8
-    """share of the training after which codes are no longer reset"""
-    kind: Literal["vq", "vq_ema", "residual", "nsvq", "fsq"] = "vq"
-    """codes learned by gradient (vq), moving averages (vq_ema, residual), noise (nsvq), or fixed (fsq)"""
-    num_codebooks: int = 1
-    """codebooks whose indices make one code: side by side (vq_ema), or each on the residual (residual)"""
-    decay: float = 0.99
-    """decay of the moving averages per step (vq_ema, residual)"""
-    levels: tuple[int, ...] = (8, 8, 4)
-    """values of each rounded dimension (fsq); their product is codebook_size"""
 
 
 class Quantized(NamedTuple):

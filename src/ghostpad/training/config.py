@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ghostpad.errors import UserError
-from ghostpad.frames.windows import WindowConfig
-from ghostpad.model import ArchitectureConfig
-from ghostpad.model.perceptual import PerceptualConfig
+from ghostpad.model.config import ArchitectureConfig, PerceptualConfig
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,18 @@ class LoopConfig:
     """where metrics go besides metrics.jsonl; wandb is offline unless a key is set"""
     seed: int = 0
     """seed of weights, order and codebook starts"""
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """Which part of the frames training sees; a model without whole-frame attention can do with parts."""
+
+    height: int = 0
+    """pixels; 0 for whole frames"""
+    width: int = 0
+    """pixels; 0 for whole frames"""
+    until: float = 1.0
+    """share of the training after which whole frames are shown; 1 for never"""
 
 
 @dataclass(frozen=True)

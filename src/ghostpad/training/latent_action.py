@@ -110,9 +110,10 @@ def _training_batches(
 ) -> Callable[[np.ndarray, int], Batch]:
     """Batches of given rows at a step: windows first, whole frames at the end."""
     windows, cell = config.windows, config.downsample * 2 ** len(config.model.encoder.widths)
+    size = (windows.height, windows.width)
     if windows.height and (config.model.encoder.tokens or config.model.decoder.conditioning != "film"):
         raise UserError("--windows needs a model that treats all cells alike: film conditioning, no tokens")
-    check_windows(windows, (model.config.frames.height, model.config.frames.width), cell)
+    check_windows(size, (model.config.frames.height, model.config.frames.width), cell)
 
     def batch(rows: np.ndarray, step: int) -> Batch:
         whole = loader.batch(rows)
@@ -120,7 +121,7 @@ def _training_batches(
             return whole
         seed = (config.seed * 1_000_003 + step) * 1_000_003 + int(rows[0])
         generator = torch.Generator(loader.device).manual_seed(seed)
-        return cut_windows(whole, windows, cell, generator)
+        return cut_windows(whole, size, cell, generator)
 
     return batch
 

@@ -6,14 +6,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-import torch
-from torch.utils.benchmark import Timer
-
 from ghostpad.frames.ingest import open_data
 from ghostpad.machine import peak_memory_mb, resolve_device
 from ghostpad.training.config import TrainConfig
-from ghostpad.training.distributed import ProcessGroup
-from ghostpad.training.latent_action import make_loop
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,12 @@ def measure_apart(config: TrainConfig, seconds: float) -> Speed:
 
 def measure(config: TrainConfig, seconds: float) -> Speed:
     """Train for about twice `seconds`; nothing is written."""
+    import torch  # here, so that `ghostpad bench --help` does not load it
+    from torch.utils.benchmark import Timer
+
+    from ghostpad.training.distributed import ProcessGroup
+    from ghostpad.training.latent_action import make_loop
+
     # The first step initializes the codebook, so that all others quantize.
     quantizer = dataclasses.replace(config.model.quantizer, warmup_steps=0)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, quantizer=quantizer))

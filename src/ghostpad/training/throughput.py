@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 
 from ghostpad.machine import peak_memory_mb
+from ghostpad.progress import format_duration
 
 # The first step fills caches and compiles, so the time left is estimated from the next four.
 WARM_STEP, ESTIMATED_STEP = 1, 5
@@ -65,11 +66,3 @@ def synchronize(device: torch.device) -> None:
     """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def format_duration(seconds: float) -> str:
-    """For example "4 days", "5.5 hours", "40 minutes"."""
-    hours = seconds / 3600
-    if hours > 72:
-        return f"{hours / 24:.0f} days"
-    return f"{hours:.1f} hours" if hours > 1 else f"{60 * hours:.0f} minutes"
