@@ -11,7 +11,6 @@ import pytest
 import ghostpad
 from ghostpad import cli
 
-
 LOADS_TORCH = ("evaluate", "world", "controls")
 """Verbs whose options are not yet apart from the code that computes."""
 
