@@ -4,7 +4,6 @@ Dimensions: B batch, C colour channels, H W frame.
 """
 
 import pickle
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
