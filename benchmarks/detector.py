@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostpad.evaluation.truth import detector_error, look, tables
+from ghostpad.evaluation.ground_truth import detect_all, detector_accuracy, read_ground_truth
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.games import GAMES
@@ -43,11 +43,12 @@ def main() -> None:
                 )
             )
             store = open_data(videos)
-            known = tables(store, np.arange(len(store.episodes)), game)
+            transitions = Transitions(store, None)
+            rows = np.arange(len(transitions))
+            truth = read_ground_truth(transitions, rows, game)
             for grayscale in (True, False):
-                transitions = Transitions(store, None)
-                seen = look(transitions, np.arange(len(transitions)), game, grayscale)
-                numbers = detector_error(known, seen, options.frames, options.seed)
+                detections = detect_all(transitions, rows, game, grayscale)
+                numbers = detector_accuracy(truth, detections, options.frames, options.seed)
                 _print(game.name, "gray" if grayscale else "RGB", numbers)
 
 

@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 import numpy as np
 
 from ghostpad.evaluation.assess import Amounts, assess
+from ghostpad.evaluation.report.illustrations import illustrate
 from ghostpad.evaluation.report.render import render
 from ghostpad.frames.ingest import open_data
 from ghostpad.machine import num_cores, peak_memory_mb
@@ -75,8 +76,9 @@ def main() -> None:
         profile = cProfile.Profile()
         began, cpu = time.perf_counter(), time.process_time()
         profile.enable()
-        assessment = assess(model, store, "test", Amounts(options.transitions, tsne=0), seed=0)
-        render([assessment])
+        amounts = Amounts(options.transitions, tsne=0)
+        assessment = assess(model, store, "test", amounts, seed=0)
+        render([assessment], illustrate(assessment, amounts, seed=0))
         profile.disable()
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     metrics = assessment.metrics

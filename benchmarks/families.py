@@ -24,9 +24,9 @@ import numpy as np
 from torch.utils.flop_counter import FlopCounterMode
 
 from ghostpad.evaluation.assess import Amounts
-from ghostpad.evaluation.checks import light_checks
 from ghostpad.evaluation.report.evaluate import METRICS, EvaluateConfig, evaluate
 from ghostpad.evaluation.schema import get
+from ghostpad.evaluation.validation import validation_metrics
 from ghostpad.frames.ingest import open_data
 from ghostpad.io import whole_file
 from ghostpad.machine import resolve_device
@@ -147,7 +147,7 @@ def _run(name: str, seed: int, videos: Path, options: argparse.Namespace) -> dic
     summary = folder / "run.json"
     if not summary.exists():
         config = _config(name, seed, videos, folder, options)
-        train(config, light_checks)
+        train(config, validation_metrics)
         model = LatentActionModel.from_pretrained(folder / "model")
         facts = {
             "steps": config.steps,

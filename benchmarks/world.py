@@ -79,7 +79,7 @@ def _fresh(folder: Path) -> FrameStore:
 def table(told: dict[str, Any]) -> str:
     """The numbers with their 95 % intervals and aims, as Markdown."""
     rows = ["| what | found | 95 % | aim | met | unit | meaning |", "|---|--:|---|--:|---|---|---|"]
-    for name, (unit, meaning) in KEYS.items():
+    for name, (unit, meaning, *_) in KEYS.items():
         value, ends = told[name], told["intervals"].get(name)
         aim, more = AIMS.get(name, (None, True))
         met = (

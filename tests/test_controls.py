@@ -14,7 +14,7 @@ from ghostpad.cli import main
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.evaluation.controls.mapping import ControlsConfig, fit_and_study
-from ghostpad.evaluation.measure import to_numpy
+from ghostpad.evaluation.inference import to_numpy
 from ghostpad.frames.ingest import open_data
 from ghostpad.games.breakout import detector as breakout
 from ghostpad.sources.atari import RecordConfig, record

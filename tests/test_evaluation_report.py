@@ -13,15 +13,17 @@ from PIL import Image
 
 from ghostpad.errors import UserError
 from ghostpad.evaluation.assess import Amounts, assess
-from ghostpad.evaluation.checks import light_checks
 from ghostpad.evaluation.report import evaluate as verb
 from ghostpad.evaluation.report.figures import event_styles
 from ghostpad.evaluation.report.format import DASH, quantity
 from ghostpad.evaluation.report.game_view import element_metrics
+from ghostpad.evaluation.report.illustrations import illustrate
 from ghostpad.evaluation.report.pictures import data_uri, over_grid
 from ghostpad.evaluation.report.render import render
-from ghostpad.evaluation.report.summary import alarms, criteria, verdicts
-from ghostpad.evaluation.schema import KEYS, complete
+from ghostpad.evaluation.report.sections import predict
+from ghostpad.evaluation.report.summary import criteria, verdicts
+from ghostpad.evaluation.schema import complete, keys_of
+from ghostpad.evaluation.validation import alarms, validation_metrics
 from ghostpad.frames.pairs import Transitions
 from ghostpad.games.breakout import detector as breakout
 from known_models import KnownModel, copy_model, still_model
@@ -40,6 +42,10 @@ def leaves(value, key=""):
 @pytest.fixture(scope="module")
 def perfect(store):
     return assess(KnownModel(), store, "test", FEW, seed=0, name="<perfect>")
+
+
+def report(assessment, amounts=FEW, *others) -> str:
+    return render([assessment, *others], illustrate(assessment, amounts, seed=0))
 
 
 def test_a_perfect_model_scores_perfectly(perfect):
@@ -64,7 +70,7 @@ def test_the_copy_model_equals_the_copy_baseline(store):
 
 def test_every_key_is_present_and_every_null_has_a_reason(perfect):
     found = dict(leaves(perfect.metrics))
-    for key in KEYS.keys() - {"timing"}:
+    for key in keys_of(perfect.truth.game).keys() - {"timing"}:
         assert any(name == key or name.startswith(f"{key}.") for name in found), key
     absent = perfect.metrics["absent"]
     for key, value in found.items():
@@ -75,7 +81,7 @@ def test_every_key_is_present_and_every_null_has_a_reason(perfect):
 
 def test_nan_becomes_null_with_a_reason():
     whole = complete(
-        {"reconstruction": {"ssim": float("nan"), "l1": np.float32(0.5)}}, {"elements": "no detector"}
+        {"reconstruction": {"ssim": float("nan"), "l1": np.float32(0.5)}}, {"elements": "no detector"}, None
     )
     assert whole["reconstruction"]["ssim"] is None
     assert whole["reconstruction"]["l1"] == 0.5
@@ -86,7 +92,7 @@ def test_nan_becomes_null_with_a_reason():
 def test_the_same_seed_gives_the_same_metrics_and_report(store, perfect):
     again = assess(KnownModel(), store, "test", FEW, seed=0, name="<perfect>")
     assert again.metrics == perfect.metrics
-    assert render([again]) == render([perfect])
+    assert report(again) == report(perfect)
 
 
 def test_metrics_state_how_many_transitions_were_measured(store):
@@ -98,7 +104,7 @@ def test_metrics_state_how_many_transitions_were_measured(store):
 
 
 def test_the_report_loads_nothing_and_escapes_names(perfect):
-    page = render([perfect])
+    page = report(perfect)
     assert "<perfect>" not in page
     assert "&lt;perfect&gt;" in page
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
@@ -112,39 +118,39 @@ def test_the_report_loads_nothing_and_escapes_names(perfect):
 
 def test_a_report_without_examples_and_maps_is_possible(store):
     without_pictures = dataclasses.replace(FEW, examples=0, galleries=0, tsne=0)
-    page = render([assess(copy_model(), store, "test", without_pictures, seed=0)])
+    page = report(assess(copy_model(), store, "test", without_pictures, seed=0), without_pictures)
     for anchor in ("examples", "codes", "transfer", "maps"):
         assert f'id="{anchor}"' not in page
 
 
 def test_ids_on_the_page_are_unique(perfect):
-    ids = re.findall(r'\bid="([^"]*)"', render([perfect]))
+    ids = re.findall(r'\bid="([^"]*)"', report(perfect))
     assert len(ids) == len(set(ids))
 
 
-def test_light_checks_of_a_perfect_model(store, capsys):
+def test_validation_metrics_of_a_perfect_model(store, capsys):
     frames, next_frames = Transitions(store, "train").read(slice(0, 78), True)
-    numbers = light_checks(KnownModel(), frames, next_frames)
+    numbers = validation_metrics(KnownModel(), frames, next_frames)
     assert numbers["psnr_db"] == 100
     assert numbers["ball_within_2px"] == numbers["paddle_within_2px"] == 1
     assert numbers["alarms"] == 0
     assert capsys.readouterr().err == ""
 
 
-def test_light_checks_raise_alarms_on_a_collapsed_model(store, capsys):
+def test_validation_raises_alarms_on_a_collapsed_model(store, capsys):
     frames, next_frames = Transitions(store, "train").read(slice(0, 78), True)
     model = still_model(lambda frames, next_frames: np.zeros((len(frames), 4, 3), int))
-    assert light_checks(model, frames, next_frames)["alarms"] == 2
+    assert validation_metrics(model, frames, next_frames)["alarms"] == 2
     lines = capsys.readouterr().err.splitlines()
     assert any("ignores the codes" in line for line in lines)
     assert any("collapsed" in line for line in lines)
 
 
-def test_light_checks_raise_no_alarm_before_quantization_starts(store, capsys):
+def test_validation_raises_no_alarm_before_quantization_starts(store, capsys):
     frames, next_frames = Transitions(store, "train").read(slice(0, 20), True)
     model = still_model(lambda frames, next_frames: np.zeros((len(frames), 4, 3), int))
     model.quantizing = False
-    assert light_checks(model, frames, next_frames)["alarms"] == 0
+    assert validation_metrics(model, frames, next_frames)["alarms"] == 0
     assert capsys.readouterr().err == ""
 
 
@@ -218,16 +224,16 @@ def test_codes_that_encode_the_paddle_score_a_clear_pattern(store):
 
 
 def test_the_film_strip_shows_consecutive_frames_of_one_episode(perfect):
-    measured = perfect.measured
-    assert len(perfect.film) == 8
-    assert (np.diff(measured.frame_index[perfect.film]) == 1).all()
-    assert len(np.unique(measured.episode_index[perfect.film])) == 1
-    _, true = measured.transitions.read(measured.rows[perfect.film], grayscale=True)
-    assert (measured.predicted(perfect.film) == true).all()
+    measured, clip = perfect.measurements, illustrate(perfect, FEW, seed=0).clip
+    assert len(clip) == 8
+    assert (np.diff(measured.frame_index[clip]) == 1).all()
+    assert len(np.unique(measured.episode_index[clip])) == 1
+    _, true = measured.transitions.read(measured.rows[clip], grayscale=True)
+    assert (predict(perfect, clip) == true).all()
 
 
 def test_the_summary_agrees_with_the_metrics(perfect, store):
-    game = perfect.scene.game
+    game = perfect.truth.game
     good = {verdict.tone for verdict in verdicts(perfect.metrics, game) if "ball" in verdict.text.lower()}
     assert good == {"good"}
     idle = verdicts(assess(copy_model(), store, "test", FEW, seed=0).metrics, game)
@@ -242,8 +248,8 @@ def test_the_summary_agrees_with_the_metrics(perfect, store):
 
 
 def test_a_report_on_an_unknown_game_mentions_no_elements(store, monkeypatch):
-    monkeypatch.setattr("ghostpad.evaluation.assess.recognize", lambda transitions: None)
-    page = render([assess(copy_model(), store, "test", FEW, seed=0)])
+    monkeypatch.setattr("ghostpad.evaluation.assess.recognize_game", lambda transitions: None)
+    page = report(assess(copy_model(), store, "test", FEW, seed=0))
     for anchor in ("elements", "events"):
         assert f'id="{anchor}"' not in page
     assert "No detector recognizes this game" in page
@@ -252,7 +258,7 @@ def test_a_report_on_an_unknown_game_mentions_no_elements(store, monkeypatch):
 
 
 def test_every_metric_of_an_element_has_a_title(perfect):
-    for name, titles in element_metrics(perfect.scene.game).items():
+    for name, titles in element_metrics(perfect.truth.game).items():
         measured = {key for key in perfect.metrics["elements"][name] if not key.startswith("copy_")}
         assert measured - {"detected"} == titles.keys() - {"detected"}
 

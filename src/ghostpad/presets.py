@@ -104,7 +104,7 @@ def train(config: TrainConfig) -> dict[str, float]:
 
     Training is a layer below evaluation and cannot import it; here the two meet.
     """
-    from ghostpad.evaluation.checks import light_checks
+    from ghostpad.evaluation.validation import validation_metrics
     from ghostpad.training import latent_action
 
-    return latent_action.train(config, checks=light_checks)
+    return latent_action.train(config, checks=validation_metrics)

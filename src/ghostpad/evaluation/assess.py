@@ -1,4 +1,4 @@
-"""Everything that is measured about one model on one data set."""
+"""Everything that is measured about one model on one split: the content of `metrics.json`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,37 +6,30 @@ from typing import Any
 import numpy as np
 
 import ghostpad
-from ghostpad.evaluation.collect import collect, flat_metrics
-from ghostpad.evaluation.insight import Insight, Scene, observe, study
-from ghostpad.evaluation.meaning import (
-    Gallery,
-    Transfer,
-    codebook_map,
-    galleries,
-    transfers,
-    transition_map,
-)
-from ghostpad.evaluation.measure import Measured, Model, Plan, draw_blocks, measure
-from ghostpad.evaluation.schema import VERSION, complete, get
-from ghostpad.evaluation.truth import detector_error
+from ghostpad.evaluation.codebook import entropy, summarize_codes
+from ghostpad.evaluation.ground_truth import GroundTruth, detector_accuracy, read_ground_truth
+from ghostpad.evaluation.inference import Model, draw_blocks, infer_codes
+from ghostpad.evaluation.measurements import Measurements, Plan, measure, metrics_of_sums
+from ghostpad.evaluation.mutual_information import Association, associate, grouped
+from ghostpad.evaluation.probes import Labelled, agreement
+from ghostpad.evaluation.reconstruction import psnr_db
+from ghostpad.evaluation.schema import EVENT_METRICS, UNKNOWN_GAME, VERSION, complete, get, nest
+from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
-from ghostpad.games import Game
-from ghostpad.games import recognize as recognize_game
-from ghostpad.sums import total
+from ghostpad.games import Game, recognize
+from ghostpad.sums import Sums, bootstrap, ratio, total
 
-_FILM_LENGTH = 8
-"""Transitions in a row that the report shows."""
-_NUM_CHECKED = 2000
-"""True frames on which the detector is held against recorded truth."""
-_NUM_LOOKS = 64
+_NUM_DETECTOR_FRAMES = 2000
+"""True frames on which the detector is compared with recorded truth."""
+_NUM_RECOGNIZED = 64
 """Frames, spread over the data, by which the game is recognized."""
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much to look at; drawn by the seed where there is more."""
+    """How much to measure; drawn by the seed where there is more."""
 
     transitions: int | None = None
     """most transitions of the split, in blocks of neighbours; all when not given"""
@@ -58,33 +51,23 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was found about one model.
+    """The results for one model.
 
     Attributes:
-        name: how the report calls it.
+        name: of the model in the report.
+        model: the model.
         metrics: the content of `metrics.json`.
-        measured: what each transition adds to it.
-        scene: what happens in the transitions.
-        insight: what the codes know of it.
-        examples: positions of the transitions that the report shows.
-        film: positions of a few transitions in a row.
-        galleries: where codes fire.
-        transfers: codes of one transition applied to other frames.
-        code_places: n codes and (n, 2) t-SNE of them, if taken.
-        transition_places: positions of n transitions and (n, 2) t-SNE of them, if taken.
+        measurements: what each transition contributes to it.
+        truth: state and events of the transitions.
+        associations: of the codes with each event and each group of events.
     """
 
     name: str
+    model: Model
     metrics: dict[str, Any]
-    measured: Measured
-    scene: Scene
-    insight: Insight
-    examples: np.ndarray
-    film: np.ndarray
-    galleries: list[Gallery]
-    transfers: list[Transfer]
-    code_places: tuple[np.ndarray, np.ndarray] | None
-    transition_places: tuple[np.ndarray, np.ndarray] | None
+    measurements: Measurements
+    truth: GroundTruth
+    associations: dict[str, Association]
 
 
 def assess(
@@ -95,130 +78,173 @@ def assess(
     Raises:
         UserError: the split has no transitions, or the model cannot read such frames.
     """
-    stride = int(getattr(model, "stride", 1))
-    transitions = Transitions(store, split, stride)
+    transitions = Transitions(store, split, int(getattr(model, "stride", 1)))
     rows = draw_blocks(len(transitions), amounts.transitions, seed)
-    game = recognize(transitions)
-    scene = observe(transitions, rows, game)
-    examples = choose_examples(scene.columns, len(rows), amounts.examples, seed)
-    film = choose_film(scene.columns, transitions, rows, seed) if amounts.examples else examples[:0]
-    plan = Plan(seed, game, amounts.ssim, amounts.counterfactual, np.union1d(examples, film))
+    game = recognize_game(transitions)
+    truth = read_ground_truth(transitions, rows, game)
+    plan = Plan(seed, game, amounts.ssim, amounts.counterfactual)
     measured = measure(model, transitions, rows, plan)
-    metrics, absent = collect(model, measured, game, seed)
-    insight = study(model, measured, scene, split, amounts.probe, seed)
-    if measured.seen:
-        metrics["detector"] = detector_error(scene.known, measured.seen, _NUM_CHECKED, seed)
-        absent["detector"] = "nobody recorded the truth, or this game has no such thing"
+    associations = _associations(measured.codes, truth, seed)
+    metrics = _metrics(model, measured, truth, associations, seed)
+    absent = _reasons(measured, truth)
+    probed = _agreement(model, measured, truth, split, amounts.probe, seed)
+    if isinstance(probed, str):
+        absent["agreement"] = probed
+    else:
+        metrics["agreement"], bounds = probed
+        metrics["intervals"] |= {f"agreement.{key}": values for key, values in bounds.items()}
+    metrics["intervals"] = metrics["intervals"] or None
     metrics["splits"] = _splits(model, measured, split, amounts.other_splits, metrics, plan)
-    facts = {
+    metrics = complete(metrics | _provenance(model, measured, truth, split, seed), absent, game)
+    return Assessment(name, model, metrics, measured, truth, associations)
+
+
+def recognize_game(transitions: Transitions) -> Game | None:
+    """The game that the transitions show, None for an unknown one."""
+    places = np.unique(np.linspace(0, len(transitions) - 1, _NUM_RECOGNIZED).astype(np.int64))
+    return recognize(transitions.read(places, grayscale=False)[0])
+
+
+def _provenance(
+    model: Model, measured: Measurements, truth: GroundTruth, split: str, seed: int
+) -> dict[str, Any]:
+    store = measured.transitions.store
+    return {
         "version": VERSION,
         "ghostpad": ghostpad.__version__,
         "split": split,
-        "game": game.name if game else None,
+        "game": truth.game.name if truth.game else None,
         "num_episodes": len(np.unique(measured.episode_index)),
-        "num_transitions": len(rows),
+        "num_transitions": len(measured.rows),
         "color": "gray" if model.grayscale else "rgb",
         "height": store.height,
         "width": store.width,
-        "stride": stride,
+        "stride": measured.transitions.stride,
         "seed": seed,
         "model_hash": getattr(model, "model_hash", None),
         "data_fingerprint": store.fingerprint,
     }
-    absent["model_hash"] = "the model does not give one"
-    metrics["intervals"] = _with_accuracy(metrics["intervals"], insight.metrics.get("agreement"))
-    whole = complete({**facts, **metrics, **insight.metrics}, {**absent, **insight.absent})
-    return Assessment(
-        name,
-        whole,
-        measured,
-        scene,
-        insight,
-        examples,
-        film,
-        galleries(measured, scene, model.codebook_size, model.grayscale, amounts.galleries),
-        transfers(model, measured, scene, seed) if amounts.examples else [],
-        codebook_map(model, measured.codes, seed) if amounts.tsne else None,
-        transition_map(measured.codes, amounts.tsne, seed) if amounts.tsne else None,
+
+
+def _metrics(
+    model: Model,
+    measured: Measurements,
+    truth: GroundTruth,
+    associations: dict[str, Association],
+    seed: int,
+) -> dict[str, Any]:
+    """Metrics of reconstruction, elements, transfer, codebook, detector and events, with their intervals."""
+    sums, game = measured.sums, truth.game
+    flat: dict[str, Any] = {**metrics_of_sums(game, total(sums)), **_means(sums)}
+    if game:
+        flat |= {f"elements.{key}": value for key, value in game.distance_quantiles(sums).items()}
+    metrics = nest(flat)
+    codebook = summarize_codes(measured.codes, model.codebook_size)
+    metrics["codebook"] = {"grid": list(model.grid), **codebook}
+    summarize = lambda resampled: metrics_of_sums(game, resampled)  # noqa: E731
+    metrics["intervals"] = bootstrap(sums, measured.episode_index, summarize, seed)
+    if measured.detections:
+        accuracy = detector_accuracy(truth, measured.detections, _NUM_DETECTOR_FRAMES, seed)
+        metrics["detector"] = accuracy
+        metrics["events"] = {
+            "source": truth.source,
+            "num_transitions": len(measured.rows),
+            "mutual_information_bits": {name: found.bits for name, found in associations.items()},
+            **{
+                key: {name: getattr(found, key) for name, found in associations.items()}
+                for key in EVENT_METRICS
+                if key != "mutual_information_bits"
+            },
+        }
+    return metrics
+
+
+def _reasons(measured: Measurements, truth: GroundTruth) -> dict[str, str]:
+    """Why numbers may be missing, by key or the beginning of keys."""
+    reasons = {
+        "detector": "there is no recorded truth",
+        "intervals": "one episode only: a bootstrap over episodes needs two",
+        "model_hash": "the model does not give one",
+    }
+    if truth.game is None:
+        reasons |= dict.fromkeys(("game", "elements", "detector", "transfer", "events"), UNKNOWN_GAME)
+    if "swapped_squared" not in measured.sums:
+        no_others = "one transition only, so there are no codes of others"
+        keys = ("reconstruction.delta_psnr_db", "reconstruction.leak_share")
+        reasons = dict.fromkeys((*keys, "transfer"), no_others) | reasons
+    if truth.displacement is None:
+        unknown = "the displacement of what the player moves is unknown in this game"
+        keys = ("ceiling", "share_of_ceiling", "window_ceiling", "window_share_of_ceiling")
+        reasons |= {f"agreement.{key}": unknown for key in keys}
+    return reasons
+
+
+def _means(sums: Sums) -> dict[str, Any]:
+    """Metrics that are means over transitions, not functions of sums."""
+    nothing = np.array([np.nan])
+    metrics: dict[str, Any] = {}
+    for prefix in ("", "copy_"):
+        psnr = psnr_db(ratio(sums[f"{prefix}squared"], sums["pixels"]))
+        ssim = sums.get(f"{prefix}ssim", nothing)
+        metrics[f"{prefix}psnr_mean_db"] = psnr.mean()
+        metrics[f"{prefix}ssim"] = np.mean(ssim[~np.isnan(ssim)]) if np.isfinite(ssim).any() else np.nan
+    metrics["ssim_transitions"] = int(np.isfinite(sums.get("ssim", nothing)).sum())
+    metrics["delta_transitions"] = int(np.isfinite(sums.get("swapped_squared", nothing)).sum())
+    return {f"reconstruction.{key}": value for key, value in metrics.items()}
+
+
+def _associations(codes_Thw: np.ndarray, truth: GroundTruth, seed: int) -> dict[str, Association]:
+    """The codes against every event, and every group of events, that happens."""
+    labels = {name: happens.astype(np.int64) for name, happens in truth.events.items()}
+    for group in truth.game.event_groups if truth.game else ():
+        labels[group] = grouped(truth.events, group)
+    return {name: associate(codes_Thw, label, seed) for name, label in labels.items() if label.any()}
+
+
+def _agreement(
+    model: Model, measured: Measurements, truth: GroundTruth, split: str, num_probe: int, seed: int
+) -> tuple[dict[str, Any], dict[str, tuple[float, float]]] | str:
+    """The keys of `agreement` and their intervals, or why they are missing."""
+    if split == "train":
+        return "the probe is fitted on the training episodes and cannot be scored on them"
+    held_out = read_controls(measured.transitions, measured.rows)
+    if held_out is None:
+        return "the controls were not recorded"
+    training = Transitions(measured.transitions.store, "train", measured.transitions.stride)
+    rows = draw_blocks(len(training), num_probe, seed)
+    fitted = read_controls(training, rows)
+    if fitted is None or fitted[1] != held_out[1]:
+        return "the controls of the training episodes were not recorded, or differ"
+    codes = infer_codes(model, training, rows, what="encode for probe")
+    displacement = read_ground_truth(training, rows, truth.game).displacement
+    train = Labelled.of(training, rows, codes, fitted[0], displacement)
+    test = Labelled.of(measured.transitions, measured.rows, measured.codes, held_out[0], truth.displacement)
+    numbers, right = agreement(train, test, len(fitted[1]), seed)
+    sums = {"right": right, "known": np.isfinite(right).astype(np.float64)}
+    intervals = bootstrap(
+        sums, measured.episode_index, lambda sums: {"accuracy": ratio(sums["right"], sums["known"])}, seed
     )
-
-
-def choose_examples(columns: dict[str, np.ndarray], num: int, most: int, seed: int) -> np.ndarray:
-    """At most `most` of `num` transitions in ascending order: of each event in turn, so that all are seen."""
-    rng = np.random.default_rng(seed)
-    queues = [rng.permutation(np.flatnonzero(column)).tolist() for column in columns.values()]
-    queues.append(rng.permutation(num).tolist())
-    chosen: set[int] = set()
-    while len(chosen) < min(most, num):
-        for queue in queues:
-            if queue and len(chosen) < most:
-                chosen.add(queue.pop())
-    return np.array(sorted(chosen), np.int64)
-
-
-def choose_film(
-    columns: dict[str, np.ndarray], transitions: Transitions, rows: np.ndarray, seed: int
-) -> np.ndarray:
-    """Positions of a few neighbouring transitions, around the rarest event that has neighbours enough."""
-    episodes, frames = transitions.episode_index[rows], transitions.frame_index[rows]
-    ends = np.arange(len(rows)) + _FILM_LENGTH - 1
-    fits = ends < len(rows)
-    ends = ends.clip(max=len(rows) - 1)
-    whole = fits & (episodes[ends] == episodes) & (frames[ends] - frames == _FILM_LENGTH - 1)
-    before = _FILM_LENGTH // 2
-    for happens in sorted(columns.values(), key=lambda column: column.sum()):
-        starts = np.flatnonzero(happens) - before
-        starts = starts[(starts >= 0) & whole[starts.clip(min=0)]]
-        if len(starts):
-            start = int(np.random.default_rng(seed).choice(starts))
-            return np.arange(start, start + _FILM_LENGTH)
-    starts = np.flatnonzero(whole)
-    return np.arange(starts[0], starts[0] + _FILM_LENGTH) if len(starts) else np.array([], np.int64)
-
-
-def recognize(transitions: Transitions) -> Game | None:
-    """The game that the transitions show, None when no detector knows it."""
-    places = np.unique(np.linspace(0, len(transitions) - 1, _NUM_LOOKS).astype(np.int64))
-    return recognize_game(transitions.read(places, grayscale=False)[0])
-
-
-def _with_accuracy(
-    intervals: dict[str, Any] | None, agreement: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    """Put the interval of the probe beside the others."""
-    bounds = agreement.pop("accuracy_interval", None) if agreement else None
-    return {**intervals, "agreement.accuracy": bounds} if intervals and bounds else intervals
-
-
-_SIDE_BY_SIDE = {
-    "psnr_db": "reconstruction.psnr_db",
-    "copy_psnr_db": "reconstruction.copy_psnr_db",
-    "gain_over_copy_db": "reconstruction.gain_over_copy_db",
-    "moving_psnr_db": "reconstruction.moving_psnr_db",
-}
+    counts = np.bincount(held_out[0][held_out[0] >= 0], minlength=len(fitted[1]))
+    bits = float(entropy(counts[None])[0] / np.log(2))
+    return {"classes": fitted[1], "control_bits": bits, **numbers}, intervals
 
 
 def _splits(
-    model: Model, measured: Measured, split: str, num: int, metrics: dict[str, Any], plan: Plan
+    model: Model, measured: Measurements, split: str, num: int, metrics: dict[str, Any], plan: Plan
 ) -> dict[str, Any]:
     """The few numbers by which train, validation and test are compared."""
-    store, stride = measured.transitions.store, measured.transitions.stride
+    keys = ("psnr_db", "copy_psnr_db", "gain_over_copy_db", "moving_psnr_db")
+    paths = {key: f"reconstruction.{key}" for key in keys}
+    paths |= {key: f"elements.{path}" for key, path in (plan.game.key_metrics if plan.game else {}).items()}
     found = {}
-    game = plan.game
-    key_metrics = game.key_metrics if game else {}
-    keys = _SIDE_BY_SIDE | {key: f"elements.{path}" for key, path in key_metrics.items()}
     for name in SPLITS:
         if name == split:
-            numbers = {key: get(metrics, path) for key, path in keys.items()}
+            numbers = {key: get(metrics, path) for key, path in paths.items()}
             found[name] = {"num_transitions": len(measured.rows), **numbers}
             continue
-        transitions = Transitions(store, name, stride)
+        transitions = Transitions(measured.transitions.store, name, measured.transitions.stride)
         rows = draw_blocks(len(transitions), num, plan.seed, block=1)
-        light = Plan(plan.seed, plan.game, 0, 0, np.array([], np.int64))
-        sums = total(measure(model, transitions, rows, light).sums)
-        flat = flat_metrics(plan.game, sums)
-        found[name] = {
-            "num_transitions": len(rows),
-            **{key: flat.get(path) for key, path in keys.items()},
-        }
+        light = Plan(plan.seed, plan.game, 0, 0)
+        flat = metrics_of_sums(plan.game, total(measure(model, transitions, rows, light).sums))
+        found[name] = {"num_transitions": len(rows)} | {key: flat[path] for key, path in paths.items()}
     return found

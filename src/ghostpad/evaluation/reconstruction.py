@@ -1,12 +1,12 @@
-"""How near predicted next frames come to the true ones, and to those of a model that copies the frame.
+"""Reconstruction: error of predicted next frames, beside that of a model that copies the current frame.
 
-Every metric is a function of sums over transitions, so that the same code gives a number over a split and its
-bootstrap over episodes (`intervals.py`).
+The metrics are functions of sums over transitions (`ghostpad.sums`).
 
 Dimensions: N transitions, C colour channels (1 or 3), H W frame. Frames are float32 in [0, 1].
 """
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 
 from ghostpad.sums import Sums, ratio
 
@@ -17,7 +17,7 @@ MOVING_MARGIN = 2
 
 
 def psnr_db(mse: np.ndarray | float) -> np.ndarray:
-    """10·log10(1/MSE) for values in [0, 1], at most `PSNR_CAP_DB`; not a number where the MSE is not."""
+    """10·log10(1/MSE) for values in [0, 1], at most `PSNR_CAP_DB`; NaN where the MSE is."""
     return -10 * np.log10(np.maximum(np.asarray(mse, np.float64), 10 ** (-PSNR_CAP_DB / 10)))
 
 
@@ -28,16 +28,7 @@ def changed(frames_NCHW: np.ndarray, next_frames_NCHW: np.ndarray) -> np.ndarray
 
 def dilate(mask_NHW: np.ndarray, margin: int = MOVING_MARGIN) -> np.ndarray:
     """Grow a mask by `margin` pixels in every direction, diagonals included."""
-    for axis in (1, 2):
-        grown = mask_NHW.copy()
-        for shift in range(1, margin + 1):
-            ahead: list[slice] = [slice(None)] * 3
-            behind: list[slice] = [slice(None)] * 3
-            ahead[axis], behind[axis] = slice(shift, None), slice(None, -shift)
-            grown[tuple(behind)] |= mask_NHW[tuple(ahead)]
-            grown[tuple(ahead)] |= mask_NHW[tuple(behind)]
-        mask_NHW = grown
-    return mask_NHW
+    return maximum_filter(mask_NHW, (1, 2 * margin + 1, 2 * margin + 1), mode="constant")
 
 
 def pair_sums(predicted: np.ndarray, true: np.ndarray, current: np.ndarray) -> Sums:
@@ -55,8 +46,8 @@ def pair_sums(predicted: np.ndarray, true: np.ndarray, current: np.ndarray) -> S
     moving = dilate(changed(current, true))[:, None]
     pixels = np.full(len(true), np.prod(true.shape[1:]), np.float64)
     sums = {"pixels": pixels, "moving_pixels": _total(moving) * true.shape[1]}
-    for prefix, drawn in (("", predicted), ("copy_", current)):
-        error = drawn - true
+    for prefix, frames in (("", predicted), ("copy_", current)):
+        error = frames - true
         squared = np.square(error)
         sums[f"{prefix}squared"] = _total(squared)
         sums[f"{prefix}absolute"] = _total(np.abs(error))
@@ -65,11 +56,11 @@ def pair_sums(predicted: np.ndarray, true: np.ndarray, current: np.ndarray) -> S
 
 
 def summarize(sums: Sums) -> Sums:
-    """Metrics of sums over transitions; not a number where there is nothing to divide by.
+    """Metrics of sums over transitions; NaN where there is nothing to divide by.
 
     Returns:
         PSNR (dB) from the pooled MSE, L1 and L2 (mean absolute and squared error of values in [0, 1]), the
-        PSNR over moving pixels (dB), each with its twin for copying, and the gain over copying (dB).
+        PSNR over moving pixels (dB); the same for copying; and the gain over copying (dB).
     """
     metrics = {}
     for prefix in ("", "copy_"):
@@ -96,39 +87,47 @@ def structural_similarity(predicted: np.ndarray, true: np.ndarray) -> np.ndarray
 
 
 def counterfactual_sums(
-    drawn: np.ndarray, own: np.ndarray, true: np.ndarray, current: np.ndarray, others: Sums
+    swapped: np.ndarray,
+    predicted: np.ndarray,
+    true: np.ndarray,
+    current: np.ndarray,
+    source: np.ndarray,
+    next_source: np.ndarray,
 ) -> Sums:
-    """What happens when a transition gets the codes of another one.
+    """Effect of decoding with the codes of another transition.
+
+    All frames are (N, C, H, W) float32.
 
     Args:
-        drawn: (N, C, H, W) decoded from the current frames and codes of other transitions.
-        own: (N, C, H, W) decoded from the current frames and their own codes.
-        true: (N, C, H, W) true next frames.
-        current: (N, C, H, W) current frames.
-        others: `frames` and `next_frames` (N, C, H, W) of the transitions that gave the codes.
+        swapped: decoded from the current frames and the codes of other transitions.
+        predicted: decoded from the current frames and their own codes.
+        true: true next frames.
+        current: current frames.
+        source: frames of the transitions that the other codes come from.
+        next_source: next frames of those.
 
     Returns:
-        `drawn_squared` and `own_squared` for ΔPSNR (see `delta_psnr`, as in Genie,
-        https://arxiv.org/abs/2402.15391); `leaked` and `leakable` for the leak test: over the pixels that
-        stand still in both transitions, the part of the difference between the two scenes that came along
-        with the codes, beyond what own codes draw there.
+        `swapped_squared` and `own_squared` for ΔPSNR (as in Genie, https://arxiv.org/abs/2402.15391);
+        `leaked` and `leakable` for the leak test: over the pixels that are static in both transitions, the
+        projection of the change caused by the other codes onto the difference between the two frames.
     """
-    still = ~dilate(changed(current, true)) & ~dilate(changed(others["frames"], others["next_frames"]))
-    difference = (others["frames"] - current) * still[:, None]
+    static = ~dilate(changed(current, true)) & ~dilate(changed(source, next_source))
+    difference = (source - current) * static[:, None]
     return {
-        "drawn_pixels": np.full(len(true), np.prod(true.shape[1:]), np.float64),
-        "drawn_squared": _total(np.square(drawn - true)),
-        "own_squared": _total(np.square(own - true)),
-        "leaked": _total((drawn - own) * difference),
+        "swapped_pixels": np.full(len(true), np.prod(true.shape[1:]), np.float64),
+        "swapped_squared": _total(np.square(swapped - true)),
+        "own_squared": _total(np.square(predicted - true)),
+        "leaked": _total((swapped - predicted) * difference),
         "leakable": _total(np.square(difference)),
     }
 
 
 def delta_psnr(sums: Sums) -> Sums:
     """`delta_psnr_db`: PSNR with own codes less PSNR with codes of others; `leak_share`: 0 is no leak."""
-    own = psnr_db(ratio(sums["own_squared"], sums["drawn_pixels"]))
-    drawn = psnr_db(ratio(sums["drawn_squared"], sums["drawn_pixels"]))
-    return {"delta_psnr_db": own - drawn, "leak_share": ratio(sums["leaked"], sums["leakable"])}
+    own, swapped = (
+        psnr_db(ratio(sums[f"{codes}_squared"], sums["swapped_pixels"])) for codes in ("own", "swapped")
+    )
+    return {"delta_psnr_db": own - swapped, "leak_share": ratio(sums["leaked"], sums["leakable"])}
 
 
 def _total(values_NCHW: np.ndarray) -> np.ndarray:

@@ -1,155 +1,159 @@
-"""The keys of `metrics.json`: their units and meaning, and how a number that could not be had is written."""
+"""The keys of `metrics.json`, common ones and those of a game: unit, meaning, and why a number is missing."""
 
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ghostpad.games import GAMES, REFERENCE_GAME, Game, Metric
+
 VERSION = 1
 """Raised whenever a key changes its name, unit or meaning."""
+UNKNOWN_GAME = "no detector recognizes this game"
+NOT_IN_GAME = "not part of this game"
 
-_ELEMENT = "share of transitions"
+_SHARE = "share of transitions"
 _RECONSTRUCTION = {
-    "psnr_db": ("dB", "10·log10(1/MSE), MSE pooled over all transitions; at most 100"),
-    "psnr_mean_db": ("dB", "mean of the PSNR of each transition"),
-    "ssim": (
-        "0…1",
-        "structural similarity, Gaussian window 11, sigma 1.5, on `ssim_transitions` transitions",
+    "psnr_db": Metric("dB", "10·log10(1/MSE), MSE pooled over all transitions; at most 100"),
+    "psnr_mean_db": Metric("dB", "mean of the PSNR of each transition"),
+    "ssim": Metric(
+        "0…1", "structural similarity, Gaussian window 11, sigma 1.5, on `ssim_transitions` transitions"
     ),
-    "l1": ("0…1", "mean absolute error of values in [0, 1]"),
-    "l2": ("0…1", "mean squared error of values in [0, 1]"),
-    "moving_psnr_db": ("dB", "PSNR over the pixels that differ between the true frames, dilated by 2 pixels"),
+    "l1": Metric("0…1", "mean absolute error of values in [0, 1]"),
+    "l2": Metric("0…1", "mean squared error of values in [0, 1]"),
+    "moving_psnr_db": Metric("dB", "PSNR where the true frames differ, dilated by 2 pixels"),
 }
-_BALL = {
-    "detected": (_ELEMENT, "the ball is seen in the prediction, of those where it is seen in the truth"),
-    "within_1px": (_ELEMENT, "seen, and at most 1 pixel off in x and in y"),
-    "within_2px": (_ELEMENT, "seen, and at most 2 pixels off in x and in y"),
-    "median_px": ("pixels", "median of the larger of |Δx| and |Δy|, where seen in both"),
-    "p95_px": ("pixels", "95th percentile of the same"),
-    "vx_sign": (_ELEMENT, "it goes the right way in x, of those where it truly moves in x"),
-    "vy_sign": (_ELEMENT, "it goes the right way in y, of those where it truly moves in y"),
-    "false_share": (_ELEMENT, "more balls are seen in the prediction than in the truth, of all"),
-}
-_BAR = {
-    "detected": (_ELEMENT, "it is seen in the prediction, of those where it is seen in the truth"),
-    "within_1px": (_ELEMENT, "seen, and its edge at most 1 pixel off"),
-    "within_2px": (_ELEMENT, "seen, and its edge at most 2 pixels off"),
-    "median_px": ("pixels", "median distance of its edge, where seen in both"),
-    "p95_px": ("pixels", "95th percentile of the same"),
-    "iou": ("0…1", "mean overlap of the two bars over their union; 0 where it is not seen"),
-}
-_WALL = {
-    "state_accuracy": ("share of bricks", "standing or gone as in the truth"),
-    "vanish_precision": ("share of bricks", "of those that vanish in the prediction: vanish in truth"),
-    "vanish_recall": ("share of bricks", "of those that vanish in truth: vanish in the prediction"),
-    "back_share": (_ELEMENT, "a brick that was gone stands again in the prediction"),
-}
-
-_EVENT = {
-    "mutual_information_bits": ("bits", "between an event and the code of the cell that tells most of it"),
-    "shuffled_bits": ("bits", "the same when the event is shuffled, mean of 200"),
-    "clear_bits": ("bits", "95th percentile of the same"),
-    "clear": ("", "whether the pattern is clear: above the 95th percentile"),
-    "count": ("transitions", "in which it happens"),
+EVENT_METRICS = {
+    "mutual_information_bits": Metric("bits", "between an event and the code of the most informative cell"),
+    "shuffled_bits": Metric("bits", "the same when the event is shuffled, mean of 200"),
+    "clear_bits": Metric("bits", "95th percentile of the same"),
+    "clear": Metric("", "whether the pattern is clear: above the 95th percentile"),
+    "count": Metric("transitions", "in which it happens"),
 }
 _PROBE = {
-    "accuracy": (_ELEMENT, "control named right by a linear probe on one-hot codes"),
-    "balanced_accuracy": ("0…1", "mean over controls of the share named right"),
-    "chance": (_ELEMENT, "control named right by always naming the one most frequent in training"),
-    "ceiling": (_ELEMENT, "control named right from the true displacement of the paddle"),
-    "share_of_ceiling": ("", "(accuracy - chance) / (ceiling - chance); above 1: codes know more than that"),
-}
-
-
-def _twins(prefix: str, keys: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """Each key, and beside it the same for the model that copies the current frame."""
-    twins = {}
-    for key, (unit, meaning) in keys.items():
-        twins[f"{prefix}.{key}"] = (unit, meaning)
-        twins[f"{prefix}.copy_{key}"] = (unit, f"the same for copying the current frame: {key}")
-    return twins
-
-
-KEYS: dict[str, tuple[str, str]] = {
-    "version": ("", f"version of this schema: {VERSION}"),
-    "ghostpad": ("", "version of the package"),
-    "split": ("", "train, validation or test"),
-    "game": ("", "whose elements were looked for"),
-    "num_episodes": ("episodes", "in the split"),
-    "num_transitions": ("transitions", "that were evaluated"),
-    "color": ("", "gray or rgb: what the model sees, and what everything here is measured on"),
-    "height": ("pixels", "of a frame"),
-    "width": ("pixels", "of a frame"),
-    "stride": ("frames", "from a frame to its next frame"),
-    "seed": ("", "of everything that is drawn"),
-    "model_hash": ("", "SHA-256 of the model"),
-    "data_fingerprint": ("", "SHA-256 of the data"),
-    **_twins("reconstruction", _RECONSTRUCTION),
-    "reconstruction.gain_over_copy_db": ("dB", "psnr_db less copy_psnr_db"),
-    "reconstruction.moving_gain_db": ("dB", "moving_psnr_db less copy_moving_psnr_db"),
-    "reconstruction.delta_psnr_db": ("dB", "PSNR with own codes less PSNR with codes of other transitions"),
-    "reconstruction.leak_share": (
-        "share",
-        "of a scene that comes along with its codes to another; 0 is none",
+    "accuracy": Metric(_SHARE, "control named correctly by a linear probe on one-hot codes"),
+    "balanced_accuracy": Metric("0…1", "mean over controls of the share named correctly"),
+    "chance": Metric(_SHARE, "control named correctly by always naming the most frequent one in training"),
+    "ceiling": Metric(
+        _SHARE, "control named correctly from the true displacement of what the player moves, by a forest"
     ),
-    "reconstruction.ssim_transitions": ("transitions", "drawn for SSIM"),
-    "reconstruction.delta_transitions": ("transitions", "drawn for ΔPSNR and the leak test"),
-    "codebook.size": ("codes", "K"),
-    "codebook.grid": ("cells", "rows and columns"),
-    "codebook.usage": ("share of codes", "chosen at least once"),
-    "codebook.active": ("share of codes", "with at least 1/(10·K) of all choices"),
-    "codebook.perplexity": ("codes", "exp(H) of all choices together"),
-    "codebook.cell_perplexity": ("codes", "mean over cells of exp(H) of the choices there"),
-    "codebook.cell_perplexities": ("codes", "the same by cell, row by row"),
-    "codebook.bits_per_transition": ("bits", "sum over cells of H"),
-    "codebook.histogram": ("choices", "by code"),
-    **_twins("elements.ball", _BALL),
-    **_twins("elements.paddle", _BAR),
-    **_twins("elements.bricks", _WALL),
-    "detector.num_frames": ("frames", "on which the detector was held against recorded truth"),
-    "detector.ball_visible": ("frames", "of those, with at least half of the ball in the open by that truth"),
-    "detector.ball_within_1px": ("share of frames", "ball found within 1 pixel, where it is visible"),
-    "detector.paddle_within_1px": ("share of frames", "paddle found within 1 pixel"),
-    "detector.brick_states": ("share of bricks", "found as they are"),
-    "transfer.paddle_direction": (_ELEMENT, "codes that move the paddle move it the same way elsewhere"),
-    "transfer.paddle_direction_near": (_ELEMENT, "the same where both paddles start within 8 pixels"),
-    "events.source": ("", "truth (recorded) or detector (found in the pictures)"),
-    "events.num_transitions": ("transitions", "held against events"),
-    **{
-        f"events.{part}.{group}": (unit, f"{meaning}: {group}")
-        for part, (unit, meaning) in _EVENT.items()
-        for group in ("paddle", "bounce", "brick")
-    },
-    "agreement.classes": ("", "controls as directions; the fire button counts as none"),
-    "agreement.control_bits": ("bits", "entropy of the controls"),
-    "agreement.num_train": ("transitions", "of training episodes, on which the probe is fitted"),
-    "agreement.num_test": ("transitions", "of this split, on which it is scored"),
-    "agreement.shuffled": (_ELEMENT, "accuracy of the same probe fitted on shuffled codes"),
-    **{
-        f"agreement.{window}{key}": (unit, f"{meaning}{', from transitions t-1 to t+2' if window else ''}")
-        for window in ("", "window_")
-        for key, (unit, meaning) in _PROBE.items()
-    },
-    "agreement.label_budget": (_ELEMENT, "accuracy by number of labelled transitions: mean, low, high of 5"),
-    "splits": ("", "a few of these numbers on train, validation and test, from `num_transitions` of each"),
-    "intervals": ("", "95 % intervals by bootstrap over episodes, [low, high] by key"),
-    "timing": ("seconds", "how long it took; all else is the same for the same seed"),
-    "absent": ("", "why a number is null: by key, or by the beginning of keys"),
+    "share_of_ceiling": Metric(
+        "", "(accuracy - chance) / (ceiling - chance); above 1 where the codes say more than the displacement"
+    ),
 }
 
 
-def complete(metrics: dict[str, Any], absent: dict[str, str]) -> dict[str, Any]:
-    """Fill in the keys that are missing, and say of every `null` why.
+def _with_copy(prefix: str, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Each key, and the same for the model that copies the current frame."""
+    keys = {}
+    for key, metric in metrics.items():
+        keys[f"{prefix}.{key}"] = metric
+        keys[f"{prefix}.copy_{key}"] = Metric(metric.unit, f"the same for copying the current frame: {key}")
+    return keys
+
+
+COMMON_KEYS: dict[str, Metric] = {
+    "version": Metric("", f"version of this schema: {VERSION}"),
+    "ghostpad": Metric("", "version of the package"),
+    "split": Metric("", "train, validation or test"),
+    "game": Metric("", "the recognized game"),
+    "num_episodes": Metric("episodes", "in the split"),
+    "num_transitions": Metric("transitions", "that were evaluated"),
+    "color": Metric("", "gray or rgb: what the model sees, and what everything here is measured on"),
+    "height": Metric("pixels", "of a frame"),
+    "width": Metric("pixels", "of a frame"),
+    "stride": Metric("frames", "from a frame to its next frame"),
+    "seed": Metric("", "of all draws"),
+    "model_hash": Metric("", "SHA-256 of the model"),
+    "data_fingerprint": Metric("", "SHA-256 of the data"),
+    **_with_copy("reconstruction", _RECONSTRUCTION),
+    "reconstruction.gain_over_copy_db": Metric("dB", "psnr_db less copy_psnr_db"),
+    "reconstruction.moving_gain_db": Metric("dB", "moving_psnr_db less copy_moving_psnr_db"),
+    "reconstruction.delta_psnr_db": Metric(
+        "dB", "PSNR with own codes less PSNR with those of other transitions"
+    ),
+    "reconstruction.leak_share": Metric("share", "of static content that codes carry to another frame"),
+    "reconstruction.ssim_transitions": Metric("transitions", "drawn for SSIM"),
+    "reconstruction.delta_transitions": Metric("transitions", "drawn for ΔPSNR and the leak test"),
+    "codebook.size": Metric("codes", "K"),
+    "codebook.grid": Metric("cells", "rows and columns"),
+    "codebook.usage": Metric("share of codes", "chosen at least once"),
+    "codebook.active": Metric("share of codes", "with at least 1/(10·K) of all choices"),
+    "codebook.perplexity": Metric("codes", "exp(H) of all choices together"),
+    "codebook.cell_perplexity": Metric("codes", "mean over cells of exp(H) of the choices there"),
+    "codebook.cell_perplexities": Metric("codes", "the same by cell, row by row"),
+    "codebook.bits_per_transition": Metric("bits", "sum over cells of H"),
+    "codebook.histogram": Metric("choices", "by code"),
+    "detector.num_frames": Metric("frames", "on which the detector was compared with recorded truth"),
+    "events.source": Metric("", "truth (recorded) or detector (detected in the frames)"),
+    "events.num_transitions": Metric("transitions", "compared with events"),
+    "agreement.classes": Metric("", "controls as directions; the fire button counts as none"),
+    "agreement.control_bits": Metric("bits", "entropy of the controls"),
+    "agreement.num_train": Metric("transitions", "of training episodes, on which the probe is fitted"),
+    "agreement.num_test": Metric("transitions", "of this split, on which it is scored"),
+    "agreement.shuffled": Metric(_SHARE, "accuracy of the same probe fitted on shuffled codes"),
+    **{f"agreement.{key}": metric for key, metric in _PROBE.items()},
+    **{
+        f"agreement.window_{key}": Metric(metric.unit, f"{metric.meaning}, from transitions t-1 to t+2")
+        for key, metric in _PROBE.items()
+    },
+    "agreement.label_budget": Metric(
+        _SHARE, "accuracy by number of labelled transitions: mean, low, high of 5"
+    ),
+    "splits": Metric("", "a few of these numbers on train, validation and test"),
+    "intervals": Metric("", "95 % intervals by bootstrap over episodes, [low, high] by key"),
+    "timing": Metric("seconds", "duration; all else is the same for the same seed"),
+    "absent": Metric("", "why a number is null: by key, or by the beginning of keys"),
+}
+
+
+def game_keys(game: Game) -> dict[str, Metric]:
+    """The keys that a game adds: its elements, its detector, its groups of events, and transfer."""
+    keys: dict[str, Metric] = {}
+    for name, element in game.elements.items():
+        keys |= _with_copy(f"elements.{name}", element.metrics)
+    for name, element in game.elements.items():
+        keys |= {f"detector.{key}": metric for key, metric in element.detector_keys(name).items()}
+    if game.controlled:
+        key, name = f"transfer.{game.controlled.name}_direction", game.controlled.name
+        keys[key] = Metric(_SHARE, f"codes that move the {name} move it the same way in another frame")
+        keys[f"{key}_near"] = Metric(_SHARE, f"the same where the {name} starts within 8 pixels in both")
+    for key, metric in EVENT_METRICS.items():
+        for group in game.event_groups:
+            keys[f"events.{key}.{group}"] = Metric(metric.unit, f"{metric.meaning}: {group}")
+    return keys
+
+
+def keys_of(game: Game | None) -> dict[str, Metric]:
+    """The keys of a `metrics.json` about this game; those of the reference game are in every one."""
+    return COMMON_KEYS | game_keys(REFERENCE_GAME) | (game_keys(game) if game else {})
+
+
+def documented_keys() -> dict[str, Metric]:
+    """The keys of all registered games."""
+    keys = dict(COMMON_KEYS)
+    for game in GAMES:
+        keys |= game_keys(game)
+    return keys
+
+
+def complete(metrics: dict[str, Any], absent: dict[str, str], game: Game | None) -> dict[str, Any]:
+    """Fill in missing keys with `null`, and give a reason for every `null`.
 
     Args:
-        metrics: what was measured, nested; numbers that are not numbers become `null`.
+        metrics: what was measured, nested; NaN and infinity become `null`.
         absent: reasons, by key or by the beginning of keys (`elements` for all of `elements.…`).
+        game: whose keys are expected, None for an unknown game.
 
     Returns:
         A copy ready for JSON, with floats rounded to 6 decimals, and the reasons that apply under `absent`.
     """
     whole = _plain(metrics)
-    for key in KEYS.keys() - {"timing", "absent"}:
+    for key in keys_of(game).keys() - {"timing", "absent"}:
         _place(whole, key.split("."))
+    if game:
+        foreign = {f"elements.{name}" for name in REFERENCE_GAME.elements.keys() - game.elements.keys()}
+        foreign |= game_keys(REFERENCE_GAME).keys() - game_keys(game).keys()
+        absent = absent | dict.fromkeys(sorted(foreign), NOT_IN_GAME)
     reasons = {}
     for key in _nulls(whole):
         owner = next((start for start in absent if key == start or key.startswith(f"{start}.")), key)
@@ -175,6 +179,12 @@ def get(metrics: dict[str, Any], key: str) -> Any:
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def describe(keys: Mapping[str, tuple[str, ...]]) -> str:
+    """Keys with unit and meaning as a Markdown table, for the pages in `docs/`."""
+    rows = [f"| `{key}` | {unit} | {meaning} |" for key, (unit, meaning, *_) in keys.items()]
+    return "\n".join(["| key | unit | meaning |", "|---|---|---|", *rows])
 
 
 def _place(whole: dict[str, Any], path: list[str]) -> None:
@@ -203,9 +213,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
-
-
-def describe(keys: Mapping[str, tuple[str, ...]] = KEYS) -> str:
-    """Keys with unit and meaning as a Markdown table; `docs/metrics.md` holds it."""
-    rows = [f"| `{key}` | {unit} | {meaning} |" for key, (unit, meaning, *_) in keys.items()]
-    return "\n".join(["| key | unit | meaning |", "|---|---|---|", *rows])

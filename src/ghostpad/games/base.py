@@ -214,12 +214,9 @@ class Game:
         metrics: dict[str, float] = {}
         for name, element in self.elements.items():
             mask = self.detectable(name, true)
-            if mask is not None:
-                metrics[f"{name}_visible"] = int(mask.sum())
             states = (
                 {column: values if mask is None else values[mask] for column, values in state.items()}
                 for state in (detected, true)
             )
-            key, value = element.detector_metric(name, *states)
-            metrics[key] = value
+            metrics |= zip(element.detector_keys(name), element.detector_metrics(*states), strict=True)
         return metrics

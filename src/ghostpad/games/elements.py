@@ -74,8 +74,12 @@ class Element(ABC):
         """Metrics of the sums over transitions."""
 
     @abstractmethod
-    def detector_metric(self, name: str, detected: GameState, true: GameState) -> tuple[str, float]:
-        """Name and value of how often the detector is right about the element `name`."""
+    def detector_keys(self, name: str) -> dict[str, Metric]:
+        """The numbers of `detector_metrics` for the element `name`."""
+
+    @abstractmethod
+    def detector_metrics(self, detected: GameState, true: GameState) -> tuple[float, ...]:
+        """How well the detector agrees with the true state of the same frames: a value for each key."""
 
 
 class _Positioned(Element):
@@ -97,10 +101,14 @@ class _Positioned(Element):
         shares = {f"within_{limit}px": ratio(sums[f"within_{limit}"], sums["there"]) for limit in _LIMITS_PX}
         return {"detected": ratio(sums["found"], sums["there"]), **shares}
 
-    def detector_metric(self, name: str, detected: GameState, true: GameState) -> tuple[str, float]:
+    def detector_keys(self, name: str) -> dict[str, Metric]:
         """Share of the frames with the element in which it is detected within 1 pixel."""
+        return {f"{name}_within_1px": Metric("share of frames", f"{name} detected within 1 pixel")}
+
+    def detector_metrics(self, detected: GameState, true: GameState) -> tuple[float, ...]:
+        """The same."""
         sums = self._position_sums(detected, true)
-        return f"{name}_within_1px", float(ratio(sums["within_1"].sum(), sums["there"].sum()))
+        return (float(ratio(sums["within_1"].sum(), sums["there"].sum())),)
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,15 @@ class Sprite(_Positioned):
     def _offsets(self, state: GameState, true: GameState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         gaps = [np.abs(state[axis].astype(int) - true[axis].astype(int)) for axis in (self.x, self.y)]
         return true[self.x] >= 0, state[self.x] >= 0, np.maximum(*gaps)
+
+    def detector_keys(self, name: str) -> dict[str, Metric]:
+        """Frames in which enough of it is visible, and the share of these in which it is detected."""
+        visible = Metric("frames", f"with enough of the {name} visible to detect it")
+        return {f"{name}_visible": visible} | super().detector_keys(name)
+
+    def detector_metrics(self, detected: GameState, true: GameState) -> tuple[float, ...]:
+        """Both numbers."""
+        return int((true[self.x] >= 0).sum()), *super().detector_metrics(detected, true)
 
 
 @dataclass(frozen=True)
@@ -267,7 +284,10 @@ class Tiles(Element):
             "back_share": ratio(sums["back"], sums["transitions"]),
         }
 
-    def detector_metric(self, name: str, detected: GameState, true: GameState) -> tuple[str, float]:
+    def detector_keys(self, name: str) -> dict[str, Metric]:
         """Share of the tiles whose state is right."""
-        sums = self.score(detected, true, true)
-        return f"{name.removesuffix('s')}_states", float(ratio(sums["right"].sum(), sums["states"].sum()))
+        return {f"{name.removesuffix('s')}_states": Metric("share of tiles", "detected as they are")}
+
+    def detector_metrics(self, detected: GameState, true: GameState) -> tuple[float, ...]:
+        """The same."""
+        return (float((detected[self.present] == true[self.present]).mean()),)

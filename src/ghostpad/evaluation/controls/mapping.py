@@ -16,9 +16,9 @@ from ghostpad.evaluation.controls.study import (
     mutual_information,
     study_controls,
 )
-from ghostpad.evaluation.events import grouped
-from ghostpad.evaluation.insight import observe
-from ghostpad.evaluation.measure import draw_blocks, infer_codes
+from ghostpad.evaluation.ground_truth import read_ground_truth
+from ghostpad.evaluation.inference import draw_blocks, infer_codes
+from ghostpad.evaluation.mutual_information import grouped
 from ghostpad.frames.controls import read_controls
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
@@ -127,24 +127,26 @@ def _sample(
     game = recognize(transitions.read(rows[:: max(1, len(rows) // 8)], grayscale=True)[0])
     buttons = button_posteriors(world, transitions, rows, config.workers or num_cores())
     codes = infer_codes(world.latent_action_model, transitions, rows)
-    return Sample(transitions, rows, controls[rows], buttons, codes, observe(transitions, rows, game))
+    return Sample(
+        transitions, rows, controls[rows], buttons, codes, read_ground_truth(transitions, rows, game)
+    )
 
 
 def _map_of_effects(sample: Sample) -> ControlMap:
     """The map without labels: to what the controlled element does, or to numbers in an unknown game."""
-    events = [name for name in sample.scene.columns if name.startswith(f"{sample.controlled}_")]
+    events = [name for name in sample.truth.events if name.startswith(f"{sample.controlled}_")]
     if not events:
         num = sample.buttons.shape[1]
         names, same = tuple(f"button {button}" for button in range(num)), np.eye(num).tolist()
         return ControlMap(names, tuple(map(tuple, same)), tuple(range(num)), 0)
-    effects = grouped(sample.scene.columns, str(sample.controlled)) - 1
+    effects = grouped(sample.truth.events, str(sample.controlled)) - 1
     known, names = effects >= 0, [name.replace("_", " ") for name in events]
     return replace(fit_control_map(names, sample.buttons[known], effects[known]), num_labels=0)
 
 
 def _button_effects(sample: Sample) -> dict[str, Any]:
     """How often each button is held, and how far the controlled element moves then (pixels, mean)."""
-    usage, moved = sample.buttons.mean(0), sample.displacement
+    usage, moved = sample.buttons.mean(0), sample.truth.displacement
     means = [None] * len(usage)
     if moved is not None:
         means = (sample.buttons.T @ moved / np.maximum(sample.buttons.sum(0), 1e-9)).tolist()

@@ -5,25 +5,15 @@ Dimensions: T transitions, K buttons, C controls.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
 from ghostpad.buttons.control_map import fit_control_map
-from ghostpad.evaluation.agreement import (
-    BUDGETS,
-    Labelled,
-    agreement,
-    balanced_accuracy,
-    displacement,
-    label_budget,
-    linear_probe,
-    usable,
-)
-from ghostpad.evaluation.events import associate, grouped
-from ghostpad.evaluation.insight import Scene
+from ghostpad.evaluation.ground_truth import GroundTruth
+from ghostpad.evaluation.mutual_information import associate, grouped
+from ghostpad.evaluation.probes import BUDGETS, Labelled, agreement, label_budget, linear_probe, scores
 from ghostpad.frames.controls import control_classes
 from ghostpad.frames.pairs import Transitions
 from ghostpad.world.likelihood import transition_nll
@@ -46,7 +36,7 @@ class Sample:
         controls: (T,) number of the control that was held, -1 where it is not known.
         buttons: (T, K) P(button | transition).
         codes: (T, h, w).
-        scene: what happens in the transitions.
+        truth: state and events of the transitions.
     """
 
     transitions: Transitions
@@ -54,27 +44,18 @@ class Sample:
     controls: np.ndarray
     buttons: np.ndarray
     codes: np.ndarray
-    scene: Scene
+    truth: GroundTruth
 
     @property
     def controlled(self) -> str | None:
         """Name of the element that the player moves; None in an unknown game."""
-        game = self.scene.game
+        game = self.truth.game
         return game.controlled.name if game and game.controlled else None
-
-    @cached_property
-    def displacement(self) -> np.ndarray | None:
-        """(T,) how far that element moves, in pixels."""
-        game = self.scene.game
-        if game is None or game.controlled is None:
-            return None
-        return displacement(self.transitions, self.rows, game.controlled.column, self.scene.known)
 
     def labelled(self, classes_C: np.ndarray) -> Labelled:
         """The same for `agreement`, which speaks of classes of controls."""
         classes = np.where(self.controls < 0, -1, classes_C[self.controls])
-        episodes, frames = self.transitions.episode_index[self.rows], self.transitions.frame_index[self.rows]
-        return Labelled(episodes, frames, self.codes, classes, self.displacement, self.transitions.stride)
+        return Labelled.of(self.transitions, self.rows, self.codes, classes, self.truth.displacement)
 
 
 def button_posteriors(
@@ -106,7 +87,7 @@ def study_controls(train: Sample, test: Sample, names: Sequence[str], seed: int)
 
     # A regression names the controls of windows better than a map for each place (Breakout, any budget).
     for prefix, window, probe in (("", (0,), by_map), ("window_", WINDOW, by_regression)):
-        fit, score = (usable(side, window) for side in sides)
+        fit, score = (side.usable(window) for side in sides)
         if not len(fit) or not len(score):  # transitions that are labelled by hand may have no neighbours
             continue
         features, held_out = (
@@ -116,8 +97,7 @@ def study_controls(train: Sample, test: Sample, names: Sequence[str], seed: int)
         labels, truth = train.controls[fit], sides[1].controls[score]
         answers = probe(features, labels, held_out)
         numbers: dict[str, Any] = {
-            "accuracy": float((answers == truth).mean()),
-            "balanced_accuracy": balanced_accuracy(answers, truth),
+            **scores(answers, truth),
             "label_budget": label_budget(probe, features, labels, held_out, truth, seed, MAP_BUDGETS),
         }
         if f"{prefix}ceiling" in codes:
@@ -131,8 +111,8 @@ def study_controls(train: Sample, test: Sample, names: Sequence[str], seed: int)
 def mutual_information(sample: Sample, seed: int) -> dict[str, dict[str, float]]:
     """Bits that the likeliest button shares with controls and with groups of events; and when shuffled."""
     buttons = sample.buttons.argmax(1)[:, None, None]
-    known, columns = sample.controls >= 0, sample.scene.columns
+    known, events, game = sample.controls >= 0, sample.truth.events, sample.truth.game
     found = {"control": associate(buttons[known], sample.controls[known], seed)} if known.any() else {}
-    for group in sample.scene.game.event_groups if sample.scene.game and columns else ():
-        found[group] = associate(buttons, grouped(columns, group), seed)
+    for group in game.event_groups if game else ():
+        found[group] = associate(buttons, grouped(events, group), seed)
     return {name: {"bits": each.bits, "shuffled": each.shuffled_bits} for name, each in found.items()}

@@ -1,6 +1,5 @@
 """`ghostpad evaluate`: measure a model on held-out episodes, and write `metrics.json` and `report.html`."""
 
-import dataclasses
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +51,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         UserError: the model or the data cannot be read or do not fit each other, or `out` has other files.
     """
+    from ghostpad.evaluation.report.illustrations import illustrate
     from ghostpad.evaluation.report.render import render  # loads matplotlib
 
     began = time.perf_counter()
@@ -59,17 +59,17 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     store = open_data(config.data, config.workers, MIN_EPISODES)
     paths = (config.model, *config.compare)
     models = [_load(path, store, config) for path in paths]
-    few = dataclasses.replace(config.amounts, examples=0, galleries=0, tsne=0)
     assessments = [
-        assess(model, store, config.split, few if number else config.amounts, config.seed, name=str(path))
-        for number, (path, model) in enumerate(zip(paths, models, strict=True))
+        assess(model, store, config.split, config.amounts, config.seed, name=str(path))
+        for path, model in zip(paths, models, strict=True)
     ]
+    illustrations = illustrate(assessments[0], config.amounts, config.seed)
     metrics = assessments[0].metrics
     if config.compare:
         metrics["compare"] = {item.name: item.metrics for item in assessments[1:]}
     metrics["timing"] = {"seconds": round(time.perf_counter() - began, 1)}
     with whole_file(config.out / REPORT) as temporary:
-        temporary.write_text(render(assessments), encoding="utf-8")
+        temporary.write_text(render(assessments, illustrations), encoding="utf-8")
     write_json(config.out / METRICS, metrics)
     print(f"report: {config.out / REPORT}\nmetrics: {config.out / METRICS}")
     return metrics

@@ -31,11 +31,6 @@ def key_metrics(game: Game | None) -> dict[str, tuple[str, str]]:
     return {name: (f"elements.{path}", labels[path]) for name, path in paths.items()}
 
 
-def event_groups(game: Game | None) -> dict[str, str]:
-    """Groups of mutually exclusive events, and how the names of their events begin."""
-    return {group: f"{group}_" for group in game.event_groups} if game else {}
-
-
 def transfer_key(metrics: dict[str, Any]) -> str | None:
     """Key of the share of frames in which codes move the player's element as they did in their own frame."""
     return next((f"transfer.{key}" for key, share in metrics["transfer"].items() if share is not None), None)

@@ -7,27 +7,28 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ghostpad.evaluation.assess import Assessment
 from ghostpad.evaluation.report import game_view, sections
 from ghostpad.evaluation.report.format import count, interval, quantity, show, words
+from ghostpad.evaluation.report.illustrations import Illustrations
 from ghostpad.evaluation.report.pictures import data_uri
 from ghostpad.evaluation.report.summary import criteria, verdicts
 
 
-def render(assessments: Sequence[Assessment]) -> str:
-    """The report on the first model, with the others beside it."""
+def render(assessments: Sequence[Assessment], illustrations: Illustrations) -> str:
+    """The report on the first model, with its illustrations and the other models beside it."""
     first = assessments[0]
     # Keys are anchors and names of templates; a view of None leaves its section out.
     views = {
-        "criteria": criteria(first.metrics, first.scene.game),
+        "criteria": criteria(first.metrics, first.truth.game),
         "comparison": sections.comparison(assessments),
-        "examples": sections.examples(first),
+        "examples": sections.examples(first, illustrations),
         "reconstruction": {},
         "elements": sections.elements(first),
         "splits": sections.splits(first),
         "codebook": sections.codebook(first),
         "events": sections.events(first),
-        "codes": {"galleries": first.galleries} if first.galleries else None,
-        "transfer": {"rows": first.transfers} if first.transfers else None,
+        "codes": {"galleries": illustrations.galleries} if illustrations.galleries else None,
+        "transfer": {"rows": illustrations.transfers} if illustrations.transfers else None,
         "controls": sections.controls(first),
-        "maps": sections.maps(first),
+        "maps": sections.maps(first, illustrations),
         "missing": {} if first.metrics["absent"] else None,
     }
     environment = Environment(
@@ -43,8 +44,8 @@ def render(assessments: Sequence[Assessment]) -> str:
     return environment.get_template("report.html").render(
         name=first.name,
         metrics=first.metrics,
-        player=game_view.player(first.scene.game),
+        player=game_view.player(first.truth.game),
         transfer_key=game_view.transfer_key(first.metrics),
-        verdicts=verdicts(first.metrics, first.scene.game),
+        verdicts=verdicts(first.metrics, first.truth.game),
         sections={anchor: view for anchor, view in views.items() if view is not None},
     )

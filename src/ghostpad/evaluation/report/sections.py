@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ghostpad.evaluation.assess import Assessment
-from ghostpad.evaluation.measure import Measured
+from ghostpad.evaluation.inference import decode, to_bytes
+from ghostpad.evaluation.measurements import Measurements
 from ghostpad.evaluation.reconstruction import psnr_db
 from ghostpad.evaluation.report import figures, game_view
 from ghostpad.evaluation.report.format import quantity, show, words
+from ghostpad.evaluation.report.illustrations import Illustrations
 from ghostpad.evaluation.report.pictures import data_uri, error_map, over_grid
 from ghostpad.evaluation.schema import get
 
@@ -29,7 +31,7 @@ def comparison(assessments: Sequence[Assessment]) -> View | None:
     """Several models side by side."""
     if len(assessments) < 2:
         return None
-    game = assessments[0].scene.game
+    game = assessments[0].truth.game
     rows = [
         (f"elements.{name}.{key}", f"{words(name)}: {title}", unit)
         for name, titles in game_view.element_metrics(game).items()
@@ -50,13 +52,13 @@ def comparison(assessments: Sequence[Assessment]) -> View | None:
     return {"models": assessments, "game_rows": rows, "plot": plot}
 
 
-def examples(assessment: Assessment) -> View | None:
+def examples(assessment: Assessment, illustrations: Illustrations) -> View | None:
     """Transitions with prediction, error and codes, and a film strip of consecutive ones."""
-    measured, chosen = assessment.measured, assessment.examples
+    measured, chosen = assessment.measurements, illustrations.examples
     if not len(chosen):
         return None
     frames, next_frames = _read(assessment, chosen)
-    predictions = measured.predicted(chosen)
+    predictions = predict(assessment, chosen)
     sums = measured.sums
     psnr, copy_psnr = (psnr_db(sums[key] / sums["pixels"]) for key in ("squared", "copy_squared"))
     pictures = zip(chosen, frames, next_frames, predictions, strict=True)
@@ -64,7 +66,7 @@ def examples(assessment: Assessment) -> View | None:
         {
             "episode": _episode(measured, position),
             "index": int(measured.frame_index[position]),
-            "events": [words(name) for name, column in assessment.scene.columns.items() if column[position]],
+            "events": [words(name) for name, column in assessment.truth.events.items() if column[position]],
             "score": f"PSNR {psnr[position]:.1f} dB, copying {copy_psnr[position]:.1f} dB",
             "frame": data_uri(frame),
             "next": data_uri(next_frame),
@@ -79,7 +81,7 @@ def examples(assessment: Assessment) -> View | None:
     return {
         "examples": items,
         "most_frequent": most_frequent.reshape(measured.codes.shape[1:]).tolist(),
-        "film": _film(assessment),
+        "film": _film(assessment, illustrations.clip),
     }
 
 
@@ -88,7 +90,7 @@ def elements(assessment: Assessment) -> View | None:
     metrics = assessment.metrics
     groups = {
         name: [(key, *title_and_unit) for key, title_and_unit in titles.items()]
-        for name, titles in game_view.element_metrics(assessment.scene.game).items()
+        for name, titles in game_view.element_metrics(assessment.truth.game).items()
         if get(metrics, f"elements.{name}.copy_{next(iter(titles))}") is not None
     }
     checked = [
@@ -101,7 +103,7 @@ def elements(assessment: Assessment) -> View | None:
 
 def splits(assessment: Assessment) -> View:
     """Train, validation and test side by side."""
-    found, shares = assessment.metrics["splits"], game_view.key_metrics(assessment.scene.game)
+    found, shares = assessment.metrics["splits"], game_view.key_metrics(assessment.truth.game)
     units = {"psnr_db": "dB", "gain_over_copy_db": "dB", "moving_psnr_db": "dB"} | dict.fromkeys(shares, "%")
     rows = [
         [name, f"{split['num_transitions']:,}", *(show(split, key, unit) for key, unit in units.items())]
@@ -124,10 +126,10 @@ def codebook(assessment: Assessment) -> View:
 
 def events(assessment: Assessment) -> View | None:
     """How much the codes say about each event, which codes, and where in the frame."""
-    found, columns = assessment.insight.associations, assessment.scene.columns
+    found, columns = assessment.associations, assessment.truth.events
     titles = {name: words(name) for name in found}
-    for group, prefix in game_view.event_groups(assessment.scene.game).items():
-        members = [words(name.removeprefix(prefix)) for name in columns if name.startswith(prefix)]
+    for group in assessment.truth.game.event_groups if assessment.truth.game else ():
+        members = [words(name.removeprefix(f"{group}_")) for name in columns if name.startswith(f"{group}_")]
         titles[group] = f"{words(group)}: {' / '.join(members)}"
     rows = [{"title": titles[name], "association": item} for name, item in found.items()]
     maps = []
@@ -150,18 +152,18 @@ def controls(assessment: Assessment) -> View | None:
     return {"plot": plot}
 
 
-def maps(assessment: Assessment) -> View | None:
+def maps(assessment: Assessment, illustrations: Illustrations) -> View | None:
     """Codes and transitions in the plane, by t-SNE."""
     plots: View = {}
-    columns = {words(name): column for name, column in assessment.scene.columns.items()}
+    columns = {words(name): column for name, column in assessment.truth.events.items()}
     styles = figures.event_styles(columns)
-    if assessment.code_places is not None:
-        numbers, places = assessment.code_places
+    if illustrations.code_map is not None:
+        numbers, places = illustrations.code_map
         counts = np.array(assessment.metrics["codebook"]["histogram"])[numbers]
-        named = {item.code: words(item.event) for item in assessment.galleries if item.event}
+        named = {item.code: words(item.event) for item in illustrations.galleries if item.event}
         plots["Codes by their embeddings"] = figures.code_map(numbers, places, counts, named, styles)
-    if assessment.transition_places is not None:
-        rows, places = assessment.transition_places
+    if illustrations.transition_map is not None:
+        rows, places = illustrations.transition_map
         groups = {name: column[rows] for name, column in columns.items() if column[rows].any()}
         # Rare events are drawn last, on top of frequent ones.
         groups = dict(sorted(groups.items(), key=lambda group: -group[1].sum()))
@@ -172,21 +174,27 @@ def maps(assessment: Assessment) -> View | None:
 
 def _read(assessment: Assessment, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Frames and next frames (n, C, H, W) uint8 at positions among the measured transitions."""
-    measured = assessment.measured
+    measured = assessment.measurements
     return measured.transitions.read(measured.rows[positions], assessment.metrics["color"] == "gray")
 
 
-def _film(assessment: Assessment) -> View | None:
+def predict(assessment: Assessment, positions: np.ndarray) -> np.ndarray:
+    """Predicted next frames (n, C, H, W) uint8 at positions among the measured transitions."""
+    frames, codes = _read(assessment, positions)[0], assessment.measurements.codes[positions]
+    return to_bytes(decode(assessment.model, frames, codes))
+
+
+def _film(assessment: Assessment, positions: np.ndarray) -> View | None:
     """Consecutive transitions: the true next frames, and below them the predicted ones."""
-    measured, positions = assessment.measured, assessment.film
+    measured = assessment.measurements
     if not len(positions):
         return None
     return {
         "episode": _episode(measured, positions[0]),
         "indices": (measured.frame_index[positions] + measured.transitions.stride).tolist(),
-        "rows": {"true": _read(assessment, positions)[1], "predicted": measured.predicted(positions)},
+        "rows": {"true": _read(assessment, positions)[1], "predicted": predict(assessment, positions)},
     }
 
 
-def _episode(measured: Measured, position: int) -> str:
+def _episode(measured: Measurements, position: int) -> str:
     return measured.transitions.store.episodes[measured.episode_index[position]].name

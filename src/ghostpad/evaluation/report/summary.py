@@ -6,19 +6,16 @@ from typing import Any, Literal
 from ghostpad.evaluation.report import game_view
 from ghostpad.evaluation.report.format import quantity, show
 from ghostpad.evaluation.schema import get
+from ghostpad.evaluation.validation import IGNORED_DB, alarms
 from ghostpad.games import Game
 
 PSNR_CRITERION_DB = 28.0
 USE_CRITERION = 0.5
 SPLITS_CRITERION_DB = 1.0
-IGNORED_DB = 0.5
-"""ΔPSNR below which the decoder counts as ignoring the codes."""
 LEAK_SHARE = 0.1
 """Share of another scene that codes may carry before the summary warns."""
 TRANSFER_SHARE = 0.8
 """Share of frames in which codes that move the player's object should move it the same way."""
-COLLAPSED_USAGE = 0.05
-"""Share of codes in use below which the codebook counts as collapsed."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +35,6 @@ class Criterion:
     met: bool | None
     """None where it could not be judged."""
     stricter: str
-
-
-def alarms(metrics: dict[str, Any]) -> list[str]:
-    """Failures that make every other number meaningless, one line each; empty when all is well."""
-    lines = []
-    delta = get(metrics, "reconstruction.delta_psnr_db")
-    if delta is not None and delta < IGNORED_DB:
-        lines.append(f"the decoder ignores the codes: wrong codes cost only {delta:.2f} dB (ΔPSNR)")
-    usage, size = get(metrics, "codebook.usage"), get(metrics, "codebook.size")
-    if usage is not None and usage * size <= max(2, COLLAPSED_USAGE * size):
-        lines.append(f"the codebook has collapsed: {round(usage * size)} of {size} codes are in use")
-    return lines
 
 
 def verdicts(metrics: dict[str, Any], game: Game | None) -> list[Verdict]:
@@ -124,7 +109,7 @@ def _plausible(metrics: dict[str, Any]) -> bool | None:
 
 def _patterns(metrics: dict[str, Any], game: Game | None) -> Criterion:
     """For every group of events, mutual information above the 95th percentile of shuffled events."""
-    clear = {name: get(metrics, f"events.clear.{name}") for name in game_view.event_groups(game)}
+    clear = {name: get(metrics, f"events.clear.{name}") for name in (game.event_groups if game else ())}
     known = {name: value for name, value in clear.items() if value is not None}
     bits = [f"{name} {show(metrics, f'events.mutual_information_bits.{name}', 'bits')}" for name in known]
     probe = f"controls named correctly: {show(metrics, 'agreement.accuracy', '%')}"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ghostpad.evaluation.agreement import Labelled, agreement
-from ghostpad.evaluation.measure import draw_blocks
+from ghostpad.evaluation.inference import draw_blocks
+from ghostpad.evaluation.probes import Labelled, agreement
 from ghostpad.frames.controls import control_classes, read_controls
 from ghostpad.frames.pairs import Transitions
 

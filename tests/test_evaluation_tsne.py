@@ -1,11 +1,11 @@
-"""Maps of codes."""
+"""t-SNE maps of transitions."""
 
 import numpy as np
 
-from ghostpad.evaluation.meaning import transition_map
+from ghostpad.evaluation.report.tsne import transition_map
 
 
-def test_transitions_whose_codes_are_all_alike_have_no_map():
+def test_transitions_with_identical_codes_have_no_map():
     assert transition_map(np.zeros((64, 2, 2), np.int64), 64, 0) is None
 
 
