@@ -6,7 +6,7 @@ from typing import Any
 from ghostpad.buttons.control_map import ControlMap, fit_control_map
 from ghostpad.errors import UserError
 from ghostpad.evaluation.controls.study import button_posteriors
-from ghostpad.evaluation.measure import draw_blocks
+from ghostpad.evaluation.inference import draw_blocks
 from ghostpad.evaluation.rollouts.film import write_rollout
 from ghostpad.evaluation.rollouts.open_loop import measure
 from ghostpad.frames.controls import read_controls
