@@ -33,7 +33,7 @@ PAIRS = 64
 INGESTED_FRAMES = 2000
 MEMORY_FRAMES = (5_000, 50_000)
 # runs in a process of its own, without torch
-_INGEST_AND_TELL = """
+_INGEST_AND_REPORT = """
 import resource, sys, time
 from pathlib import Path
 from ghostpad.frames.ingest import IngestConfig, ingest
@@ -90,7 +90,7 @@ def alternate(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def tell(medians: dict[str, float], count: int, unit: str) -> None:
+def print_rates(medians: dict[str, float], count: int, unit: str) -> None:
     """Print a table: rate of each candidate, and its ratio to the first."""
     baseline = next(iter(medians.values()))
     for name, seconds in medians.items():
@@ -130,7 +130,7 @@ def ingest_speed(folder: Path, scratch: Path, rounds: int) -> None:
             hashlib.sha256(cv2.imread(file)).digest() for file in files
         ]
     print(f"PNG ingest, {count:,} frames, one core (median of {rounds} rounds)")
-    tell(alternate(candidates, rounds), count, "frames/s")
+    print_rates(alternate(candidates, rounds), count, "frames/s")
 
 
 def random_pairs(folder: Path, scratch: Path, rounds: int) -> None:
@@ -160,7 +160,7 @@ def random_pairs(folder: Path, scratch: Path, rounds: int) -> None:
         rng.integers(0, len(plain), PAIRS), grayscale=True
     )
     print(f"random pairs of {len(plain):,}, grayscale, one thread (median of {rounds} rounds of {PAIRS})")
-    tell(alternate(candidates, rounds), PAIRS, "pairs/s ")
+    print_rates(alternate(candidates, rounds), PAIRS, "pairs/s ")
 
 
 def _to_pair(frame: np.ndarray, next_frame: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -258,9 +258,9 @@ def memory(folder: Path, scratch: Path) -> None:
             episode, frame = divmod(number, 10_000)
             (source / f"{episode}").mkdir(parents=True, exist_ok=True)
             (source / f"{episode}" / f"{frame}.png").write_bytes(files[number % len(files)].read_bytes())
-        command = [sys.executable, "-c", _INGEST_AND_TELL, str(source)]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-        print(f"  {count:6,} frames  {told}")
+        command = [sys.executable, "-c", _INGEST_AND_REPORT, str(source)]
+        line = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+        print(f"  {count:6,} frames  {line}")
 
 
 if __name__ == "__main__":

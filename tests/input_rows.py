@@ -1,4 +1,4 @@
-"""The tables of docs/inputs.md, and what their rows have in common as tests."""
+"""The tables of docs/inputs.md, each row of which is a test, and the checks that these tests share."""
 
 import hashlib
 import json
@@ -13,7 +13,8 @@ from ghostpad.frames.ingest import IngestConfig, ingest
 from ghostpad.frames.store import FrameStore
 
 Case = Callable[..., None]
-SPLIT_THERE = {"a": 6, "b": 3, "b@4": 2, "c": 6}
+SPLIT_AT_3 = {"a": 6, "b": 3, "b@4": 2, "c": 6}
+"""Lengths of the episodes of the `source` fixture without frame 3 of episode b."""
 
 
 def table(heading: str) -> dict[str, str]:
@@ -24,11 +25,11 @@ def table(heading: str) -> dict[str, str]:
     return {row[0]: row[1] for row in rows[2:]}
 
 
-RECORDINGS, FAULTS = table("Recordings"), table("Faults")
+RECORDINGS, PROBLEMS = table("Recordings"), table("Rejected input")
 
 
 class Rows:
-    """The tests of a table, by its rows."""
+    """The tests of a table, by row."""
 
     def __init__(self) -> None:
         self.cases: dict[str, Case] = {}
@@ -42,10 +43,10 @@ class Rows:
 
         return register
 
-    def run(self, row: str, /, **offered: object) -> None:
-        """Run a test with those of the arguments that it takes."""
+    def run(self, row: str, /, **fixtures: object) -> None:
+        """Run a test with those of the fixtures that it takes."""
         case = self.cases[row]
-        case(**{key: value for key, value in offered.items() if key in case.__annotations__})
+        case(**{key: value for key, value in fixtures.items() if key in case.__annotations__})
 
 
 def lengths(store: FrameStore) -> dict[str, int]:
@@ -58,12 +59,12 @@ def fingerprint(folder: Path) -> dict[str, str]:
 
 
 def pattern(name: str) -> str:
-    """What the table promises that a fault says, as a regular expression."""
-    return ".*".join(re.escape(part) for part in FAULTS[name].strip("`").split("…"))
+    """The message that the table states for a problem, as a regular expression."""
+    return ".*".join(re.escape(part) for part in PROBLEMS[name].strip("`").split("…"))
 
 
 def fails(name: str, source: Path, **options: object) -> None:
-    """The line that the table promises, no store, no litter, and a source that is as it was."""
+    """Ingest fails with the message of the table, leaves no file behind, and does not touch the source."""
     before, around = fingerprint(source) if source.is_dir() else {}, set(source.parent.iterdir())
     with pytest.raises(UserError) as mistake:
         ingest(IngestConfig(source, **options))  # type: ignore[arg-type]
@@ -73,10 +74,10 @@ def fails(name: str, source: Path, **options: object) -> None:
 
 
 def skips(source: Path, kept: dict[str, int], reason: str, frame: int | None = 3) -> FrameStore:
-    """What is kept, and what `rejected.json` says about the rest."""
+    """Ingest with `--on-bad skip` keeps episodes of these lengths; `rejected.json` names the problem."""
     store = ingest(IngestConfig(source, on_bad="skip"))
     assert lengths(store) == kept
     rejected = json.loads((store.path / "rejected.json").read_text())
-    assert [(fault["frame"], reason in fault["reason"]) for fault in rejected] == [(frame, True)]
+    assert [(row["frame"], reason in row["reason"]) for row in rejected] == [(frame, True)]
     assert Path(rejected[0]["file"]).is_relative_to(source)
     return store

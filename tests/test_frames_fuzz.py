@@ -1,6 +1,6 @@
-"""Mutated recordings and manifests: the outcome is a store or one clear line, never a traceback.
+"""Mutated recordings and manifests: the outcome is a store or a one-line error, never a traceback.
 
-`GHOSTPAD_FUZZ=1000 pytest tests/test_frames_fuzz.py` looks longer, and at other mutations each time.
+`GHOSTPAD_FUZZ=1000 pytest tests/test_frames_fuzz.py` runs longer, with different mutations each time.
 """
 
 import contextlib
@@ -94,14 +94,16 @@ def pngs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @fuzz
 @given(mutations)
-def test_pngs(pngs: Path, changes: list[tuple[float, str, int]]) -> None:
+def test_mutated_pngs_are_rejected_or_decoded_exactly(
+    pngs: Path, changes: list[tuple[float, str, int]]
+) -> None:
     with copy_of(pngs) as source:
         frame = source / "b" / "2.png"
         before = frame.read_bytes()
         frame.write_bytes(mutate(before, changes))
         store = outcome(source)
         assert store is not None
-        for index, episode in enumerate(store.episodes):  # what was taken is what was there
+        for index, episode in enumerate(store.episodes):  # what was kept is exact
             first = int(episode.name.partition("@")[2] or 0)
             seed = "abc".index(episode.name[0])
             expected = np.stack(noise(4, "palette", seed, (8, 9))[first : first + episode.num_frames])
@@ -111,7 +113,9 @@ def test_pngs(pngs: Path, changes: list[tuple[float, str, int]]) -> None:
 
 @fuzz
 @given(st.sampled_from(["episode.json", "truth.npz"]), mutations)
-def test_what_lies_beside_the_frames(pngs: Path, name: str, changes: list[tuple[float, str, int]]) -> None:
+def test_mutated_metadata_never_costs_frames(
+    pngs: Path, name: str, changes: list[tuple[float, str, int]]
+) -> None:
     with copy_of(pngs) as source:
         file = source / "b" / name
         file.write_bytes(mutate(file.read_bytes(), changes))
@@ -123,7 +127,9 @@ def test_what_lies_beside_the_frames(pngs: Path, name: str, changes: list[tuple[
 
 @fuzz
 @given(st.sampled_from([".mp4", ".mkv", ".gif"]), mutations)
-def test_videos(videos: Path, suffix: str, changes: list[tuple[float, str, int]]) -> None:
+def test_mutated_videos_do_not_affect_other_videos(
+    videos: Path, suffix: str, changes: list[tuple[float, str, int]]
+) -> None:
     with copy_of(videos / suffix[1:]) as source:
         file = source / f"b{suffix}"
         file.write_bytes(mutate(file.read_bytes(), changes))
@@ -143,7 +149,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @fuzz
 @given(st.data())
-def test_datasets(datasets: Path, data: st.DataObject) -> None:
+def test_mutated_datasets_are_a_store_or_an_error(datasets: Path, data: st.DataObject) -> None:
     with copy_of(datasets / data.draw(st.sampled_from(["lerobot", "minari", "images"]))) as source:
         files = sorted(path for path in source.rglob("*") if path.is_file())
         file = data.draw(st.sampled_from(files))
@@ -167,7 +173,7 @@ def stored(pngs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def use(store_path: Path, recording: Path) -> None:
-    """Open the store, read all of it, and ingest into it once more; a mistake is one clear line."""
+    """Open the store, read all of it, and ingest into it once more; errors are one line."""
     with contextlib.suppress(UserError):
         store = FrameStore.open(store_path)
         for index, episode in enumerate(store.episodes):
@@ -182,7 +188,9 @@ def use(store_path: Path, recording: Path) -> None:
 
 @fuzz
 @given(mutations)
-def test_bytes_of_a_manifest(pngs: Path, stored: Path, changes: list[tuple[float, str, int]]) -> None:
+def test_mutated_manifest_bytes_are_a_store_or_an_error(
+    pngs: Path, stored: Path, changes: list[tuple[float, str, int]]
+) -> None:
     with copy_of(stored) as store_path:
         file = store_path / "manifest.json"
         file.write_bytes(mutate(file.read_bytes(), changes))
@@ -209,7 +217,7 @@ odd_values = [
 
 @fuzz
 @given(st.data())
-def test_values_of_a_manifest(pngs: Path, stored: Path, data: st.DataObject) -> None:
+def test_odd_manifest_values_are_a_store_or_an_error(pngs: Path, stored: Path, data: st.DataObject) -> None:
     with copy_of(stored) as store_path:
         file = store_path / "manifest.json"
         manifest = json.loads(file.read_text())

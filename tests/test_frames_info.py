@@ -1,4 +1,4 @@
-"""What `ghostpad info` tells about a store, and draws of it."""
+"""The lines and the contact sheet of `ghostpad info`."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ghostpad.frames.ingest import IngestConfig, ingest
 from recordings import noise, write_pngs
 
 
-def _told(config: InfoConfig, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+def _printed(config: InfoConfig, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     capsys.readouterr()
     info(config)
     return {line[:14].strip(): line[15:] for line in capsys.readouterr().out.splitlines()}
@@ -26,32 +26,34 @@ def source(tmp_path: Path) -> Path:
     return write_pngs(tmp_path / "in", episodes)
 
 
-def test_it_tells_what_is_there(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_line_states_the_contents_of_the_store(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = ingest(IngestConfig(source))
-    told = _told(InfoConfig(source), capsys)
-    assert told["frames"] == "77 of 48x32 in 11 episodes"
-    assert told["episodes"] == "7 to 7 frames long, median 7"
-    assert told["colours"] == "40, stored as palette"
-    assert told["splits"] == "9 train, 1 validation, 1 test"
-    assert told["transitions"] == "66, 18.2% of them still (no pixel changes)"
-    assert told["known beside"].startswith("nothing")
-    assert told["store"] == str(store.path)
+    lines = _printed(InfoConfig(source), capsys)
+    assert lines["frames"] == "77 of 48x32 in 11 episodes"
+    assert lines["episodes"] == "7 to 7 frames long, median 7"
+    assert lines["colours"] == "40, stored as palette"
+    assert lines["splits"] == "9 train, 1 validation, 1 test"
+    assert lines["transitions"] == "66, 18.2% of them still (no pixel changes)"
+    assert lines["known beside"].startswith("nothing")
+    assert lines["store"] == str(store.path)
     size = sum(path.stat().st_size for path in store.path.iterdir() if path.suffix != ".png")
-    assert told["disk"].startswith(f"{size / 1e6:.1f} MB")
+    assert lines["disk"].startswith(f"{size / 1e6:.1f} MB")
 
 
-def test_what_was_left_out_is_pointed_to(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejected_input_is_mentioned(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (source / "e4" / "3.png").write_bytes(b"")
     store = ingest(IngestConfig(source, on_bad="skip"))
-    assert _told(InfoConfig(store.path), capsys)["left out"] == f"1, see {store.path / 'rejected.json'}"
+    assert _printed(InfoConfig(store.path), capsys)["left out"] == f"1, see {store.path / 'rejected.json'}"
 
 
-def test_the_sheet_shows_frames_in_order(
+def test_the_contact_sheet_shows_episodes_in_rows_and_time_to_the_right(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = ingest(IngestConfig(source))
-    told = _told(InfoConfig(store.path, tmp_path / "sheet.png"), capsys)
-    assert told["contact sheet"] == str(tmp_path / "sheet.png")
+    lines = _printed(InfoConfig(store.path, tmp_path / "sheet.png"), capsys)
+    assert lines["contact sheet"] == str(tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape == (8 * 36 + 4, 6 * 52 + 4, 3)
     first = store.read(0, np.array([0, 6]), grayscale=False).transpose(0, 2, 3, 1)
@@ -61,7 +63,7 @@ def test_the_sheet_shows_frames_in_order(
     assert np.array_equal(sheet[256:288, 4:52], last)
 
 
-def test_mistakes(source: Path, tmp_path: Path) -> None:
+def test_a_missing_store_and_an_unwritable_sheet_are_clear_errors(source: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a frame store"):
         info(InfoConfig(source))
     ingest(IngestConfig(source))

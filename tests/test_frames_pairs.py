@@ -17,7 +17,7 @@ from ghostpad.frames.store import FrameStore
 
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory: pytest.TempPathFactory) -> FrameStore:
-    """Five episodes of 2 to 6 frames; each pixel tells its episode and frame."""
+    """Five episodes of 2 to 6 frames; each pixel encodes its episode and frame."""
     root = tmp_path_factory.mktemp("numbered")
     for episode in range(5):
         folder = root / "in" / f"e{episode}"
@@ -51,7 +51,7 @@ def test_splits_share_no_transition_and_cover_all(numbered: FrameStore) -> None:
     assert sum(len(part) for part in parts) == len(set.union(*parts)) == 5
 
 
-def test_rows_may_repeat_and_come_in_any_order(numbered: FrameStore) -> None:
+def test_rows_may_repeat_in_any_order(numbered: FrameStore) -> None:
     transitions = Transitions(numbered, None)
     rows = np.array([7, 0, 7, 3, 14])
     frames, next_frames = transitions.read(rows, grayscale=True)
@@ -61,7 +61,7 @@ def test_rows_may_repeat_and_come_in_any_order(numbered: FrameStore) -> None:
         assert np.array_equal(next_frames[place], after[0])
 
 
-def test_the_dataset_is_as_the_text_says(store: FrameStore) -> None:
+def test_the_dataset_yields_pairs_as_the_specification_says(store: FrameStore) -> None:
     gray, color = FramePairDataset(store), FramePairDataset(store, grayscale=False)
     frame, next_frame = gray[5]
     assert frame.shape == next_frame.shape == (1, 210, 160)
@@ -77,7 +77,7 @@ def test_the_dataset_is_as_the_text_says(store: FrameStore) -> None:
         gray[len(gray)]
 
 
-def test_a_dataset_travels_to_other_processes_without_its_frames(store: FrameStore) -> None:
+def test_a_pickled_dataset_does_not_contain_its_frames(store: FrameStore) -> None:
     dataset = FramePairDataset(store)
     before = dataset[3]
     packed = pickle.dumps(dataset)
@@ -85,7 +85,7 @@ def test_a_dataset_travels_to_other_processes_without_its_frames(store: FrameSto
     assert torch.equal(pickle.loads(packed)[3][0], before[0])
 
 
-def test_a_stride_longer_than_every_episode(numbered: FrameStore) -> None:
+def test_a_stride_out_of_range_is_refused(numbered: FrameStore) -> None:
     with pytest.raises(UserError, match="more than 6 frames"):
         Transitions(numbered, None, stride=6)
     with pytest.raises(UserError, match="--stride 0"):

@@ -14,7 +14,7 @@ from small_model import saved, small_model
 
 
 @pytest.mark.parametrize("kind", ["palette", "gray", "rgb"])
-def test_round_trip(kind: str, tmp_path: Path) -> None:
+def test_pixels_and_controls_survive_png_store_labels_lerobot_store(kind: str, tmp_path: Path) -> None:
     episodes = {f"e{seed}": noise(21 + seed, kind, seed) for seed in range(3)}
     source = write_pngs(tmp_path / "in", episodes)
     for seed in range(3):

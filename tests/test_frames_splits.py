@@ -1,4 +1,4 @@
-"""Splits: by episode, seeded, each one there from three episodes on, and never moved by later episodes."""
+"""Splits: by episode, seeded, none empty from three episodes on, and unchanged by later episodes."""
 
 import math
 from pathlib import Path
@@ -12,7 +12,7 @@ from ghostpad.frames.splits import Splitting, assign_splits, find_originals, rea
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("num_episodes", [3, 4, 10, 11, 40, 100])
-def test_shares_and_presence(num_episodes: int, seed: int) -> None:
+def test_each_split_has_its_share_of_the_episodes(num_episodes: int, seed: int) -> None:
     splits = assign_splits(num_episodes, seed)
     assert len(splits) == num_episodes
     held_out = [splits.count("validation"), splits.count("test")]
@@ -22,22 +22,22 @@ def test_shares_and_presence(num_episodes: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_episodes_added_at_the_end_move_none(seed: int) -> None:
+def test_episodes_added_at_the_end_change_no_split(seed: int) -> None:
     longest = assign_splits(60, seed)
     for num_episodes in range(3, 60):
         assert assign_splits(num_episodes, seed) == longest[:num_episodes]
 
 
-def test_the_seed_decides() -> None:
+def test_seeds_give_different_splits() -> None:
     assert len({tuple(assign_splits(40, seed)) for seed in range(10)}) == 10
 
 
-def test_two_episodes_are_too_few() -> None:
+def test_two_episodes_cannot_be_split() -> None:
     with pytest.raises(UserError, match=r"2 episodes.* 3"):
         assign_splits(2)
 
 
-def test_copies_stay_on_the_side_of_their_original() -> None:
+def test_copies_get_the_split_of_their_original() -> None:
     names = [f"episode_{index}" for index in range(6)]
     splits = Splitting(seed=0).assign(names, [0, 1, 2, 0, 1, 2])
     assert splits[:3] == splits[3:]
@@ -63,7 +63,7 @@ def test_near_duplicates_are_found_and_common_beginnings_are_not() -> None:
     assert find_originals(first_frames, lengths, frame_bytes) == [0, 1, 2, 1, 2, 0]
 
 
-def test_a_split_file_decides_and_a_missing_line_is_named(tmp_path: Path) -> None:
+def test_a_split_file_assigns_splits_and_a_missing_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "splits.csv"
     path.write_text("episode,split\na,train\nb,validation\nc,test\n")
     splitting = Splitting(own=read_split_file(path))
@@ -75,7 +75,7 @@ def test_a_split_file_decides_and_a_missing_line_is_named(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "words"), [("a,b,c\n", "line 1"), ("a,train\nb,dev\n", "line 2"), ("a,train\na,test\n", "again")]
 )
-def test_a_split_file_of_another_form(tmp_path: Path, text: str, words: str) -> None:
+def test_a_malformed_split_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "splits.csv"
     path.write_text(text)
     with pytest.raises(UserError, match=words):

@@ -1,4 +1,4 @@
-"""The store: bit-exact whatever the source, whole or not there, brought up to date by the smallest step."""
+"""The store: bit-exact for every kind of source, and updated by the smallest step."""
 
 import json
 import shutil
@@ -63,7 +63,7 @@ def test_the_same_pixels_give_the_same_hash_however_compressed(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("mode", "lost"), [("P", None), ("RGBA", None), ("LA", None), ("1", None), ("I;16", "16-bit")]
 )
-def test_other_kinds_of_png(
+def test_pngs_of_other_modes_are_converted_with_a_warning_where_data_is_lost(
     mode: str, lost: str | None, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     gray = random_frames("gray", 2)
@@ -91,7 +91,7 @@ def test_transparency_is_dropped_with_a_warning(tmp_path: Path) -> None:
     )
 
 
-def test_long_episodes_in_parts_and_on_several_processes(
+def test_the_number_of_workers_does_not_change_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)
@@ -112,7 +112,7 @@ def test_long_episodes_in_parts_and_on_several_processes(
     }
 
 
-def test_a_hash_knows_the_new_colour_of_a_pixel(tmp_path: Path) -> None:
+def test_the_hash_depends_on_the_colour_of_a_single_pixel(tmp_path: Path) -> None:
     hashes = set()
     for value in (0, 10, 20):
         frames = [np.full((8, 8, 3), 200, np.uint8) for _ in range(3)]
@@ -121,7 +121,7 @@ def test_a_hash_knows_the_new_colour_of_a_pixel(tmp_path: Path) -> None:
     assert len(hashes) == 3
 
 
-def test_still_transitions_are_counted_across_parts_too(tmp_path: Path) -> None:
+def test_still_transitions_are_counted_in_long_episodes(tmp_path: Path) -> None:
     frames = [np.full((2, 2), number // 2 % 200, np.uint8) for number in range(2300)]
     store = ingest(IngestConfig(write_pngs(tmp_path / "pairs", {"e": frames})))
     assert store.episodes[0].num_still == 1150
@@ -129,12 +129,14 @@ def test_still_transitions_are_counted_across_parts_too(tmp_path: Path) -> None:
     assert store.episodes[0].num_still == 1150
 
 
-def test_luma_is_that_of_pillow() -> None:
+def test_luma_equals_that_of_pillow() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
     assert np.array_equal(luma(rgb), np.asarray(Image.fromarray(rgb).convert("L")))
 
 
-def test_what_was_recorded_beside_the_frames_is_there(store: FrameStore, episodes_folder: Path) -> None:
+def test_metadata_controls_and_truth_are_those_of_the_recording(
+    store: FrameStore, episodes_folder: Path
+) -> None:
     for index, episode in enumerate(store.episodes):
         folder = episodes_folder / episode.name
         metadata = json.loads((folder / "episode.json").read_text())
@@ -148,7 +150,7 @@ def test_what_was_recorded_beside_the_frames_is_there(store: FrameStore, episode
             assert all(np.array_equal(truth[name], archive[name]) for name in archive.files)
 
 
-def test_numbers_may_start_anywhere(tmp_path: Path) -> None:
+def test_frame_numbers_may_start_anywhere(tmp_path: Path) -> None:
     source = write_pngs(tmp_path / "in", {"e": random_frames("palette", 7)})
     for number in reversed(range(7)):
         (source / "e" / f"{number}.png").rename(source / "e" / f"{number + 10}.png")
@@ -160,7 +162,9 @@ def test_numbers_may_start_anywhere(tmp_path: Path) -> None:
     assert [episode.name for episode in store.episodes] == ["e", "e@14"]
 
 
-def test_only_what_is_new_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_update_reads_only_new_and_changed_episodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = write_pngs(tmp_path / "in", {f"e{seed}": random_frames("gray", seed=seed) for seed in range(4)})
     before = open_data(source)
     read: list[str] = []
@@ -179,24 +183,24 @@ def test_only_what_is_new_is_read_again(tmp_path: Path, monkeypatch: pytest.Monk
     check(after, "e0", random_frames("gray", seed=0))
     check(after, "e10", random_frames("gray", seed=10))
     files = {path.stem for path in after.path.glob("*.npy")}
-    assert files == {episode.files.name for episode in after.episodes}, "what is no longer used must go"
+    assert files == {episode.files.name for episode in after.episodes}, "unused files must be removed"
 
 
-def test_the_list_of_what_was_left_out_follows_the_store(tmp_path: Path) -> None:
+def test_rejected_json_follows_repairs_of_the_source(tmp_path: Path) -> None:
     source = write_pngs(tmp_path / "in", {f"e{seed}": noise(5, "palette", seed) for seed in range(4)})
     for episode in ("e1", "e2"):
         shutil.copyfile(source / episode / "2.png", tmp_path / f"{episode}.png")
         (source / episode / "2.png").write_bytes(b"")
 
-    def left_out() -> list[str]:
+    def rejected() -> list[str]:
         store = ingest(IngestConfig(source, on_bad="skip"))
-        return [fault["unit"] for fault in read_rejected(store.path)]
+        return [row["unit"] for row in read_rejected(store.path)]
 
-    assert left_out() == ["e1", "e2"]
+    assert rejected() == ["e1", "e2"]
     shutil.move(tmp_path / "e1.png", source / "e1" / "2.png")
-    assert left_out() == ["e2"]
+    assert rejected() == ["e2"]
     shutil.move(tmp_path / "e2.png", source / "e2" / "2.png")
-    assert left_out() == []
+    assert rejected() == []
 
 
 @pytest.mark.parametrize(
@@ -223,7 +227,7 @@ def test_an_added_episode_may_change_the_encoding(
         check(store, name, frames(kind, seed))
 
 
-def test_resizing_only_when_asked(tmp_path: Path) -> None:
+def test_frames_are_resized_only_on_request(tmp_path: Path) -> None:
     source = write_pngs(tmp_path / "in", {"e": random_frames("rgb")})
     assert (ingest(IngestConfig(source, tmp_path / "a", height=10)).width) == 15
     squeezed = ingest(IngestConfig(source, tmp_path / "b", height=10, width=10))
@@ -240,7 +244,7 @@ def test_resizing_only_when_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda manifest: manifest.update(version=99),
         lambda manifest: manifest["episodes"][0].update(file="../../secret"),
@@ -251,16 +255,16 @@ def test_resizing_only_when_asked(tmp_path: Path) -> None:
         lambda manifest: manifest.update(height="tall"),
     ],
 )
-def test_a_spoiled_manifest_is_one_clear_line(spoil: object, store: FrameStore, tmp_path: Path) -> None:
+def test_a_damaged_manifest_is_a_clear_error(damage: object, store: FrameStore, tmp_path: Path) -> None:
     path = Path(shutil.copytree(store.path, tmp_path / "s"))
     manifest = json.loads((path / "manifest.json").read_text())
-    spoil(manifest)  # type: ignore[operator]
+    damage(manifest)  # type: ignore[operator]
     (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="ingest again"):
         FrameStore.open(path)
 
 
-def test_a_damaged_array_is_one_clear_line(store: FrameStore, tmp_path: Path) -> None:
+def test_a_damaged_array_is_a_clear_error(store: FrameStore, tmp_path: Path) -> None:
     path = Path(shutil.copytree(store.path, tmp_path / "s"))
     file = path / "000000.npy"
     file.write_bytes(file.read_bytes()[:-1000])

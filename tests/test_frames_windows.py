@@ -1,4 +1,4 @@
-"""Windows start on cells, hold what changes, and are parts of the frames."""
+"""Windows start on cells, contain a changing pixel, and are parts of the frames."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ CELL, WINDOW = 8, (24, 16)
 
 
 def one_pixel_changes(num: int = 64) -> tuple[Batch, torch.Tensor]:
-    """Frames whose pixel (y, x) says where it is, and next frames that differ at one place each."""
+    """Frames whose pixel (y, x) encodes its position, and next frames that differ at one place each."""
     y, x = torch.meshgrid(torch.arange(50), torch.arange(40), indexing="ij")
     colors = (100 * y + x)[None].expand(num, -1, -1)
     places = torch.stack([torch.arange(num) * 7 % 48, torch.arange(num) * 5 % 40], 1)
@@ -21,7 +21,7 @@ def one_pixel_changes(num: int = 64) -> tuple[Batch, torch.Tensor]:
     return Batch(frames, next_frames, colors, next_colors), places
 
 
-def test_windows_start_on_cells_and_hold_what_changes() -> None:
+def test_windows_start_on_cells_and_contain_a_changing_pixel() -> None:
     batch, places = one_pixel_changes()
     cut = cut_windows(batch, WINDOW, CELL, torch.Generator().manual_seed(0))
     assert cut.colors is not None and cut.next_colors is not None
@@ -36,7 +36,7 @@ def test_windows_start_on_cells_and_hold_what_changes() -> None:
     assert torch.equal(cut.next_frames[:, 2], cut.next_colors.float())
 
 
-def test_every_place_can_be_seen_but_for_the_rest_below_the_last_cell() -> None:
+def test_every_pixel_on_whole_cells_can_be_in_a_window() -> None:
     batch, _ = one_pixel_changes(512)
     still = Batch(batch.frames, batch.frames, batch.colors, batch.colors)
     cut = cut_windows(still, WINDOW, CELL, torch.Generator().manual_seed(1))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ class RecordConfig:
     """What to record, how much of it, and where."""
 
     out: Path = Path("bulk_videos")
-    """folder for the episodes; one that this very recording has begun is completed"""
+    """folder for the episodes; a recording that was interrupted there is completed"""
     game: str = "breakout"
     """ROM name of the Arcade Learning Environment: breakout, pong, space_invaders, …"""
     episodes: int = 40
@@ -34,23 +35,23 @@ class RecordConfig:
     max_frames: int = 1000
     """most frames (PNG files) per episode; an episode also ends with its game"""
     frame_skip: int = 4
-    """frames of the console per written frame; the control is held for as long"""
+    """console frames per recorded frame; the control is held during all of them"""
     sticky: float = 0.0
-    """probability (0 to 1) that the console repeats the control before instead of taking the new one"""
+    """probability (0 to 1) that the console repeats the previous control instead of the new one"""
     policy: Literal["mixed", "random", "tracker"] = "mixed"
     """who plays: random controls held for random times, the scripted player of the game, or some of each"""
     seed: int = 0
-    """seed of everything random: the same seed gives the same bytes"""
+    """seed of all randomness: the same seed gives the same bytes"""
     workers: int | None = None
     """processes that record at once; all cores when not given"""
 
 
 def record(config: RecordConfig) -> None:
-    """Record `config.episodes` episodes below `config.out`; those that are already there are kept.
+    """Record `config.episodes` episodes below `config.out`; those already recorded are kept.
 
     Raises:
         UserError: ale-py is missing, the game is unknown, a number is out of range, or the folder holds
-        something else.
+            something else.
     """
     _check(config)
     with writing(config.out, wait=False):
@@ -61,7 +62,7 @@ def record(config: RecordConfig) -> None:
                 for num_frames in map_in_order(_record_episode, tasks, config.workers or num_cores()):
                     bar.update(num_frames)
         finally:
-            for left in config.out.glob(".episode_*.partial"):  # now, or when this was killed before
+            for left in config.out.glob(".episode_*.partial"):  # left by an interrupted recording
                 shutil.rmtree(left, ignore_errors=True)
 
 
@@ -95,41 +96,33 @@ def _rom_path(game: str) -> Path:
 
 
 def _identity(config: RecordConfig) -> dict[str, Any]:
-    """What decides the bytes of an episode, apart from its index."""
+    """The options that determine the bytes of an episode, apart from its index."""
     names = ("game", "frame_skip", "sticky", "seed", "policy", "max_frames")
     return {name: getattr(config, name) for name in names}
 
 
 def _recorded(config: RecordConfig) -> set[int]:
-    """Indices of the episodes that are there already; refuses a folder that holds anything else."""
-    if not config.out.exists():
-        return set()
-    if not config.out.is_dir():
+    """Indices of the episodes that are recorded already; refuses a folder that holds anything else."""
+    if config.out.is_file():
         raise UserError(f"{config.out} is a file; choose another folder with --out")
-    wanted = _identity(config)
-    found = set()
-    for entry in sorted(config.out.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        number = entry.name.removeprefix("episode_")
-        if not (number.isdigit() and entry.name == _episode_name(int(number))):
-            raise UserError(
-                f"{config.out} holds {entry.name}, which is no recording; choose another folder with --out"
-            )
-        try:
-            metadata = json.loads((entry / "episode.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise UserError(
-                f"{entry} was not recorded by ghostpad; choose another folder with --out"
-            ) from None
-        for name, value in wanted.items():
-            if metadata.get(f"recorded_{name}", metadata.get(name)) != value:
-                was = metadata.get(f"recorded_{name}", metadata.get(name))
-                raise UserError(
-                    f"{entry} was recorded with {name}={was}, not {value}; choose another folder with --out"
-                )
-        found.add(int(number))
-    return found
+    entries = sorted(config.out.iterdir()) if config.out.exists() else []
+    return {_recorded_index(entry, config) for entry in entries if not entry.name.startswith(".")}
+
+
+def _recorded_index(entry: Path, config: RecordConfig) -> int:
+    number = entry.name.removeprefix("episode_")
+    choose = "choose another folder with --out"
+    if not (number.isdigit() and entry.name == _episode_name(int(number))):
+        raise UserError(f"{entry.parent} holds {entry.name}, which is not a recorded episode; {choose}")
+    try:
+        metadata = json.loads((entry / "episode.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"{entry} was not recorded by ghostpad; {choose}") from None
+    for name, value in _identity(config).items():
+        was = metadata.get(f"recorded_{name}", metadata.get(name))
+        if was != value:
+            raise UserError(f"{entry} was recorded with {name}={was}, not {value}; {choose}")
+    return int(number)
 
 
 def _episode_name(index: int) -> str:
@@ -137,7 +130,7 @@ def _episode_name(index: int) -> str:
 
 
 def _record_episode(task: tuple[RecordConfig, int]) -> int:
-    """Play and write the episode of that index, in a process of its own; returns its number of frames."""
+    """Play and write one episode, in a worker process; returns its number of frames."""
     config, index = task
     policy, seed, rng = draw_player(config, index)
     with whole_folder(config.out / _episode_name(index)) as folder:
@@ -150,7 +143,7 @@ def _record_episode(task: tuple[RecordConfig, int]) -> int:
 
 
 def draw_player(config: RecordConfig, index: int) -> tuple[str, int, np.random.Generator]:
-    """Who plays the episode of that index, the seed of its console, and the generator for all the rest."""
+    """Policy that plays episode `index`, seed of its console, and the generator for everything else."""
     rng = np.random.default_rng(np.random.SeedSequence([config.seed, index]))
     policy = config.policy
     if policy == "mixed":
@@ -162,16 +155,17 @@ def draw_player(config: RecordConfig, index: int) -> tuple[str, int, np.random.G
 def _play(
     config: RecordConfig, policy: str, seed: int, rng: np.random.Generator, folder: Path
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Play and write every frame; returns what happened, and the memory (N, 128) of all frames."""
+    """Play an episode and write every frame; returns its metadata and the console's RAM (N, 128) by frame."""
     emulator = open_emulator(config, seed)
     actions = emulator.getMinimalActionSet()
     player = _scripted_player(config) if policy == "tracker" else None
-    choose = player(rng, config.frame_skip) if player else _RandomPolicy(rng, len(actions), config.frame_skip)
+    scripted = player(rng, config.frame_skip) if player else None
+    random = _random_controls(rng, len(actions), config.frame_skip)
     controls, rewards = [], []
     lives, rams = [emulator.lives()], [emulator.getRAM().copy()]
     _write_frame(emulator, folder / "0.png")
     while len(rams) < config.max_frames and not emulator.game_over():
-        control = choose(rams[-1])
+        control = scripted(rams[-1]) if scripted else next(random)
         rewards.append(int(emulator.act(actions[control])))
         controls.append(control)
         lives.append(emulator.lives())
@@ -210,19 +204,9 @@ def _write_frame(emulator: Any, path: Path) -> None:
     Image.fromarray(emulator.getScreenRGB()).save(path, compress_level=1)
 
 
-class _RandomPolicy:
+def _random_controls(rng: np.random.Generator, num_controls: int, frame_skip: int) -> Iterator[int]:
     """Any control, held for a random time."""
-
-    def __init__(self, rng: np.random.Generator, num_controls: int, frame_skip: int) -> None:
-        self._rng = rng
-        self._num_controls = num_controls
-        self._frame_skip = frame_skip
-        self._left = 0
-        self._control = 0
-
-    def __call__(self, ram: np.ndarray) -> int:
-        if self._left <= 0:
-            self._control = int(self._rng.integers(self._num_controls))
-            self._left = max(1, int(self._rng.integers(4, 44)) // self._frame_skip)
-        self._left -= 1
-        return self._control
+    while True:
+        control = int(rng.integers(num_controls))
+        for _ in range(max(1, int(rng.integers(4, 44)) // frame_skip)):
+            yield control

@@ -1,4 +1,4 @@
-"""Every row of the first table of docs/inputs.md: what goes in, and what becomes of it."""
+"""Every row of the table "Recordings" in docs/inputs.md: the input, and the store that it becomes."""
 
 import json
 import shutil
@@ -19,11 +19,13 @@ row = Rows()
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_row(name: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_of_the_table_becomes_what_is_documented(
+    name: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row.run(name, source=source, name=name, monkeypatch=monkeypatch)
 
 
-def test_every_row_has_a_test_and_every_test_a_row() -> None:
+def test_every_documented_recording_has_a_test() -> None:
     assert list(RECORDINGS) == list(row.cases)
 
 
@@ -78,7 +80,7 @@ def any_size(source: Path) -> None:
 
 
 @row("`episode.json`, `truth.npz` beside the frames")
-def beside(source: Path) -> None:
+def metadata_and_truth(source: Path) -> None:
     known = {"controls": [0, 1, 2, 3, 0], "rewards": [0] * 5, "lives": [5] * 6, "control_names": list("abcd")}
     (source / "b" / "episode.json").write_text(json.dumps(known))
     np.savez(source / "b" / "truth.npz", ball_x=np.arange(6))
@@ -160,8 +162,8 @@ def copies(source: Path) -> None:
     assert all(splits[name] == splits[f"x{name}"] for name in "abc")
 
 
-@row("own splits")
-def own_splits(source: Path) -> None:
+@row("user-defined splits")
+def user_defined_splits(source: Path) -> None:
     path = source.parent / "splits.csv"
     path.write_text("episode,split\na,test\nb,train\nc,validation\n")
     store = ingest(IngestConfig(source, split_file=path))

@@ -1,4 +1,4 @@
-"""Work on several processes: in order, and nothing goes on when it is over."""
+"""Worker processes and locks: results come in order, and no process or lock file stays behind."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def fail_or_sleep(number: int) -> int:
     return number
 
 
-def vanish(number: int) -> None:
+def die(number: int) -> None:
     os._exit(number)
 
 
@@ -37,24 +37,24 @@ def test_results_come_in_order(num_workers: int) -> None:
     assert list(map_in_order(square, range(12), num_workers)) == [number * number for number in range(12)]
 
 
-def test_an_error_ends_the_others_at_once() -> None:
+def test_the_first_error_ends_all_workers_at_once() -> None:
     start = time.monotonic()
     with pytest.raises(UserError, match="the first is bad"):
         list(map_in_order(fail_or_sleep, [0, 1], 2))
     assert time.monotonic() - start < SOON
 
 
-def test_a_process_that_vanishes_is_one_clear_line() -> None:
+def test_a_worker_that_dies_is_a_clear_error() -> None:
     with pytest.raises(UserError, match="ended abruptly"):
-        list(map_in_order(vanish, [1, 1, 1], 2))
+        list(map_in_order(die, [1, 1, 1], 2))
 
 
-def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     script = (
         "import os, time\n"
         "from ghostpad.workers import map_in_order\n"
-        "from test_frames_workers import tell_and_sleep\n"
-        f"list(map_in_order(tell_and_sleep, [{str(tmp_path)!r}] * 2, 2))\n"
+        "from test_workers import report_and_sleep\n"
+        f"list(map_in_order(report_and_sleep, [{str(tmp_path)!r}] * 2, 2))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parent)
     _until(lambda: len(list(tmp_path.iterdir())) == 2)
@@ -64,19 +64,19 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     _until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
 
 
-def tell_and_sleep(folder: str) -> None:
+def report_and_sleep(folder: str) -> None:
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(120)
 
 
-def _until(true: object) -> None:
+def _until(condition: object) -> None:
     end = time.monotonic() + SOON
-    while not true():  # type: ignore[operator]
+    while not condition():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.05)
 
 
-def test_one_writer_at_a_time(tmp_path: Path) -> None:
+def test_only_one_process_writes_and_the_lock_file_is_removed(tmp_path: Path) -> None:
     with writing(tmp_path / "store", wait=False):
         with pytest.raises(UserError, match="another process"), writing(tmp_path / "store", wait=False):
             pass

@@ -1,4 +1,4 @@
-"""Recordings that are no PNG folders: videos, LeRobot, Minari. What they hold comes out pixel by pixel."""
+"""Videos, LeRobot and Minari datasets: the store holds exactly their pixels and controls."""
 
 from pathlib import Path
 
@@ -41,13 +41,13 @@ def test_subsampled_colours_are_warned_about(name: str, tmp_path: Path) -> None:
     assert store.episodes[0].num_frames == 12
 
 
-def test_a_gif(tmp_path: Path) -> None:
+def test_a_gif_is_bit_exact(tmp_path: Path) -> None:
     flat = [np.full((32, 48, 3), value, np.uint8) for value in (0, 255, 0, 255)]
     write_video(tmp_path / "v.gif", flat, fps=10)
     check(ingest(IngestConfig(tmp_path / "v.gif")), "v.gif", flat)
 
 
-def test_one_long_video_becomes_episodes(tmp_path: Path) -> None:
+def test_episode_seconds_splits_a_long_video(tmp_path: Path) -> None:
     frames = noise(95, "palette")
     source = write_video(tmp_path / "long.mp4", frames, fps=10)
     whole = ingest(IngestConfig(source))
@@ -64,7 +64,7 @@ def test_one_long_video_becomes_episodes(tmp_path: Path) -> None:
     check(cut, "long.mp4@60", frames[60:90])
 
 
-def test_scene_cuts_become_episodes(tmp_path: Path) -> None:
+def test_scene_cut_splits_a_video_at_hard_cuts(tmp_path: Path) -> None:
     dark, bright = [[frame // 8 + low for frame in noise(20, "gray")] for low in (0, 200)]
     source = write_video(tmp_path / "v.mkv", [*dark, *bright, *dark])
     store = ingest(IngestConfig(source, scene_cut=0.3))
@@ -75,13 +75,13 @@ def test_scene_cuts_become_episodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fps", "kept"), [(10, range(0, 60, 3)), (15, range(0, 60, 2)), (30, range(60)), (90, range(60))]
 )
-def test_thinning_out(fps: float, kept: range, tmp_path: Path) -> None:
+def test_fps_keeps_evenly_spaced_frames(fps: float, kept: range, tmp_path: Path) -> None:
     frames = noise(60, "palette")
     store = ingest(IngestConfig(write_video(tmp_path / "v.mkv", frames, fps=30), fps=fps))
     check(store, "v.mkv", [frames[number] for number in kept])
 
 
-def test_thinning_out_needs_times(tmp_path: Path) -> None:
+def test_video_options_are_refused_for_png_episodes_and_when_not_positive(tmp_path: Path) -> None:
     source = write_pngs(tmp_path / "in", {"e": noise()})
     with pytest.raises(UserError, match="--fps"):
         ingest(IngestConfig(source, fps=10))
@@ -89,7 +89,7 @@ def test_thinning_out_needs_times(tmp_path: Path) -> None:
         ingest(IngestConfig(source, episode_seconds=-1))
 
 
-def test_videos_beside_png_episodes(tmp_path: Path) -> None:
+def test_videos_and_png_episodes_may_share_a_folder(tmp_path: Path) -> None:
     source = write_pngs(tmp_path / "in", {"a": noise(4, seed=1), "c": noise(4, seed=3)})
     write_video(source / "b.mp4", noise(4, seed=2))
     store = ingest(IngestConfig(source))
@@ -99,7 +99,7 @@ def test_videos_beside_png_episodes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["video", "image"])
 @pytest.mark.parametrize("kind", ["palette", "rgb"])
-def test_lerobot(kind: str, dtype: str, tmp_path: Path) -> None:
+def test_lerobot_datasets_are_bit_exact_with_their_controls(kind: str, dtype: str, tmp_path: Path) -> None:
     episodes = [noise(6 + seed, kind, seed) for seed in range(4)]
     store = open_data(write_lerobot(tmp_path / "in", episodes, dtype=dtype))
     assert store.encoding == kind
@@ -118,7 +118,7 @@ def test_lerobot_with_two_cameras_asks_which(tmp_path: Path) -> None:
     assert len(ingest(IngestConfig(source, camera="observation.images.view1")).episodes) == 3
 
 
-def test_lerobot_of_another_version(tmp_path: Path) -> None:
+def test_lerobot_datasets_of_another_version_are_refused(tmp_path: Path) -> None:
     source = write_lerobot(tmp_path / "in", [noise()])
     info = source / "meta" / "info.json"
     info.write_text(info.read_text().replace("v3.0", "v2.1"))
@@ -128,7 +128,7 @@ def test_lerobot_of_another_version(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["hdf5", "hdf5-dict", "arrow", "parquet"])
 @pytest.mark.parametrize("pixels", ["palette", "rgb", "gray"])
-def test_minari(kind: str, pixels: str, tmp_path: Path) -> None:
+def test_minari_datasets_are_bit_exact_with_their_controls(kind: str, pixels: str, tmp_path: Path) -> None:
     if kind.startswith("hdf5"):
         pytest.importorskip("h5py")
     episodes = [noise(5 + seed, pixels, seed) for seed in range(11)]
@@ -142,7 +142,7 @@ def test_minari(kind: str, pixels: str, tmp_path: Path) -> None:
         assert controls.tolist() == (np.arange(len(frames) - 1) % 4).tolist()
 
 
-def test_minari_pictures_as_jpeg_are_warned_about(tmp_path: Path) -> None:
+def test_jpeg_images_in_minari_datasets_are_warned_about(tmp_path: Path) -> None:
     flat = [np.full((32, 48, 3), value, np.uint8) for value in (10, 60, 200)]
     with pytest.warns(UserWarning, match="JPEG"):
         store = ingest(IngestConfig(write_minari(tmp_path / "in", [flat] * 3, "parquet", jpeg=True)))

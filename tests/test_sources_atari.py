@@ -1,4 +1,4 @@
-"""Recording: the same bytes for the same seed, whole episodes, and nothing of others touched."""
+"""Recording: the same seed gives the same bytes, episodes are complete, and other files are not touched."""
 
 import dataclasses
 import json
@@ -56,7 +56,7 @@ def test_frames_are_rgb_pngs_numbered_from_zero(config: RecordConfig) -> None:
 
 
 def test_controls_are_held_from_each_frame_to_the_next(config: RecordConfig) -> None:
-    """The paddle answers to the control of the same transition, not of its neighbours."""
+    """The paddle responds to the control of the same transition, not of its neighbours."""
     moved = {"RIGHT": [], "LEFT": []}
     for episode in sorted(config.out.iterdir()):
         metadata = json.loads((episode / "episode.json").read_text())
@@ -84,13 +84,13 @@ def test_a_second_run_completes_what_is_missing_and_touches_nothing_else(
 
 
 @pytest.mark.parametrize("change", [{"frame_skip": 2}, {"seed": 7}, {"max_frames": 31}, {"policy": "random"}])
-def test_a_recording_of_another_config_is_not_mixed_in(config: RecordConfig, change: dict) -> None:
+def test_recordings_with_different_options_are_not_mixed(config: RecordConfig, change: dict) -> None:
     with pytest.raises(UserError, match=f"recorded with {next(iter(change))}=.*--out"):
         record(dataclasses.replace(config, episodes=4, **change))
     assert len(list(config.out.iterdir())) == 3
 
 
-def test_a_folder_of_something_else_is_refused(config: RecordConfig, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(config: RecordConfig, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match=r"thesis\.txt"):
         record(dataclasses.replace(config, out=tmp_path))
@@ -108,13 +108,15 @@ def test_a_folder_of_something_else_is_refused(config: RecordConfig, tmp_path: P
         ({"sticky": 1.0}, "--sticky 1.0"),
     ],
 )
-def test_options_out_of_range(config: RecordConfig, tmp_path: Path, change: dict, words: str) -> None:
+def test_options_out_of_range_are_refused(
+    config: RecordConfig, tmp_path: Path, change: dict, words: str
+) -> None:
     with pytest.raises(UserError, match=words):
         record(dataclasses.replace(config, out=tmp_path / "b", **change))
     assert not (tmp_path / "b").exists()
 
 
-def test_without_ale_py_the_error_names_the_extra(
+def test_without_ale_py_the_error_names_the_package_extra(
     config: RecordConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ale_py", None)
@@ -130,7 +132,7 @@ def test_any_game_plays_with_random_controls(tmp_path: Path) -> None:
     assert not (episode / "truth.npz").exists()
 
 
-def test_mixed_play_has_both_policies(tmp_path: Path) -> None:
+def test_mixed_recordings_have_both_policies(tmp_path: Path) -> None:
     out = tmp_path / "b"
     record(RecordConfig(out=out, episodes=12, max_frames=2, workers=1))
     policies = [json.loads((episode / "episode.json").read_text())["policy"] for episode in out.iterdir()]

@@ -1,4 +1,4 @@
-"""Every row of the second table of docs/inputs.md: what can be wrong with a recording, and what happens."""
+"""Every row of the table "Rejected input" in docs/inputs.md: the problem, the message, and what is kept."""
 
 import errno
 import os
@@ -18,23 +18,25 @@ from ghostpad.frames.encode import EpisodeWriter
 from ghostpad.frames.ingest import IngestConfig, ingest, open_data
 from ghostpad.frames.store import FrameStore
 from ghostpad.locking import writing
-from input_rows import FAULTS, RECORDINGS, SPLIT_THERE, Rows, fails, lengths, pattern, skips
+from input_rows import PROBLEMS, RECORDINGS, SPLIT_AT_3, Rows, fails, lengths, pattern, skips
 from recordings import noise, write_pngs, write_video
 
 row = Rows()
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_row(name: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_problem_of_the_table_is_handled_as_documented(
+    name: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row.run(name, source=source, name=name, monkeypatch=monkeypatch)
 
 
-def test_every_row_has_a_test_and_every_test_a_row() -> None:
-    assert list(FAULTS) == list(row.cases)
+def test_every_documented_problem_has_a_test() -> None:
+    assert list(PROBLEMS) == list(row.cases)
 
 
-def test_the_tables_are_no_smaller_than_they_were() -> None:
-    assert len(RECORDINGS) + len(FAULTS) >= 37
+def test_the_tables_do_not_shrink() -> None:
+    assert len(RECORDINGS) + len(PROBLEMS) >= 38
 
 
 @row("truncated PNG")
@@ -42,7 +44,7 @@ def truncated(source: Path, name: str) -> None:
     frame = source / "b" / "3.png"
     frame.write_bytes(frame.read_bytes()[:-20])
     fails(name, source)
-    skips(source, SPLIT_THERE, "truncated")
+    skips(source, SPLIT_AT_3, "truncated")
 
 
 @row("corrupt PNG (a flipped bit)")
@@ -52,21 +54,21 @@ def corrupt(source: Path, name: str) -> None:
     data[len(data) // 2] ^= 1
     frame.write_bytes(data)
     fails(name, source)
-    skips(source, SPLIT_THERE, "corrupt")
+    skips(source, SPLIT_AT_3, "corrupt")
 
 
-@row("zero-byte PNG")
-def zero_bytes(source: Path, name: str) -> None:
+@row("empty PNG (0 bytes)")
+def empty_png(source: Path, name: str) -> None:
     (source / "b" / "3.png").write_bytes(b"")
     fails(name, source)
-    skips(source, SPLIT_THERE, "empty")
+    skips(source, SPLIT_AT_3, "empty")
 
 
-@row("something else named .png")
-def no_png(source: Path, name: str) -> None:
+@row("another format named .png")
+def jpeg_named_png(source: Path, name: str) -> None:
     Image.fromarray(noise(1)[0]).save(source / "b" / "3.png", format="JPEG")
     fails(name, source)
-    skips(source, SPLIT_THERE, "not a PNG")
+    skips(source, SPLIT_AT_3, "not a PNG")
 
 
 @row("decompression bomb")
@@ -78,21 +80,21 @@ def bomb(source: Path, name: str) -> None:
     pixels = chunk(b"IDAT", zlib.compress(bytes(1_000_000)))
     (source / "b" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
     fails(name, source)
-    skips(source, SPLIT_THERE, "larger than")
+    skips(source, SPLIT_AT_3, "larger than")
 
 
-@row("wrong size in mid-episode")
-def wrong_size(source: Path, name: str) -> None:
+@row("size changes within an episode")
+def size_changes(source: Path, name: str) -> None:
     Image.new("RGB", (20, 10)).save(source / "b" / "3.png")
     fails(name, source)
-    skips(source, SPLIT_THERE, "20x10")
+    skips(source, SPLIT_AT_3, "20x10")
 
 
 @row("missing number")
 def missing_number(source: Path, name: str) -> None:
     (source / "b" / "3.png").unlink()
     fails(name, source)
-    skips(source, SPLIT_THERE, "missing")
+    skips(source, SPLIT_AT_3, "missing")
 
 
 @row("duplicate numbers, `3.png` and `03.png`")
@@ -110,32 +112,32 @@ def folder_for_a_frame(source: Path, name: str) -> None:
     (source / "b" / "3.png").mkdir()
     fails(name, source)
     store = ingest(IngestConfig(source, on_bad="skip"))
-    assert lengths(store) == SPLIT_THERE
+    assert lengths(store) == SPLIT_AT_3
 
 
-@row("unreadable permissions")
-def permissions(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@row("no read permission")
+def no_permission(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def guarded(path: str, mode: str) -> object:
-        if path == str(source / "b" / "3.png"):  # the tests may run as root, who may read everything
+        if path == str(source / "b" / "3.png"):  # the tests may run as root, who can read everything
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return open(path, mode)  # noqa: PTH123
 
     monkeypatch.setattr("ghostpad.sources.png_episodes.open", guarded, raising=False)
     fails(name, source)
-    skips(source, SPLIT_THERE, "Permission denied")
+    skips(source, SPLIT_AT_3, "Permission denied")
 
 
 @row("symbolic link out of the folder")
-def link_out(source: Path, name: str) -> None:
+def link_out_of_the_folder(source: Path, name: str) -> None:
     frame = source / "b" / "3.png"
     frame.rename(source.parent / "secret.png")
     frame.symlink_to(source.parent / "secret.png")
     fails(name, source)
     store = ingest(IngestConfig(source, on_bad="skip"))
-    assert lengths(store) == SPLIT_THERE
+    assert lengths(store) == SPLIT_AT_3
     (source / "c" / "0.png").unlink()
     (source / "c" / "0.png").symlink_to(source / "a" / "0.png")
-    assert lengths(ingest(IngestConfig(source, on_bad="skip")))["c"] == 6, "links inside are welcome"
+    assert lengths(ingest(IngestConfig(source, on_bad="skip")))["c"] == 6, "links within are fine"
 
 
 @row("an episode of one frame")
@@ -147,7 +149,7 @@ def one_frame(source: Path, name: str) -> None:
 
 
 @row("damaged `episode.json` or `truth.npz`")
-def damaged_beside(source: Path, name: str) -> None:
+def damaged_metadata(source: Path, name: str) -> None:
     (source / "b" / "episode.json").write_text('{"controls": [0,')
     fails(name, source)
     skips(source, {"a": 6, "b": 6, "c": 6}, "episode.json", frame=None)
@@ -195,12 +197,12 @@ def missing_or_empty(source: Path, name: str) -> None:
 
 
 @row("the folder is itself an episode")
-def an_episode(source: Path, name: str) -> None:
+def source_is_an_episode(source: Path, name: str) -> None:
     fails(name, source / "b")
 
 
 @row("fewer than three episodes")
-def too_few(source: Path, name: str) -> None:
+def fewer_than_three(source: Path, name: str) -> None:
     shutil.rmtree(source / "b")
     with pytest.raises(UserError) as mistake:
         open_data(source, min_episodes=3)
@@ -209,8 +211,15 @@ def too_few(source: Path, name: str) -> None:
     assert [episode.split for episode in ingest(IngestConfig(source)).episodes] == ["train", "train"]
 
 
-@row("no room on the disk")
-def no_room(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@row("an option of another format")
+def option_of_another_format(source: Path, name: str) -> None:
+    fails(name, source, fps=10)
+    with pytest.raises(UserError, match=r"--camera is for LeRobotDatasets and Minari datasets"):
+        ingest(IngestConfig(source, camera="front"))
+
+
+@row("not enough disk space")
+def not_enough_space(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     free = 18 * 32 * 48 - 1
     monkeypatch.setattr(
         shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - free, free)
@@ -224,8 +233,8 @@ def no_room(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(path.stat().st_size for path in store.path.glob("*.npy")) <= free
 
 
-@row("disk full on the way")
-def disk_full(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@row("disk full during the ingest")
+def disk_fills_up(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     left = [7]
     add = EpisodeWriter.add
 
@@ -243,18 +252,18 @@ def disk_full(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def killed(source: Path) -> None:
     store = ingest(IngestConfig(source))
     before = store.fingerprint
-    write_pngs(source, {"d": noise(6, "rgb", 3)})  # more colours: every file is written again
+    write_pngs(source, {"d": noise(6, "rgb", 3)})  # more colours: every episode is written again
     shutil.rmtree(source / "a")
-    survived, moment, status = set(), 0, -1
+    seen, moment, status = set(), 0, -1
     while status != 0:
         moment += 1
         status = _ingest_and_die(source, moment)
         now = FrameStore.open(store.path)
-        survived.add(now.fingerprint)
+        seen.add(now.fingerprint)
         for index in range(len(now.episodes)):
             now.read(index, np.arange(6), grayscale=True)
     after = ingest(IngestConfig(source))
-    assert survived == {before, after.fingerprint}
+    assert seen == {before, after.fingerprint}
     assert moment > 10
     files = {path.stem for path in after.path.glob("*.npy")}
     assert files == {episode.files.name for episode in after.episodes}
@@ -262,7 +271,7 @@ def killed(source: Path) -> None:
 
 
 def _ingest_and_die(source: Path, moment: int) -> int:
-    """Ingest in a child that dies at the n-th touch of the disk; 0 if it came to the end."""
+    """Ingest in a child process that dies at its n-th file operation; 0 if it completed."""
     child = os.fork()
     if child == 0:
         left = [moment]
@@ -292,8 +301,8 @@ def two_ingests(source: Path, name: str) -> None:
     assert len(ingest(IngestConfig(source)).episodes) == 3
 
 
-@row("the output holds something else")
-def something_else(source: Path, name: str) -> None:
+@row("the output holds other files")
+def output_holds_other_files(source: Path, name: str) -> None:
     out = source.parent / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
@@ -302,5 +311,5 @@ def something_else(source: Path, name: str) -> None:
 
 
 @row("the output lies in the source")
-def out_in_source(source: Path, name: str) -> None:
+def output_in_source(source: Path, name: str) -> None:
     fails(name, source, out=source / "store")
