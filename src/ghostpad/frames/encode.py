@@ -86,7 +86,7 @@ def encode_unit(task: EncodeTask) -> tuple[list[NewEpisode], IngestLog]:
 
 
 def _fitted_frames(task: EncodeTask, log: IngestLog) -> Iterator[Frame]:
-    for frame in task.unit.frames(log):
+    for frame in task.unit.decode(log):
         try:
             colors = fit(frame.colors, task.size, task.resize, task.crop)
         except BadInput as bad:

@@ -154,7 +154,7 @@ def _find_size(units: list[Unit], config: IngestConfig, previous: FrameStore) ->
     if previous.episodes:
         return (previous.height, previous.width), previous.pixel_encoding.colors
     for unit in units:
-        for frame in unit.frames(IngestLog(config.on_bad)):
+        for frame in unit.decode(IngestLog(config.on_bad)):
             size = _target_size(frame.colors, config)
             colors = np.unique(fit(frame.colors, size, _is_resized(config), config.crop))
             return size, tuple(colors.tolist()) if len(colors) <= MAX_COLORS else ()

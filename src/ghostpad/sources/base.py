@@ -7,6 +7,7 @@ To add a format, subclass `Source` and `Unit` in a new file, and add the source 
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -22,6 +23,21 @@ OnBad = Literal["fail", "skip"]
 
 class BadInput(Exception):
     """Input that cannot be used. The message continues a sentence about its file: "is truncated"."""
+
+
+@contextmanager
+def damage_is(problem: str) -> Iterator[None]:
+    """Turn any error into a `BadInput` that states `problem`; a `BadInput` or `UserError` passes as it is.
+
+    Third-party parsers (zipfile, pyarrow, h5py, FFmpeg, Pillow) raise almost anything on damaged bytes.
+    """
+    try:
+        yield
+    except (BadInput, UserError):
+        raise
+    except Exception as error:
+        reason = str(getattr(error, "strerror", None) or f"{type(error).__name__}: {error}")
+        raise BadInput(f"{problem} ({reason.splitlines()[0][:100]})") from None
 
 
 @dataclass(frozen=True)
@@ -86,7 +102,21 @@ class Unit(ABC):
 
     @abstractmethod
     def frames(self, log: IngestLog) -> Iterator[Frame]:
-        """Decode the frames in order; what cannot be decoded is rejected in `log`."""
+        """Decode the frames in order; `log` collects frames that are left out and warnings.
+
+        Any error but `UserError` is taken for damage of everything from there on.
+        """
+
+    def decode(self, log: IngestLog) -> Iterator[Frame]:
+        """The frames up to the first error, which is logged."""
+        number = 0
+        try:
+            with damage_is("cannot be read"):
+                for frame in self.frames(log):
+                    number = frame.number + 1
+                    yield frame
+        except BadInput as bad:
+            log.reject(self.name, self.path, bad, number)
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
         """What is known about `num_frames` frames from `start` of an episode, as in `episode.json`.

@@ -17,8 +17,8 @@ import pyarrow.dataset as pads
 from PIL import Image
 
 from ghostpad.errors import UserError
-from ghostpad.sources.base import MAX_SIDE, BadInput, Frame, IngestLog, Source, Unit
-from ghostpad.sources.parsing import choose_camera, damage_is, is_control, natural_key, pack_colors, stamp
+from ghostpad.sources.base import MAX_SIDE, BadInput, Frame, IngestLog, Source, Unit, damage_is
+from ghostpad.sources.parsing import choose_camera, is_control, natural_key, pack_colors, stamp
 
 _METADATA = Path("data") / "metadata.json"
 _HDF5 = "main_data.hdf5"
@@ -75,17 +75,11 @@ class MinariUnit(Unit):
 
     def frames(self, log: IngestLog) -> Iterator[Frame]:
         """Decode the episode."""
-        number = 0
-        try:
-            with damage_is("cannot be read"):
-                for value in self._values("observations", self.camera):
-                    pixels, is_jpeg = _decode(value, self.shape)
-                    if is_jpeg:
-                        log.warnings.add(_JPEG)
-                    yield Frame(self.name, number, pack_colors(pixels), pixels.ndim == 2, str(self.path))
-                    number += 1
-        except BadInput as bad:
-            log.reject(self.name, self.path, bad, number)
+        for number, value in enumerate(self._values("observations", self.camera)):
+            pixels, is_jpeg = _decode(value, self.shape)
+            if is_jpeg:
+                log.warnings.add(_JPEG)
+            yield Frame(self.name, number, pack_colors(pixels), pixels.ndim == 2, str(self.path))
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
         """The actions as controls, when they are single integers."""

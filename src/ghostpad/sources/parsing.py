@@ -1,30 +1,12 @@
-"""What several recording formats share: packed colours, natural order, and distrust of what is read."""
+"""What several recording formats share: packed colours, natural order, fingerprints, controls, cameras."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.sources.base import BadInput
-
-
-@contextmanager
-def damage_is(problem: str) -> Iterator[None]:
-    """Turn any error into a `BadInput` that states `problem`; a `BadInput` or `UserError` passes as it is.
-
-    Third-party parsers (zipfile, pyarrow, h5py, FFmpeg, Pillow) raise almost anything on damaged bytes.
-    """
-    try:
-        yield
-    except (BadInput, UserError):
-        raise
-    except Exception as error:
-        reason = str(getattr(error, "strerror", None) or f"{type(error).__name__}: {error}")
-        raise BadInput(f"{problem} ({reason.splitlines()[0][:100]})") from None
 
 
 def pack_colors(pixels: np.ndarray) -> np.ndarray:

@@ -7,8 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from ghostpad.sources.base import MAX_SIDE, BadInput, IngestLog
-from ghostpad.sources.parsing import damage_is
+from ghostpad.sources.base import MAX_SIDE, BadInput, IngestLog, damage_is
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK_HEAD = struct.Struct(">I4s")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit
-from ghostpad.sources.parsing import damage_is, is_control
+from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit, damage_is
+from ghostpad.sources.parsing import is_control
 from ghostpad.sources.png import decode_png
 
 _FRAME_NAME = re.compile(r"\d{1,15}\.png", re.ASCII | re.IGNORECASE)

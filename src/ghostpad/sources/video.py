@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ghostpad.sources.base import MAX_SIDE, BadInput, Frame, IngestLog, Source, Unit
-from ghostpad.sources.parsing import damage_is
+from ghostpad.sources.base import MAX_SIDE, BadInput, Frame, IngestLog, Source, Unit, damage_is
 
 _SUFFIXES = (".mp4", ".mkv", ".webm", ".gif", ".avi", ".mov", ".m4v")
 _SUBSAMPLED = (
@@ -112,26 +111,18 @@ def _estimate_num_frames(path: Path) -> int:
 
 
 def read_video(path: Path, log: IngestLog) -> Iterator[Picture | BadInput]:
-    """Decode all pictures of a video.
+    """Decode all pictures of a video; a `BadInput` stands in place of one that could not be decoded.
 
-    A `BadInput` stands in place of a picture that could not be decoded, and comes last when the file cannot
-    be opened or ends too early.
+    Raises:
+        BadInput: the file cannot be opened, or ends too early.
     """
-    try:
-        with _open(path) as container:
-            yield from _decode(path, container, log)
-    except BadInput as bad:
-        yield bad
-
-
-def _decode(path: Path, container: Any, log: IngestLog) -> Iterator[Picture | BadInput]:
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    pixels = stream.codec_context.format
-    if pixels is not None and pixels.chroma_width(64) < 64:
-        log.warnings.add(_SUBSAMPLED.format(name=pixels.name))
-    count, end = 0, 0.0
-    with damage_is("cannot be read any further"):
+    with _open(path) as container, damage_is("cannot be read any further"):
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        pixels = stream.codec_context.format
+        if pixels is not None and pixels.chroma_width(64) < 64:
+            log.warnings.add(_SUBSAMPLED.format(name=pixels.name))
+        count, end = 0, 0.0
         for packet in container.demux(stream):
             try:
                 with damage_is("cannot be decoded"):
@@ -147,7 +138,7 @@ def _decode(path: Path, container: Any, log: IngestLog) -> Iterator[Picture | Ba
                     end = max(end, time)
                     yield Picture(float(time), _colors(picture), picture.format.name.startswith("gray"))
                 count += 1
-    _check_complete(path, container, count, end)
+        _check_complete(path, container, count, end)
 
 
 def _check_complete(path: Path, container: Any, count: int, end: float) -> None:
