@@ -11,21 +11,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from ghostpad.frames.encoding import (
-    HEADER_BYTES,
-    MAX_COLORS,
-    Encoding,
-    Size,
-    copy_frames,
-    rgb_of,
-    write_header,
-)
+from ghostpad.frames.encoding import HEADER_BYTES, MAX_COLORS, RGB, Encoding, Size, rgb_of
 from ghostpad.frames.manifest import Episode
 from ghostpad.sources.base import BadInput, Frame, IngestLog, OnBad, Rejected, Unit
 from ghostpad.sources.parsing import pack_colors
 
 _BUFFER_BYTES = 1 << 18  # a few frames per system call take half the time of one
-_HASHED_FRAMES = 1000  # frames that are hashed as differences to the one before, until a whole frame is again
+# The hash of an episode combines hashes of parts of this many frames; in each, the first is hashed whole,
+# the others as changes. It identifies frames in stores and checkpoints, and so must not change.
+_HASHED_FRAMES = 1000
 _NOTHING = np.empty(0, np.int64)
 
 
@@ -180,8 +174,8 @@ class EpisodeWriter:
 
     def close(self, name: str, unit: Unit) -> NewEpisode:
         """Finish the file and describe the episode."""
-        encoding = Encoding("rgb", ()) if self._is_rgb else Encoding("palette", tuple(self._palette))
-        write_header(self._file, self._num_frames, self._size, encoding.pixel_bytes)
+        encoding = RGB if self._is_rgb else Encoding("palette", tuple(self._palette))
+        encoding.write_header(self._file, self._num_frames, self._size)
         self._file.close()
         episode = Episode(
             name=name,
@@ -240,5 +234,5 @@ class EpisodeWriter:
         self._file.close()
         self._path.rename(indices)
         self._file = self._open()
-        copy_frames(indices, self._file, self._indices.size, rgb_of(self._palette))
+        RGB.append(self._file, indices, Encoding("palette", tuple(self._palette)), self._size)
         indices.unlink()

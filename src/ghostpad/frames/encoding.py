@@ -30,10 +30,9 @@ class Encoding:
         """Colour of each index; empty for `rgb`."""
         return _GRAY_LEVELS if self.name == "gray" else self.colors
 
-    @property
-    def pixel_bytes(self) -> int:
-        """Bytes per pixel."""
-        return 3 if self.name == "rgb" else 1
+    def frame_bytes(self, size: Size) -> int:
+        """Bytes of one frame."""
+        return size[0] * size[1] * (3 if self.name == "rgb" else 1)
 
     def table_from(self, other: "Encoding") -> np.ndarray | None:
         """Table from indices of `other` to bytes of this encoding, uint8 (P,) or (P, 3); None if equal."""
@@ -45,7 +44,29 @@ class Encoding:
         # Colours without a place (gray levels, for example) do not occur, so that any index will do.
         return np.array([places.get(color, 0) for color in other.palette], np.uint8)
 
+    def write_header(self, file: BinaryIO, num_frames: int, size: Size) -> None:
+        """Write the header of uint8 (N, H, W), or (N, H, W, 3) for RGB, at the start of a `.npy` file."""
+        shape = (num_frames, *size, 3) if self.name == "rgb" else (num_frames, *size)
+        file.seek(0)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        assert file.tell() == HEADER_BYTES
 
+    def append(self, file: BinaryIO, source: Path, before: "Encoding", size: Size) -> None:
+        """Append the frames of the `.npy` file `source`, which are written in another encoding."""
+        table, block_bytes = self.table_from(before), before.frame_bytes(size) * _BLOCK_FRAMES
+        with source.open("rb") as frames:
+            frames.seek(HEADER_BYTES)
+            while block := frames.read(block_bytes):
+                file.write(block if table is None else table[np.frombuffer(block, np.uint8)].tobytes())
+
+    def read_frame(self, path: Path, index: int, size: Size) -> bytes:
+        """Bytes of one frame. Not through a memory map, whose pages would count as memory of this process."""
+        count = self.frame_bytes(size)
+        return np.fromfile(path, np.uint8, count, offset=HEADER_BYTES + index * count).tobytes()
+
+
+RGB = Encoding("rgb", ())
 NO_FRAMES = Encoding("gray", ())
 """The encoding of nothing: it leaves the choice to what is added."""
 
@@ -62,31 +83,10 @@ def smallest_encoding(previous: Encoding, added: Iterable[tuple[Encoding, bool]]
         colors |= dict.fromkeys(encoding.colors)
         gray, rgb = gray and is_gray, rgb or encoding.name == "rgb"
     if rgb or len(colors) > MAX_COLORS:
-        return Encoding("rgb", ())
+        return RGB
     return Encoding("gray" if gray else "palette", tuple(colors))
 
 
 def rgb_of(colors: Sequence[int] | np.ndarray) -> np.ndarray:
     """Packed colours (P,) as (P, 3) uint8."""
     return np.asarray(colors, "<u4").view(np.uint8).reshape(-1, 4)[:, :3]
-
-
-def write_header(file: BinaryIO, num_frames: int, size: Size, pixel_bytes: int) -> None:
-    """Write the header of uint8 (N, H, W), or (N, H, W, 3) for RGB, at the start of a `.npy` file."""
-    shape = (num_frames, *size, 3) if pixel_bytes == 3 else (num_frames, *size)
-    file.seek(0)
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    assert file.tell() == HEADER_BYTES
-
-
-def copy_frames(source: Path, target: BinaryIO, frame_bytes: int, table: np.ndarray | None) -> None:
-    """Append the frames of the `.npy` file `source` to `target`, each byte looked up in `table` if given."""
-    with source.open("rb") as file:
-        file.seek(HEADER_BYTES)
-        while block := file.read(frame_bytes * _BLOCK_FRAMES):
-            target.write(block if table is None else table[np.frombuffer(block, np.uint8)].tobytes())
-
-
-def read_frame(path: Path, index: int, frame_bytes: int) -> bytes:
-    """Bytes of one frame. Not through a memory map, whose pages would count as memory of this process."""
-    return np.fromfile(path, np.uint8, frame_bytes, offset=HEADER_BYTES + index * frame_bytes).tobytes()

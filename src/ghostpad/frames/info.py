@@ -49,7 +49,7 @@ def describe(store: FrameStore) -> list[str]:
     still = sum(episode.num_still for episode in store.episodes)
     disk = sum(file.stat().st_size for file in store.path.iterdir() if file.suffix != ".png")
     rgb = int(lengths.sum()) * store.height * store.width * 3
-    colors = "any" if store.encoding == "rgb" else str(store.num_colors)
+    colors = "any" if store.encoding == "rgb" else str(len(store.pixel_encoding.colors))
     of_split = {split: sum(episode.split == split for episode in store.episodes) for split in SPLITS}
     lines = [
         f"store          {store.path}",

@@ -76,11 +76,6 @@ class FrameStore:
         """How frames are stored: `palette`, `gray` or `rgb`."""
         return self.pixel_encoding.name
 
-    @property
-    def num_colors(self) -> int:
-        """How many colours occur; 0 if they were not counted (`rgb`)."""
-        return len(self.pixel_encoding.colors)
-
     @cached_property
     def palette(self) -> np.ndarray | None:
         """(P, 3) uint8 RGB, None unless the encoding is `palette`."""

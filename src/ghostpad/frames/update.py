@@ -15,16 +15,7 @@ from typing import Any
 
 from ghostpad.errors import UserError
 from ghostpad.frames.encode import NewEpisode
-from ghostpad.frames.encoding import (
-    NO_FRAMES,
-    Encoding,
-    Size,
-    copy_frames,
-    read_frame,
-    rgb_of,
-    smallest_encoding,
-    write_header,
-)
+from ghostpad.frames.encoding import NO_FRAMES, Encoding, Size, rgb_of, smallest_encoding
 from ghostpad.frames.manifest import MANIFEST, REJECTED, VERSION, Episode, is_store, read_rejected
 from ghostpad.frames.splits import Splitting, find_originals
 from ghostpad.frames.store import FrameStore
@@ -106,14 +97,13 @@ class StoreUpdate:
 
     def _place(self, episode: Episode, before: Encoding, encoding: Encoding) -> Episode:
         """Give the files of an episode a new number, and its pixels the new encoding."""
-        files, table = self.staging / f"{next(self._numbers):06d}", encoding.table_from(before)
-        is_new = episode.files.parent == self.staging
+        files, is_new = self.staging / f"{next(self._numbers):06d}", episode.files.parent == self.staging
         for suffix in (".npy", ".json", ".truth.npz"):
             source, target = episode.files.with_suffix(suffix), files.with_suffix(suffix)
-            if suffix == ".npy" and table is not None:
-                with target.open("w+b") as file:
-                    write_header(file, episode.num_frames, self.size, encoding.pixel_bytes)
-                    copy_frames(source, file, self.size[0] * self.size[1] * before.pixel_bytes, table)
+            if suffix == ".npy" and encoding.table_from(before) is not None:
+                with target.open("wb") as file:
+                    encoding.write_header(file, episode.num_frames, self.size)
+                    encoding.append(file, source, before, self.size)
                 if is_new:
                     source.unlink()
             elif source.exists() and is_new:
@@ -125,11 +115,10 @@ class StoreUpdate:
     def _assign_splits(
         self, episodes: list[Episode], splitting: Splitting, encoding: Encoding
     ) -> list[Episode]:
-        frame_bytes = self.size[0] * self.size[1] * encoding.pixel_bytes
         originals = find_originals(
             [episode.first_frame for episode in episodes],
             [episode.num_frames for episode in episodes],
-            lambda e, index: read_frame(episodes[e].files.with_suffix(".npy"), index, frame_bytes),
+            lambda e, i: encoding.read_frame(episodes[e].files.with_suffix(".npy"), i, self.size),
         )
         splits = splitting.assign([episode.name for episode in episodes], originals)
         return [replace(episode, split=split) for episode, split in zip(episodes, splits, strict=True)]
