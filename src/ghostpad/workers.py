@@ -34,7 +34,7 @@ def map_in_order(
     if num_workers <= 1:
         yield from map(function, tasks)
         return
-    # spawn, not fork: this process may run threads, and a child would inherit their locks, held for ever
+    # spawn, not fork: this process may run threads, and a child would inherit their locks, held forever
     context = multiprocessing.get_context("spawn")
     # Nothing is ever sent: workers end when `held` closes, and it also closes when this process is killed.
     listening, held = context.Pipe(duplex=False)
