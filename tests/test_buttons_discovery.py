@@ -21,9 +21,11 @@ from ghostpad.buttons.discovery import (
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.objects import action_motion as pushes
-from ghostpad.objects.detection import Thing
-from ghostpad.objects.training import Example
+from ghostpad.objects import training
+from ghostpad.objects.action_motion import ActionMotion
+from ghostpad.objects.detection import Object
+from ghostpad.objects.recordings import Recordings, TrackedObject
+from ghostpad.objects.training import fit_action_motion
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.world import preparation
 from ghostpad.world.config import WorldConfig
@@ -37,24 +39,24 @@ from small_world import small_world_config
 NUM = 2400
 
 
-def observations(added: list[int], size: int = 16, seed: int = 0) -> tuple[list[Example], np.ndarray]:
+def observations(added: list[int], size: int = 16, seed: int = 0) -> tuple[list[TrackedObject], np.ndarray]:
     """An object that keeps half its velocity, is displaced by buttons and stops at walls; its buttons."""
     rng = np.random.default_rng(seed)
     held = rng.integers(len(added), size=NUM)
-    place, went, seen = 60, [(0, 0)] * 7, []
+    column, past, seen = 60, [(0, 0)] * 7, []
     for row, button in enumerate(held):
-        following = int(np.clip(place + round(went[-1][1] / 2) + added[button], 0, 120))
-        thing = Thing(
-            np.array([50, place]),
+        following = int(np.clip(column + round(past[-1][1] / 2) + added[button], 0, 120))
+        each = Object(
+            np.array([50, column]),
             np.ones((4, size), bool),
             np.full((3, 4 * size), 99, np.int16),
-            step=np.array(went[-1]),
-            went=tuple(went),
-            is_steered=True,
+            velocity=np.array(past[-1]),
+            displacements=tuple(past),
+            is_controllable=True,
         )
-        seen.append(Example(row, thing, np.array([0, following - place])))
-        went = [*went[1:], (0, following - place)]
-        place = following
+        seen.append(TrackedObject(row, each, np.array([0, following - column])))
+        past = [*past[1:], (0, following - column)]
+        column = following
     return seen, held
 
 
@@ -77,14 +79,14 @@ def test_buttons_are_the_displacements_added_to_what_the_past_predicts() -> None
     assert (np.diff(found.rows) > 0).all() and len(found.rows) > 0.6 * NUM
     named = np.argsort(order)[found.buttons]
     assert (named == held[found.rows]).mean() > 0.97
-    ends = np.array([seen[row].thing.place[1] + seen[row].off[1] for row in found.rows])
+    ends = np.array([seen[row].object.position[1] + seen[row].displacement[1] for row in found.rows])
     assert ((ends > 0) & (ends < 120)).all(), "at a wall the button is unknown"
 
 
 def test_an_object_that_its_past_explains_is_not_controllable() -> None:
     assert find_controllable(observations([2])[0], 4, 0) is None
     assert find_controllable(observations([-8, 0, 8])[0][:400], 4, 0) is None, "too few"
-    hidden = [dataclasses.replace(each, off=None) for each in observations([-8, 0, 8])[0]]
+    hidden = [dataclasses.replace(each, displacement=None) for each in observations([-8, 0, 8])[0]]
     assert find_controllable(hidden, 4, 0) is None
 
 
@@ -112,20 +114,20 @@ def test_spawns_of_a_small_object_where_there_was_none_get_a_button_of_their_own
     seen, _ = observations([-8, 8])
     balls, _ = observations([2], size=2)
     balls = [
-        dataclasses.replace(each, thing=dataclasses.replace(each.thing, is_steered=False))
+        dataclasses.replace(each, object=dataclasses.replace(each.object, is_controllable=False))
         for each in balls[:800]
     ]
-    thing = dataclasses.replace(balls[0].thing, step=None)
-    new = [Example(row, thing, None, is_new=True) for row in range(700, 900)]
-    square = dataclasses.replace(thing, mask=np.ones((2, 2), bool))
-    other = [Example(row, square, None, is_new=True) for row in (1, 990)]
+    ball = dataclasses.replace(balls[0].object, velocity=None)
+    new = [TrackedObject(row, ball, None, is_new=True) for row in range(700, 900)]
+    square = dataclasses.replace(ball, mask=np.ones((2, 2), bool))
+    other = [TrackedObject(row, square, None, is_new=True) for row in (1, 990)]
     controllable = find_controllable(seen, 4, 0)
     assert controllable is not None and len(controllable.displacements) == 2
     tracked = [*seen, *balls, *new, *other]
     found = infer_buttons(controllable, tracked, 4)
     assert found.spawn_rows.tolist() == list(range(800, 900)), "before, another one was there"
     assert found.spawn_button == 2 and found.in_use == [0, 1, 2]
-    assert found.spawned is not None and found.spawned.looks_like(thing)
+    assert found.spawned is not None and found.spawned.matches(ball)
     assert infer_buttons(controllable, tracked, 2).spawn_button is None, "no button is left"
     few = infer_buttons(controllable, [*seen, *balls, *new[:120]], 4)
     assert not len(few.spawn_rows) and few.spawned is None and few.spawn_button is None
@@ -149,17 +151,18 @@ def test_the_spawn_button_takes_spawns_and_a_share_of_the_no_op_transitions() ->
 
 
 def test_a_trained_world_recognizes_its_buttons_in_other_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pushes, "STEPS", 400)
+    monkeypatch.setattr(training, "ACTION_STEPS", 400)
     seen, held = observations([0, 8, -8])
-    knows = pushes.Pushes(4)
-    offsets = np.stack([each.off for each in seen if each.off is not None])
-    knows.teach([each.thing for each in seen], offsets, np.array([0, 2, 3])[held], np.full(NUM, -1))
-    knows.resting.fill_(0)
-    ball = Thing(np.array([20, 30]), np.ones((4, 2), bool), np.full((3, 8), 50, np.int16))
-    served = [Example(row, ball, None, is_new=True) for row in (3, 70, 70)]
+    knows = ActionMotion(4)
+    offsets = np.stack([each.displacement for each in seen if each.displacement is not None])
+    objects = [each.object for each in seen]
+    fit_action_motion(knows, objects, offsets, np.array([0, 2, 3])[held], np.full(NUM, -1))
+    knows.rest_button.fill_(0)
+    ball = Object(np.array([20, 30]), np.ones((4, 2), bool), np.full((3, 8), 50, np.int16))
+    served = [TrackedObject(row, ball, None, is_new=True) for row in (3, 70, 70)]
     other = dataclasses.replace(ball, mask=np.ones((2, 4), bool))
     again, held = observations([0, 8, -8], seed=1)
-    new = [*again, *served, Example(9, other, None, is_new=True)]
+    new = [*again, *served, TrackedObject(9, other, None, is_new=True)]
     found = recognize_buttons(knows, [0, 1, 2, 3], 1, ball, new)
     assert found.moving == [0, 2, 3] and found.spawn_button == 1 and found.noop == 0
     assert found.spawn_rows.tolist() == [3, 70] and len(found.rows) > 0.6 * NUM
@@ -178,7 +181,7 @@ def taught(
     store: FrameStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[WorldConfig, TrainableWorld, np.ndarray]:
     """A world whose buttons 0 and 1 move the controllable object and 2 spawns; buttons of its recordings."""
-    monkeypatch.setattr(pushes, "STEPS", 400)
+    monkeypatch.setattr(training, "ACTION_STEPS", 400)
     monkeypatch.setattr(preparation, "MIN_OBSERVATIONS", 20)
     config = dataclasses.replace(small_world_config(store, tmp_path), start_from="another")
     world = make_world_loop(
@@ -186,11 +189,12 @@ def taught(
     ).model
     assert isinstance(world, TrainableWorld)
     seen, held = observations([-8, 8])
-    offsets = np.stack([each.off for each in seen if each.off is not None])
-    world.prior.movement.pushes.teach([each.thing for each in seen], offsets, held, np.full(NUM, -1))
-    world.prior.movement.coming_button.fill_(2)
+    offsets = np.stack([each.displacement for each in seen if each.displacement is not None])
+    motion, objects = world.prior.action_motion, [each.object for each in seen]
+    fit_action_motion(motion, objects, offsets, held, np.full(NUM, -1))
+    world.prior.scene.store(spawn_button=2)
     seen = seen[: len(world.rollouts.transitions)]
-    monkeypatch.setattr(preparation, "followed_in", lambda *given: seen)
+    monkeypatch.setattr(Recordings, "track", lambda *given: seen)
     return config, world, held[: len(seen)]
 
 
@@ -211,8 +215,8 @@ def test_buttons_with_the_same_displacement_are_inferred_from_the_codes(
     taught: tuple[WorldConfig, TrainableWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, world, _ = taught
-    world.prior.movement.coming_button.fill_(-1)
-    world.prior.movement.pushes.acts_as[2] = 1
+    world.prior.scene.store(spawn_button=-1)
+    world.prior.action_motion.acts_as[2] = 1
     preparation._recognize(config, world)
     assert "inferred from the codes" in capsys.readouterr().out and int(world.finder.buttons.max()) == -1
 
@@ -263,9 +267,10 @@ def test_without_enough_observations_codes_describe_the_controllable_object(
     config = small_world_config(store, tmp_path)
     world = make_world_loop(config, store, ProcessGroup(torch.device("cpu"))).model
     assert isinstance(world, TrainableWorld)
-    paddle = Thing(np.array([189, 60]), np.ones((4, 16), bool), np.zeros((3, 64), np.int16))
+    paddle = Object(np.array([189, 60]), np.ones((4, 16), bool), np.zeros((3, 64), np.int16))
     paddle.colors[:] = np.array([200, 72, 72])[:, None]
     found = Controllable(paddle, DisplacementMixture(2, torch.tensor([0.0, 8.0])))
     monkeypatch.setattr(preparation, "find_controllable", lambda *given: found)
     preparation._learn_objects(config, world)
-    assert not bool(world.prior.movement.pushes.is_taught) and world.prior.movement.steered.thing is None
+    assert not bool(world.prior.action_motion.is_trained)
+    assert world.prior.scene.object("controllable") is None

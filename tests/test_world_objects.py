@@ -6,7 +6,7 @@ import torch
 
 from ghostpad.frames.store import FrameStore
 from ghostpad.objects import prior as object_prior
-from ghostpad.objects.rendering import mended, with_due
+from ghostpad.objects.rendering import composite, repair
 from ghostpad.world.conv_dynamics import RESIDUAL_BIAS
 from ghostpad.world.expectation import Expectation, WorldState, to_bytes
 from ghostpad.world.world_model import WorldModel
@@ -38,7 +38,7 @@ def test_a_step_draws_the_cells_whose_codes_differ_and_composites_the_objects(
     store: FrameStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = small_world(store, history=8)
-    world.prior.movement.is_taught.fill_(True)
+    world.prior.dynamics.is_trained.fill_(True)
     state = world.start(falling_object(store))
     expected = expect(world, state)
     assert expected.prior.mask.sum() == 8
@@ -52,10 +52,10 @@ def test_a_step_draws_the_cells_whose_codes_differ_and_composites_the_objects(
     picture[:, 64:112, 48:96] = drawn[:, 64:112, 48:96]
     assert (picture != expected.frames[0]).any()
     (tracks,) = expected.tracks
-    assert (after.frames[0, -1] == with_due(tracks, mended(tracks, picture))).all()
+    assert (after.frames[0, -1] == composite(tracks, repair(tracks, picture))).all()
     grey = np.full_like(drawn, 7)
-    monkeypatch.setattr(object_prior, "mended", lambda tracks, drawn: grey)
-    assert (world.step(state, 0)[0].frames[0, -1] == with_due(tracks, grey)).all()
+    monkeypatch.setattr(object_prior, "repair", lambda tracks, drawn: grey)
+    assert (world.step(state, 0)[0].frames[0, -1] == composite(tracks, grey)).all()
 
 
 def test_codes_of_tokens_are_drawn_on_the_whole_frame(store: FrameStore) -> None:
@@ -76,7 +76,7 @@ def test_codes_do_not_describe_composited_objects(store: FrameStore) -> None:
     without[..., 129:133, 40:42] = 0
     still = world.latent_action_model.encode(without[-2], without[-1])
     for is_trained in (False, True):
-        world.prior.movement.is_taught.fill_(is_trained)
+        world.prior.dynamics.is_trained.fill_(is_trained)
         expected = expect(world, world.start(frames[:8]))
         codes = world.codes.transition(expected, frames[8:])[2]
         assert torch.equal(codes[0], still) is is_trained

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 ValueT = TypeVar("ValueT")
 
 WEIGHTS = {
-    "movement.": "prior.movement.",
     "finder.pushed": "finder.buttons",
     "finder.rest": "finder.noop",
     "finder.recent": "finder.newest_nll",
@@ -24,6 +23,36 @@ WEIGHTS = {
         for part in ("blocks", "button_blocks")
         for number in range(8)
     },
+    "movement.around.": "prior.dynamics.convolutions.",
+    "movement.seen.": "prior.dynamics.crop.",
+    "movement.facts.": "prior.dynamics.state.",
+    "movement.straight.": "prior.dynamics.extrapolation.",
+    "movement.out.": "prior.dynamics.out.",
+    "movement.trust.": "prior.dynamics.bias.",
+    "movement.is_taught": "prior.dynamics.is_trained",
+    "movement.pushes.past.": "prior.action_motion.past.",
+    "movement.pushes.before.": "prior.action_motion.previous_button.",
+    "movement.pushes.held.": "prior.action_motion.button.",
+    "movement.pushes.rest.": "prior.action_motion.head.",
+    "movement.pushes.is_taught": "prior.action_motion.is_trained",
+    "movement.pushes.lowest": "prior.action_motion.lowest",
+    "movement.pushes.highest": "prior.action_motion.highest",
+    "movement.pushes.slack_": "prior.action_motion.overshoot_",
+    "movement.pushes.acts_as": "prior.action_motion.acts_as",
+    "movement.pushes.resting": "prior.action_motion.rest_button",
+    "movement.usual_frame": "prior.scene.typical_frame",
+    "movement.usual_known": "prior.scene.is_typical",
+    "movement.stays": "prior.scene.static",
+    "movement.covers": "prior.scene.occluders",
+    "movement.parts": "prior.scene.rigid_parts",
+    "movement.tints": "prior.scene.row_colors",
+    "movement.coming_button": "prior.scene.spawn_button",
+    "movement.steered.place": "prior.scene.controllable_position",
+    "movement.steered.": "prior.scene.controllable_",
+    "movement.coming.place": "prior.scene.spawn_position",
+    "movement.coming.": "prior.scene.spawn_",
+    "movement.tinted.place": "prior.scene.small_position",
+    "movement.tinted.": "prior.scene.small_",
 }
 """Prefix of names in a state dict → the prefix that replaced it. The longest that fits counts."""
 CONFIG_FIELDS = {

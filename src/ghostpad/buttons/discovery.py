@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ghostpad.frames.pairs import Transitions
-from ghostpad.objects.action_motion import PIXELS, WENT, Pushes, at_edge, edges_of
-from ghostpad.objects.detection import Thing
-from ghostpad.objects.training import Example, looks_of
+from ghostpad.objects.action_motion import DISPLACEMENT_SCALE, PAST, ActionMotion, at_edge, range_of
+from ghostpad.objects.detection import Object
+from ghostpad.objects.recordings import TrackedObject, appearance_key
 from ghostpad.progress import progress
 from ghostpad.training.fit import fit
 
@@ -54,7 +54,7 @@ class DisplacementMixture(nn.Module):
     def __init__(self, num_buttons: int, spread_2: Tensor, width: int = 64) -> None:
         super().__init__()
         self.past = nn.Sequential(
-            nn.Linear(2 * WENT + 2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
+            nn.Linear(2 * PAST + 2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
         )
         starts = torch.linspace(-1, 1, num_buttons) if num_buttons > 1 else torch.zeros(1)
         self.displacements = nn.Parameter(starts[:, None] * spread_2)
@@ -77,7 +77,7 @@ class DisplacementMixture(nn.Module):
 class Controllable:
     """The controllable object, as it was seen once, and the mixture over its displacements."""
 
-    object: Thing
+    object: Object
     mixture: DisplacementMixture
 
     @property
@@ -106,7 +106,7 @@ class InferredButtons:
     noop: int
     spawn_rows: np.ndarray
     spawn_button: int | None = None
-    spawned: Thing | None = None
+    spawned: Object | None = None
 
     @property
     def in_use(self) -> list[int]:
@@ -114,7 +114,7 @@ class InferredButtons:
         return [*self.moving] + ([] if self.spawn_button is None else [self.spawn_button])
 
 
-def find_controllable(tracked: Sequence[Example], max_buttons: int, seed: int) -> Controllable | None:
+def find_controllable(tracked: Sequence[TrackedObject], max_buttons: int, seed: int) -> Controllable | None:
     """Find the object whose motion buttons explain best, and how many buttons there are.
 
     Args:
@@ -125,10 +125,10 @@ def find_controllable(tracked: Sequence[Example], max_buttons: int, seed: int) -
     Returns:
         None where no object is seen often enough, or buttons explain none of them.
     """
-    by_appearance: dict[tuple, list[Example]] = defaultdict(list)
+    by_appearance: dict[tuple, list[TrackedObject]] = defaultdict(list)
     for each in tracked:
-        if each.off is not None and each.thing.age == 1 and each.thing.bent is None:
-            by_appearance[looks_of(each.thing)].append(each)
+        if each.displacement is not None and each.object.is_seen_whole:
+            by_appearance[appearance_key(each.object)].append(each)
     groups = [group for group in map(_inside, by_appearance.values()) if len(group) >= MIN_OBSERVATIONS]
     best, best_gain = None, 0.0
     with torch.random.fork_rng(devices=[]):
@@ -141,18 +141,18 @@ def find_controllable(tracked: Sequence[Example], max_buttons: int, seed: int) -
                 fits = [_best_fit(*data, number) for number in range(2, max_buttons)] + [most]
                 least = min(nll for _, nll in fits)
                 mixture, nll = next(pair for pair in fits if pair[1] <= least + TOLERANCE)
-                best, best_gain = Controllable(group[0].thing, mixture), (past_nll - nll) * len(group)
+                best, best_gain = Controllable(group[0].object, mixture), (past_nll - nll) * len(group)
     return best
 
 
 def infer_buttons(
-    controllable: Controllable, tracked: Sequence[Example], max_buttons: int
+    controllable: Controllable, tracked: Sequence[TrackedObject], max_buttons: int
 ) -> InferredButtons:
     """Infer the buttons of transitions by Bayes' rule from the mixture that was found.
 
     Args:
         controllable: the object and its mixture.
-        tracked: observations of it (`Thing.is_steered`) and of other objects.
+        tracked: observations of it (`Object.is_controllable`) and of other objects.
         max_buttons: largest number of buttons; where it leaves room, one stands for spawns.
     """
     num_buttons, seen = len(controllable.displacements), _inside(_displaced(tracked))
@@ -160,7 +160,7 @@ def infer_buttons(
     with torch.no_grad():
         chosen, buttons = _confident(controllable.mixture(pasts, displacements).softmax(1), seen)
     is_still = (displacements.numpy()[chosen] == 0).all(1)
-    rests = is_still & [not any(map(any, seen[index].thing.went[-2:])) for index in chosen]
+    rests = is_still & [not any(map(any, seen[index].object.displacements[-2:])) for index in chosen]
     still = rests if rests.any() else is_still if is_still.any() else np.ones_like(is_still)
     noop = int(np.bincount(buttons[still], minlength=num_buttons).argmax())
     spawns = _spawns(tracked)
@@ -177,11 +177,11 @@ def infer_buttons(
 
 
 def recognize_buttons(
-    action_motion: Pushes,
+    action_motion: ActionMotion,
     in_use: Sequence[int],
     spawn_button: int,
-    spawned: Thing | None,
-    tracked: Sequence[Example],
+    spawned: Object | None,
+    tracked: Sequence[TrackedObject],
 ) -> InferredButtons:
     """Infer the buttons of transitions by Bayes' rule from the motion that a trained world has learned.
 
@@ -190,43 +190,20 @@ def recognize_buttons(
         in_use: its buttons.
         spawn_button: the one that spawns an object; −1 where none does.
         spawned: that object.
-        tracked: observations of the controllable object (`Thing.is_steered`) and of other objects.
+        tracked: observations of the controllable object (`Object.is_controllable`) and of other objects.
     """
     moving = [button for button in in_use if button != spawn_button]
-    spawns = [each for each in tracked if each.is_new and spawned and each.thing.looks_like(spawned)]
+    spawns = [each for each in tracked if each.is_new and spawned and each.object.matches(spawned)]
     seen = _displaced(tracked)
     rows, buttons = np.zeros((2, 0), np.int64)
     if seen:
-        displacements = np.stack([each.off for each in seen if each.off is not None])
-        nll = action_motion.surprise([each.thing for each in seen], displacements, 0 * displacements)
+        displacements = np.stack([each.displacement for each in seen if each.displacement is not None])
+        nll = action_motion.nll([each.object for each in seen], displacements)
         chosen, likeliest = _confident((-nll[:, moving]).softmax(1), seen)
         rows, buttons = _rows(seen)[chosen], np.array(moving)[likeliest]
     spawn = spawn_button if spawn_button in in_use else None
-    noop = int(action_motion.resting)
+    noop = int(action_motion.rest_button)
     return InferredButtons(rows, buttons, moving, noop, np.unique(_rows(spawns)), spawn, spawned)
-
-
-def teach_pushes(
-    pushes: Pushes, examples: Sequence[Example], transitions: Transitions, buttons: np.ndarray, seed: int
-) -> None:
-    """Learn where what is steered goes by each button.
-
-    Args:
-        pushes: trained in place.
-        examples: looks at it, among others.
-        transitions: in which these were.
-        buttons: of every training transition, −1 where it is not known.
-        seed: of the draws.
-    """
-    seen = _displaced(examples)
-    if not seen:
-        return
-    rows, stride = _rows(seen), transitions.stride
-    before = np.where(transitions.frame_index[rows] >= stride, buttons[rows - stride], -1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        offsets = np.stack([each.off for each in seen if each.off is not None])
-        pushes.teach([each.thing for each in seen], offsets, buttons[rows], before)
 
 
 def button_transition_counts(transitions: Transitions, buttons: np.ndarray, num_buttons: int) -> np.ndarray:
@@ -244,31 +221,33 @@ def button_transition_counts(transitions: Transitions, buttons: np.ndarray, num_
     return counts
 
 
-def _rows(observations: Sequence[Example]) -> np.ndarray:
+def _rows(observations: Sequence[TrackedObject]) -> np.ndarray:
     return np.array([each.row for each in observations], np.int64)
 
 
-def _displaced(tracked: Sequence[Example]) -> list[Example]:
+def _displaced(tracked: Sequence[TrackedObject]) -> list[TrackedObject]:
     """Observations of the controllable object whose displacement is known."""
-    return [each for each in tracked if each.thing.is_steered and each.off is not None]
+    return [each for each in tracked if each.object.is_controllable and each.displacement is not None]
 
 
-def _inside(seen: list[Example]) -> list[Example]:
+def _inside(seen: list[TrackedObject]) -> list[TrackedObject]:
     """Those that neither start nor end at an edge of the object's range, where buttons have no effect."""
-    starts = np.stack([each.thing.place for each in seen])
-    ends = starts + np.stack([each.off for each in seen if each.off is not None])
-    edges = edges_of(np.concatenate([starts, ends]))
+    starts = np.stack([each.object.position for each in seen])
+    ends = starts + np.stack([each.displacement for each in seen if each.displacement is not None])
+    edges = range_of(np.concatenate([starts, ends]))
     return [seen[index] for index in np.flatnonzero(~at_edge(starts, *edges) & ~at_edge(ends, *edges))]
 
 
-def _features(seen: list[Example]) -> tuple[Tensor, Tensor]:
+def _features(seen: list[TrackedObject]) -> tuple[Tensor, Tensor]:
     """Scaled past displacements, the newest last, and position (n, F); and displacements (n, 2) in pixels."""
-    pasts = np.zeros((len(seen), 2 * WENT + 2), np.float32)
+    pasts = np.zeros((len(seen), 2 * PAST + 2), np.float32)
     for row, each in zip(pasts, seen, strict=True):
-        past = np.array(each.thing.went[-WENT:], np.float32).ravel() / PIXELS
+        past = np.array(each.object.displacements[-PAST:], np.float32).ravel() / DISPLACEMENT_SCALE
         row[len(row) - 2 - len(past) : -2] = past
-        row[-2:] = each.thing.place / POSITION_SCALE
-    return torch.from_numpy(pasts), torch.from_numpy(np.array([each.off for each in seen], np.float32))
+        row[-2:] = each.object.position / POSITION_SCALE
+    return torch.from_numpy(pasts), torch.from_numpy(
+        np.array([each.displacement for each in seen], np.float32)
+    )
 
 
 def _fit(pasts: Tensor, displacements: Tensor, num_buttons: int) -> tuple[DisplacementMixture, float]:
@@ -292,7 +271,7 @@ def _best_fit(pasts: Tensor, displacements: Tensor, num_buttons: int) -> tuple[D
     return min((_fit(pasts, displacements, num_buttons) for _ in range(RESTARTS)), key=lambda pair: pair[1])
 
 
-def _confident(posterior_nM: Tensor, seen: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
+def _confident(posterior_nM: Tensor, seen: Sequence[TrackedObject]) -> tuple[np.ndarray, np.ndarray]:
     """Observations whose button is nearly certain, one for each transition, ascending; and their buttons."""
     probabilities, buttons = posterior_nM.max(1)
     sure = np.flatnonzero(probabilities >= MIN_POSTERIOR)
@@ -300,17 +279,17 @@ def _confident(posterior_nM: Tensor, seen: Sequence[Example]) -> tuple[np.ndarra
     return chosen, buttons.numpy()[chosen]
 
 
-def _spawns(tracked: Sequence[Example]) -> list[Example]:
+def _spawns(tracked: Sequence[TrackedObject]) -> list[TrackedObject]:
     """New small objects that are seen often, where there was no small object before; none if they are few."""
-    counts = Counter(looks_of(each.thing) for each in tracked)
-    small = [each for each in tracked if each.thing.is_small and not each.thing.is_steered]
+    counts = Counter(appearance_key(each.object) for each in tracked)
+    small = [each for each in tracked if each.object.is_small and not each.object.is_controllable]
     occupied = {each.row for each in small if not each.is_new}
     new = [each for each in small if each.is_new and each.row not in occupied]
-    common = [each for each in new if counts[looks_of(each.thing)] >= MIN_OBSERVATIONS]
+    common = [each for each in new if counts[appearance_key(each.object)] >= MIN_OBSERVATIONS]
     return common if len({each.row for each in common}) >= MIN_SPAWNS else []
 
 
-def _commonest(spawns: list[Example]) -> Thing | None:
+def _commonest(spawns: list[TrackedObject]) -> Object | None:
     """The spawned object of the commonest appearance and position."""
-    keys = [(*looks_of(each.thing), *each.thing.place.tolist()) for each in spawns]
-    return spawns[keys.index(Counter(keys).most_common(1)[0][0])].thing if keys else None
+    keys = [(*appearance_key(each.object), *each.object.position.tolist()) for each in spawns]
+    return spawns[keys.index(Counter(keys).most_common(1)[0][0])].object if keys else None

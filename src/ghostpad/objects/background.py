@@ -1,179 +1,235 @@
-"""What stands behind and before what moves: where nothing ever changes, and what only changes as a whole.
+"""Fitting the scene model to recordings without labels: what is behind, in front of and below objects.
 
-Both are found from all recorded frames without labels. A wall never changes: what goes there is behind it. A
-brick vanishes at once, as a segment of a digit does: its pixels always change together.
+A wall never changes: objects pass behind it. The pixels of a brick, or of a segment of a digit, always change
+together, which makes them a rigid part.
 
 Dimensions: C colour channels, H W frame.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from scipy import ndimage, sparse
 from scipy.sparse.csgraph import connected_components
 
-from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.objects.detection import mostly, packed
+from ghostpad.objects.detection import Object, RowColors, detect, pack_colors, temporal_mode
+from ghostpad.objects.recordings import Recordings, TrackedObject, appearance_key
+from ghostpad.objects.rendering import without_objects
+from ghostpad.objects.scene import SceneModel
+from ghostpad.objects.tracking import track
 from ghostpad.progress import progress
-from ghostpad.workers import map_in_order
 
-MOMENT = 8
-"""Frames that are looked at together: what goes by is not in most of them."""
-TOGETHER = 0.5
-"""Share of the changes of either of two neighbouring pixels that both must make, to be of one part."""
-WHOLE = 0.9
-"""Share of a part that must change, on average, when any of it does."""
-FEWEST_CHANGES = 2
-"""Changes of a part below which nobody knows that it is one."""
-SMALLEST, LARGEST = 4, 512
-"""Pixels of a part."""
-NARROWEST = 6
-"""Pixels of the sides of what covers others; smaller spots are where nothing happened to go."""
-MUCH = 4
-"""Of a frame, one in so many pixels: where more change from moment to moment, nothing stands."""
+CLIP = 8  # frames whose temporal mode is taken: what passes by is not in most of them
+MAX_CHANGED_SHARE = 1 / 4  # of a frame, above which a change between clips is a change of scene
+MIN_CO_CHANGE = 0.5  # intersection over union of the changes of two neighbouring pixels of a part
+MIN_CHANGED_SHARE = 0.9  # of a part, of which any changes, on average
+MIN_CHANGES = 2  # of a part
+MIN_PART_AREA, MAX_PART_AREA = 4, 512  # pixels
+MIN_OCCLUDER_SIDE = 6  # pixels; in smaller areas that never change no object happened to pass
+TYPICAL_FRAMES, TYPICAL_SHARE = 256, 0.5  # recorded frames, and the share that must show their mode
+MIN_ROW_COUNT, ROW_COLOR_SHARE = 2, 0.9  # objects that show a row, and the share that has its colour
+STATIC_FRAMES, STATIC_SHARE = 1024, 0.99  # recorded frames, and the share that must show the typical frame
+FREE_SHARE = 0.9  # of these, in which the typical frame fills all transient pixels without tracked objects
+STATIC_MARGIN = 4  # pixels around the range of the controllable object in which static ones are sought
 
 
-@dataclass(frozen=True)
-class Scenery:
-    """What recordings tell of it.
+def fit_scene(
+    scene: SceneModel, recordings: Recordings, rows: np.ndarray, tracked: Sequence[TrackedObject]
+) -> np.ndarray:
+    """Fit occluders, rigid parts, row colours and the typical frame, in place.
 
-    Attributes:
-        covers: (H, W) bool, pixels that never change: what goes there is behind them.
-        parts: (H, W) int32, number from 1 of the part that a pixel belongs to, whose pixels have one colour
-            at any time; 0 for those that change by themselves.
-        passed: (H, W) bool, pixels that change, but never for long: things only go by.
+    Args:
+        scene: the scene model.
+        recordings: what it is fitted to.
+        rows: transitions in which row colours are sought.
+        tracked: objects in some of them.
+
+    Returns:
+        Transient pixels (H, W) bool, which change, but never for long: objects pass there.
     """
+    occluders, rigid_parts, transient = find_background(recordings)
+    typical_frame, is_typical = find_typical_frame(recordings)
+    scene.store(occluders=occluders, rigid_parts=rigid_parts)
+    scene.store(typical_frame=typical_frame, is_typical=is_typical)
+    small = commonest_sprite(tracked)
+    if small is not None:
+        found = find_row_colors(recordings, rows, small)
+        scene.store_object("small", small)
+        scene.store(row_colors=found.colors, row_colors_known=found.known)
+    return transient
 
-    covers: np.ndarray
-    parts: np.ndarray
-    passed: np.ndarray
 
-
-@dataclass(frozen=True)
+@dataclass
 class _Changes:
-    """Of an episode.
+    """The changes of an episode.
 
     Attributes:
-        ever: (H, W) bool, pixels that changed at any time.
-        lasting: (H, W) bool, those that a moment shows otherwise than the one before.
-        seen: for each moment the numbers of the pixels that it shows otherwise than the one before.
-        colors: their colours then, packed.
+        ever: (H, W) bool, pixels that change at any time.
+        lasting: (H, W) bool, those that change from the temporal mode of one clip to that of the next.
+        clips: of each clip, flat indices of the latter and their packed colours.
     """
 
     ever: np.ndarray
     lasting: np.ndarray
-    seen: list[np.ndarray]
-    colors: list[np.ndarray]
+    clips: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
 
-def scenery_in(transitions: Transitions, gray: bool, num_workers: int = 1) -> Scenery:
-    """Find the scenery of all episodes.
-
-    Args:
-        transitions: of the training episodes.
-        gray: whether in gray.
-        num_workers: processes.
-    """
-    store = transitions.store
-    episodes = np.unique(transitions.episode_index).tolist()
-    done = map_in_order(partial(_changes, store, gray), episodes, num_workers)
-    found = list(progress(done, what="what stands", unit="episodes", total=len(episodes)))
-    ever, lasting = (np.any([getattr(each, name) for each in found], axis=0) for name in ("ever", "lasting"))
-    # Where nothing moves, nobody knows what it would go behind.
-    covers = _opened(~ever) if ever.any() else ever
-    seen = [pixels for each in found for pixels in each.seen]
-    colors = [keys for each in found for keys in each.colors]
-    return Scenery(covers, _parts(seen, colors, covers.shape), ever & ~lasting)
+def find_background(recordings: Recordings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Occluders, rigid parts and transient pixels (H, W) of all episodes, see `Scene` and `fit_scene`."""
+    episodes = np.unique(recordings.transitions.episode_index).tolist()
+    work = partial(_changes_of, recordings.transitions.store, recordings.gray)
+    changes = recordings.in_processes(work, episodes, "finding the background", "episodes")
+    ever = np.any([each.ever for each in changes], axis=0)
+    lasting = np.any([each.lasting for each in changes], axis=0)
+    # Where nothing moves at all, occluders cannot be told. At the frame's edge they go on beyond it.
+    margin = MIN_OCCLUDER_SIDE
+    padded = np.pad(~ever, margin, constant_values=True)
+    occluders = ndimage.binary_opening(padded, np.ones((margin, margin)))[margin:-margin, margin:-margin]
+    clips = [clip for each in changes for clip in each.clips]
+    return occluders & ever.any(), _rigid_parts(clips, ever.shape), ever & ~lasting
 
 
-def make_whole(picture_CHW: np.ndarray, parts_HW: np.ndarray) -> None:
-    """Give each part of a uint8 picture the colour that most of it has, in place."""
-    where = np.flatnonzero(parts_HW)
-    if not len(where):
-        return
-    numbers = parts_HW.ravel()[where]
-    order = np.argsort(numbers, kind="stable")
-    where, numbers = where[order], numbers[order]
-    keys = packed(picture_CHW, 0).ravel()[where]
-    starts = np.flatnonzero(np.diff(numbers, prepend=0))
-    mixed = np.minimum.reduceat(keys, starts) != np.maximum.reduceat(keys, starts)
-    lines, columns = np.unravel_index(where, parts_HW.shape)
-    for first, last in zip(starts[mixed], np.append(starts[1:], len(where))[mixed], strict=True):
-        own = slice(first, last)
-        _, shown, counts = np.unique(keys[own], return_index=True, return_counts=True)
-        most = first + shown[counts.argmax()]
-        picture_CHW[:, lines[own], columns[own]] = picture_CHW[:, lines[most], columns[most], None]
-
-
-def _opened(covers_HW: np.ndarray) -> np.ndarray:
-    """The same without narrow spots; what is beyond the frame covers."""
-    padded = np.pad(covers_HW, NARROWEST, constant_values=True)
-    opened = ndimage.binary_opening(padded, np.ones((NARROWEST, NARROWEST)))
-    return opened[NARROWEST:-NARROWEST, NARROWEST:-NARROWEST]
-
-
-def _changes(store: FrameStore, gray: bool, episode: int) -> _Changes:
+def _changes_of(store: FrameStore, gray: bool, episode: int) -> _Changes:
     num_frames = store.episodes[episode].num_frames
     ever, lasting = np.zeros((2, store.height, store.width), bool)
-    seen: list[np.ndarray] = []
-    colors: list[np.ndarray] = []
-    before, last = None, None
-    for first in range(0, num_frames, MOMENT):
-        frames = store.read(episode, np.arange(first, min(first + MOMENT, num_frames)), gray)
+    changes, mode_before, last = _Changes(ever, lasting), None, None
+    for first in range(0, num_frames, CLIP):
+        frames = store.read(episode, np.arange(first, min(first + CLIP, num_frames)), gray)
         joined = frames if last is None else np.concatenate([last, frames])
-        moved = (joined[1:] != joined[:-1]).any((0, 1))
-        ever |= moved
-        if len(frames) < MOMENT:
+        changed = (joined[1:] != joined[:-1]).any((0, 1))
+        ever |= changed
+        if len(frames) < CLIP:
             break
-        now = packed(frames[-1], 0)
-        lines, columns = moved.nonzero()
-        now[lines, columns] = packed(mostly(frames[:, :, lines, columns]), 0)
-        if before is not None:
-            lasting |= now != before
-            pixels = np.flatnonzero(now != before)
-            if MUCH * len(pixels) <= now.size:
-                seen.append(pixels)
-                colors.append(now.ravel()[pixels])
-        before, last = now, frames[-1:]
-    return _Changes(ever, lasting, seen, colors)
+        mode = pack_colors(frames[-1])
+        mode[changed] = pack_colors(temporal_mode(frames[:, :, changed]))
+        if mode_before is not None:
+            differs = mode != mode_before
+            lasting |= differs
+            if differs.mean() <= MAX_CHANGED_SHARE:
+                changes.clips.append((np.flatnonzero(differs), mode[differs]))
+        mode_before, last = mode, frames[-1:]
+    return changes
 
 
-def _parts(seen: Sequence[np.ndarray], colors: Sequence[np.ndarray], size: tuple[int, ...]) -> np.ndarray:
-    """Number (H, W) of the part of each pixel."""
-    height, width = size
+def _rigid_parts(clips: Sequence[tuple[np.ndarray, np.ndarray]], size: tuple[int, ...]) -> np.ndarray:
+    """Number (H, W) of the rigid part of each pixel: a component of pixels that change together."""
+    labels = _co_changing([pixels for pixels, _ in clips], *size)
+    areas = np.bincount(labels)
+    num_changes, shares = np.zeros((2, len(areas)))
+    for pixels, keys in clips:
+        parts, part_of, counts = np.unique(labels[pixels], return_inverse=True, return_counts=True)
+        # A part of two colours did not change as a whole: its commonest colour does not fill it.
+        commonest = np.zeros(len(parts), np.int64)
+        both, number = np.unique(part_of.astype(np.int64) << 32 | keys, return_counts=True)
+        np.maximum.at(commonest, both >> 32, number)
+        num_changes[parts] += 1
+        shares[parts] += np.where(commonest == counts, counts / areas[parts], 0)
+    is_part = (areas >= MIN_PART_AREA) & (areas <= MAX_PART_AREA) & (num_changes >= MIN_CHANGES)
+    is_part &= shares >= MIN_CHANGED_SHARE * num_changes
+    return np.where(is_part, is_part.cumsum(), 0)[labels].reshape(size).astype(np.int32)
+
+
+def _co_changing(pixels: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Component (H · W,) of each pixel, where neighbours that mostly change together are joined."""
     num = height * width
-    counts, beside, below = (np.zeros(num, np.int64) for _ in range(3))
-    here = np.zeros(num + width, bool)
-    for pixels in seen:
-        here[pixels] = True
-        counts[pixels] += 1
-        beside[pixels] += here[pixels + 1] & ((pixels + 1) % width > 0)
-        below[pixels] += here[pixels + width]
-        here[pixels] = False
-    padded = np.concatenate([counts, np.zeros(width, np.int64)])
+    counts, with_right, with_below = (np.zeros(num + width, np.int64) for _ in range(3))
+    changes = np.zeros(num + width, bool)
+    for changed in pixels:
+        changes[changed] = True
+        counts[changed] += 1
+        with_right[changed] += changes[changed + 1] & ((changed + 1) % width > 0)
+        with_below[changed] += changes[changed + width]
+        changes[changed] = False
     pairs = []
-    for both, off in ((beside, 1), (below, width)):
-        first = np.arange(num)
-        either = padded[first] + padded[first + off] - both
-        joined = np.flatnonzero((both >= FEWEST_CHANGES) & (both >= TOGETHER * either))
-        pairs.append(np.stack([joined, joined + off]))
+    for both, offset in ((with_right[:num], 1), (with_below[:num], width)):
+        either = counts[:num] + counts[offset : num + offset] - both
+        joined = np.flatnonzero((both >= MIN_CHANGES) & (both >= MIN_CO_CHANGE * either))
+        pairs.append(np.stack([joined, joined + offset]))
     first, second = np.concatenate(pairs, 1)
     graph = sparse.coo_array((np.ones(len(first), bool), (first, second)), shape=(num, num))
-    _, labels = connected_components(graph, directed=False)
-    areas = np.bincount(labels)
-    times, shares = np.zeros((2, len(areas)))
-    for pixels, keys in zip(seen, colors, strict=True):
-        touched, places, sums = np.unique(labels[pixels], return_inverse=True, return_counts=True)
-        # Of one colour: as much as has the commonest.
-        alike = np.zeros(len(touched), np.int64)
-        both, number = np.unique(places.astype(np.int64) << 32 | keys, return_counts=True)
-        np.maximum.at(alike, both >> 32, number)
-        times[touched] += 1
-        shares[touched] += np.where(alike == sums, sums / areas[touched], 0)
-    sizes = (areas >= SMALLEST) & (areas <= LARGEST)
-    kept = sizes & (times >= FEWEST_CHANGES) & (shares >= WHOLE * times)
-    numbers = np.where(kept, kept.cumsum(), 0)
-    return numbers[labels].reshape(size).astype(np.int32)
+    return connected_components(graph, directed=False)[1]
+
+
+def find_typical_frame(recordings: Recordings) -> tuple[np.ndarray, np.ndarray]:
+    """The temporal mode (C, H, W) uint8 of recorded frames, and where (H, W) bool most of them show it."""
+    rng = np.random.default_rng(recordings.seed)
+    rows = rng.permutation(len(recordings.transitions))[:TYPICAL_FRAMES]
+    frames = np.stack([recordings.read(row, 1)[0] for row in rows])
+    typical = temporal_mode(frames)
+    return typical, (frames == typical).all(1).mean(0) >= TYPICAL_SHARE
+
+
+def commonest_sprite(tracked: Sequence[TrackedObject]) -> Object | None:
+    """A sprite of the commonest appearance."""
+    sprites = [each.object for each in tracked if each.object.is_sprite and not each.is_new]
+    keys = [appearance_key(each) for each in sprites]
+    return sprites[keys.index(Counter(keys).most_common(1)[0][0])] if keys else None
+
+
+def find_row_colors(recordings: Recordings, rows: np.ndarray, small: Object) -> RowColors:
+    """The colour that new objects with the shape of a small one have on each row."""
+    height = recordings.transitions.store.height
+    counts: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(height)]
+    work = partial(_colors_by_row, recordings, small.mask)
+    for row, color in recordings.in_chunks(work, rows, "finding row colours"):
+        counts[row][color] += 1
+    colors, known = np.zeros((len(small.colors), height), np.int16), np.zeros(height, bool)
+    for row, seen in enumerate(counts):
+        if seen.total() >= MIN_ROW_COUNT:
+            colors[:, row], number = seen.most_common(1)[0]
+            known[row] = number >= ROW_COLOR_SHARE * seen.total()
+    return RowColors(small.mask, colors, known)
+
+
+def _colors_by_row(
+    recordings: Recordings, mask: np.ndarray, rows: np.ndarray
+) -> list[tuple[int, tuple[int, ...]]]:
+    found = []
+    for row in rows:
+        before, now = recordings.read(row, 2)
+        for each in detect(now, before) or []:
+            if each.has_shape(mask):
+                color = tuple(each.colors[:, 0].tolist())
+                found += [(int(each.position[0]) + offset, color) for offset in range(len(mask))]
+    return found
+
+
+def fit_static_region(
+    scene: SceneModel,
+    recordings: Recordings,
+    edges: tuple[np.ndarray, np.ndarray],
+    transient_HW: np.ndarray,
+) -> None:
+    """Fit where tracked objects alone ever change the typical frame, in place: codes do not change it there.
+
+    It is sought around the range of the controllable object, and where objects pass if all of them are
+    tracked. The controllable object rests within its range, which therefore holds no rigid parts.
+
+    Args:
+        scene: the scene model, with a controllable object.
+        recordings: what it is fitted to.
+        edges: lowest and highest row and column (2,) of the controllable object.
+        transient_HW: see `fit_scene`.
+    """
+    arrays, counts, num_free = scene.arrays, np.zeros(transient_HW.shape, int), 0
+    assert arrays.controllable is not None
+    rng = np.random.default_rng((recordings.seed, 1))
+    rows = rng.permutation(len(recordings.transitions))[:STATIC_FRAMES]
+    for row in progress(rows, what="finding the static region", unit="frames"):
+        tracks = track(recordings.read(row, recordings.history), arrays)
+        known = [each.position if each.is_sprite else each.predicted_position for each in tracks.objects]
+        as_typical = (without_objects(tracks.with_predicted(known)) == arrays.typical_frame).all(0)
+        counts += as_typical
+        num_free += bool(as_typical[transient_HW].all())
+    sought = transient_HW.copy() if num_free >= FREE_SHARE * len(rows) else np.zeros_like(transient_HW)
+    (top, left), (bottom, right) = edges[0], edges[1] + arrays.controllable.mask.shape
+    margin = STATIC_MARGIN
+    sought[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin] = True
+    parts = arrays.rigid_parts
+    assert parts is not None
+    parts[top:bottom, left:right] = 0
+    scene.store(static=sought & (counts >= STATIC_SHARE * len(rows)), rigid_parts=parts)

@@ -1,60 +1,52 @@
-"""Lapses: histories in whose newest frames something that moves is missing, or there twice.
+"""Object dropout, an augmentation: a moving object is missing from the newest frames, or there twice.
 
-A world alone that forgets its ball once has a history that no recording shows, and would never draw one
-again. Shown recordings with such lapses, it learns to mend them: the codes that it is taught lead from the
-frame with the lapse to the next recorded one.
+A world that once forgets its ball has a history that no recording shows, and would never draw it again.
+Trained on recordings with dropout, it learns to repair them: the target is the next recorded frame.
 
-Dimensions: k frames of history, C colour channels, H W frame or window.
+Dimensions: B histories, k frames of history, C colour channels, H W frame.
 """
 
 import numpy as np
-from scipy import ndimage
 
-from ghostpad.objects.detection import connected, mostly
+from ghostpad.objects.detection import label_components, temporal_mode
 
-SMALLEST, LARGEST = 8, 24
-"""Pixels from the middle of a hole to its edge."""
-TWICE = 0.3
-"""Share of the lapses in which something is there twice instead of gone."""
+MIN_RADIUS, MAX_RADIUS = 8, 24  # pixels from the centre of the erased square to its edge
+DUPLICATED_SHARE = 0.3  # of histories in which the object is there twice
 
 
-def with_lapses(frames_BTCHW: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
-    """Give some histories a lapse, in place; returns which (B,), bool.
+def drop_objects(frames_BTCHW: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+    """Drop or duplicate an object in some histories, in place; returns in which (B,), bool.
 
     Args:
-        frames_BTCHW: uint8; the last frame of each is what follows its history, and stays.
-        share: of the histories, in 0…1.
+        frames_BTCHW: uint8; the last frame of each follows its history and stays.
+        share: of the histories, in [0, 1].
         generator: of the draws.
     """
-    lapsed = generator.random(len(frames_BTCHW)) < share
-    for index in lapsed.nonzero()[0]:
-        _lapse(frames_BTCHW[index, :-1], generator)
-    return lapsed
+    chosen = generator.random(len(frames_BTCHW)) < share
+    for index in chosen.nonzero()[0]:
+        _drop_object(frames_BTCHW[index, :-1], generator)
+    return chosen
 
 
-def _lapse(history_kCHW: np.ndarray, generator: np.random.Generator) -> None:
-    """Take one thing that moves out of the newest frames, or show it twice, if anything moves.
-
-    In a square around it those frames show what stood there most of the time (the median over the history),
-    or what differs from that is there a second time, some way off.
-    """
-    changed = (history_kCHW[-1] != history_kCHW[-2]).any(0)
-    things, num_things = connected(changed)
-    if not num_things:
+def _drop_object(history_kCHW: np.ndarray, generator: np.random.Generator) -> None:
+    """Replace a square around a moving object by the background, or copy what differs from it elsewhere."""
+    _, boxes = label_components((history_kCHW[-1] != history_kCHW[-2]).any(0))
+    if not boxes:
         return
-    where = ndimage.find_objects(things)[generator.integers(num_things)]
-    reach = int(generator.integers(SMALLEST, LARGEST + 1))
-    middles = [(part.start + part.stop) // 2 for part in where]
-    lines, columns = (slice(max(0, middle - reach), middle + reach) for middle in middles)
+    box = boxes[generator.integers(len(boxes))]
+    radius = int(generator.integers(MIN_RADIUS, MAX_RADIUS + 1))
+    centre = [(side.start + side.stop) // 2 for side in box]
+    rows, columns = (slice(max(0, middle - radius), middle + radius) for middle in centre)
     num_frames = min(int(generator.geometric(0.5)), len(history_kCHW) // 2)
-    still = mostly(history_kCHW[:, :, lines, columns])
-    if generator.random() >= TWICE:
-        history_kCHW[-num_frames:, :, lines, columns] = still
+    background = temporal_mode(history_kCHW[:, :, rows, columns])
+    if generator.random() >= DUPLICATED_SHARE:
+        history_kCHW[-num_frames:, :, rows, columns] = background
         return
-    off = generator.integers(-2 * LARGEST, 2 * LARGEST + 1, 2)
+    offset = generator.integers(-2 * MAX_RADIUS, 2 * MAX_RADIUS + 1, 2)
     for frame in history_kCHW[-num_frames:]:
-        there = np.argwhere((frame[:, lines, columns] != still).any(0))
-        there += [lines.start, columns.start]
-        there = there[((there + off >= 0) & (there + off < frame.shape[1:])).all(1)]
-        second = there + off
-        frame[:, second[:, 0], second[:, 1]] = frame[:, there[:, 0], there[:, 1]]
+        corner = np.array([rows.start, columns.start])
+        pixels = np.argwhere((frame[:, rows, columns] != background).any(0)) + corner
+        inside = ((pixels + offset >= 0) & (pixels + offset < frame.shape[1:])).all(1)
+        pixels = pixels[inside]
+        copies = pixels + offset
+        frame[:, copies[:, 0], copies[:, 1]] = frame[:, pixels[:, 0], pixels[:, 1]]

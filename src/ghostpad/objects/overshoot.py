@@ -1,12 +1,10 @@
-"""How far a steered thing is pushed beyond the edges of where it is seen to go, as a knob that is turned on.
+"""How far the controllable object can be driven beyond its visible range, as a knob that is turned on.
 
-Nobody sees it there: it stands at the edge, and comes back only when it was pushed back as far as it was
-pushed on. How far that can be at most is found from how long it stands there and how far it comes when it
-leaves: the likelihood of these is summed over all that may have been held meanwhile, as in a hidden Markov
-model (Rabiner 1989, https://doi.org/10.1109/5.18626). At the farthest point a push is spent: it adds nothing
-later.
+It rests at the edge meanwhile, and returns only after it was driven back as far. The maximum is found from
+how long it rests there and how far it comes when it leaves: the likelihood of both is summed over all buttons
+that may have been held, as in a hidden Markov model (Rabiner 1989, https://doi.org/10.1109/5.18626).
 
-Dimensions: M buttons, S pixels of slack.
+Dimensions: M buttons, S overshoots of 0 pixels and more, R returns.
 """
 
 from collections import Counter
@@ -16,144 +14,125 @@ from functools import partial
 import numpy as np
 import torch
 
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.store import FrameStore
-from ghostpad.objects.action_motion import REACH, Pushes
-from ghostpad.objects.controllable import located
-from ghostpad.objects.detection import Thing
-from ghostpad.progress import progress
-from ghostpad.workers import map_in_order
+from ghostpad.objects.action_motion import MAX_STEP, ActionMotion
+from ghostpad.objects.contact import locate_controllable
+from ghostpad.objects.detection import Object
+from ghostpad.objects.recordings import Recordings
 
-MOST = 64
-"""Pixels of slack, at most."""
-FRAMES = 20_000
-"""Recorded frames that are looked at."""
-LONGEST = 60
-"""Frames of the longest stay at an edge that is looked at."""
-LONGER = (0.0, 0.4, 0.6, 0.8)
-"""By how much more of all that is left buttons may be held on at an edge than elsewhere."""
-FEWEST = 16
-"""Times that it must leave an edge, or nothing is said of it."""
-OFF = 1.0
-"""Pixels by which it comes elsewhere, as a standard deviation."""
-UNLIKELY = 1e-9
-"""Least density of coming anywhere."""
-HABIT = 1.0
-"""What is added to counts of how buttons follow one another."""
+MAX_OVERSHOOT = 64  # pixels
+MAX_FRAMES = 20_000  # recorded frames in which the object is located, about
+MAX_REST = 60  # frames of the longest rest at an edge that counts
+MIN_RESTS = 16  # at an edge, below which its overshoot stays as it is
+PERSISTENCE = (0.0, 0.4, 0.6, 0.8)  # by how much more buttons may be held on at an edge; the best is taken
+POSITION_STD = 1.0  # pixels, of the position at which it returns
+MIN_DENSITY = 1e-9
+PSEUDO_COUNT = 1.0  # of successive buttons
+
+Rests = Counter[tuple[int, int]]  # how often it rested for so many frames and returned by so many pixels
 
 
-def tracks_in(transitions: Transitions, looks: Thing, gray: bool, num_workers: int = 1) -> list[np.ndarray]:
-    """Where a steered thing is in recorded episodes: (n, 2) lines and columns, −1 where it is not seen."""
-    store = transitions.store
-    episodes, lengths = np.unique(transitions.episode_index, return_counts=True)
-    some = episodes[: int(np.searchsorted(lengths.cumsum(), FRAMES)) + 1]
-    work = partial(_track, store, transitions.stride, looks, gray)
-    done = map_in_order(work, some.tolist(), num_workers)
-    return list(progress(done, what="where it is steered to", unit="episodes", total=len(some)))
+def trajectories(recordings: Recordings, template: Object) -> list[np.ndarray]:
+    """Positions (n, 2) of the controllable object in recorded episodes, −1 where it is not visible."""
+    episodes, lengths = np.unique(recordings.transitions.episode_index, return_counts=True)
+    episodes = episodes[: int(np.searchsorted(lengths.cumsum(), MAX_FRAMES)) + 1].tolist()
+    work, what = partial(_trajectory, recordings, template), "locating the controllable object"
+    return recordings.in_processes(work, episodes, what, "episodes")
 
 
-def _track(store: FrameStore, stride: int, looks: Thing, gray: bool, episode: int) -> np.ndarray:
-    places = []
-    for frame in range(0, store.episodes[episode].num_frames, stride):
-        seen = located(store.read(episode, np.array([frame]), gray)[0], [], looks)
-        places.append((-1, -1) if seen is None else tuple(seen.place.tolist()))
-    return np.array(places)
+def _trajectory(recordings: Recordings, template: Object, episode: int) -> np.ndarray:
+    store, stride = recordings.transitions.store, recordings.transitions.stride
+    frames = np.arange(0, store.episodes[episode].num_frames, stride)[:, None]
+    found = (
+        locate_controllable(store.read(episode, frame, recordings.gray)[0], [], template) for frame in frames
+    )
+    return np.array([(-1, -1) if each is None else each.position for each in found])
 
 
-def find_slack(pushes: Pushes, tracks: Sequence[np.ndarray], habits_MM: np.ndarray) -> None:
-    """Set the slack of each edge to what explains best how a thing stands there and leaves.
+def fit_overshoot(motion: ActionMotion, paths: Sequence[np.ndarray], button_counts_MM: np.ndarray) -> None:
+    """Set the overshoot of each edge to the likeliest one.
 
     Args:
-        pushes: trained; changed in place.
-        tracks: see `tracks_in`.
-        habits_MM: how often each button follows another (row).
+        motion: trained; changed in place.
+        paths: see `trajectories`.
+        button_counts_MM: how often each button (row) is followed by each other.
     """
-    lowest, highest = pushes.edges()
-    used = np.flatnonzero(habits_MM.sum(1))
-    ways = _ways(pushes)[np.ix_(used, used)]
-    chances = habits_MM[np.ix_(used, used)] + HABIT
+    used = np.flatnonzero(button_counts_MM.sum(1))
+    moves = _displacements(motion)[np.ix_(used, used)]
+    chances = button_counts_MM[np.ix_(used, used)] + PSEUDO_COUNT
     chances = chances / chances.sum(1, keepdims=True)
-    held = np.eye(len(used))
+    followings = [(1 - held) * chances + held * np.eye(len(used)) for held in PERSISTENCE]
+    lowest, highest = motion.edges
     for axis in np.flatnonzero(lowest < highest):
-        for edge, inward, slack in (
-            (lowest[axis], 1, pushes.slack_low),
-            (highest[axis], -1, pushes.slack_high),
+        for edge, inward, buffer in (
+            (lowest[axis], 1, motion.overshoot_low),
+            (highest[axis], -1, motion.overshoot_high),
         ):
-            stays: Counter[tuple[int, int]] = Counter()
-            for track in tracks:
-                stays.update(_stays(track[:, axis], int(edge), inward))
-            if sum(stays.values()) >= FEWEST:
-                outward = -inward * ways[..., axis]
-                likely = [
-                    [
-                        _likelihood(stays, outward, (1 - longer) * chances + longer * held, most)
-                        for longer in LONGER
-                    ]
-                    for most in range(MOST + 1)
-                ]
-                slack[axis] = int(np.argmax(np.max(likely, 1)))
+            rests = Rests()
+            for path in paths:
+                rests.update(_rests(path[:, axis], int(edge), inward))
+            if sum(rests.values()) >= MIN_RESTS:
+                outward = -inward * moves[..., axis]
+                buffer[axis] = max(
+                    range(MAX_OVERSHOOT + 1),
+                    key=lambda farthest, rests=rests, outward=outward: max(
+                        _log_likelihood(rests, outward, chances, farthest) for chances in followings
+                    ),
+                )
 
 
 @torch.no_grad()
-def _ways(pushes: Pushes) -> np.ndarray:
-    """How far (M, M, 2) it goes where button i was held before and j is held, most likely."""
-    num = pushes.num_buttons
-    before, held = (part.flatten() for part in torch.meshgrid([torch.arange(num)] * 2, indexing="ij"))
-    device = pushes.lowest.device
-    pasts = torch.zeros(num * num, pushes.past.in_features, device=device)
-    gone = pushes(pasts, before.to(device), held.to(device)).argmax(2).cpu().numpy() - REACH
-    return gone.reshape(num, num, 2).astype(np.float64)
+def _displacements(motion: ActionMotion) -> np.ndarray:
+    """The likeliest displacement (M, M, 2) where button i was held before and j is held."""
+    num, device = motion.num_buttons, motion.lowest.device
+    buttons = torch.arange(num, device=device)
+    pasts = torch.zeros(num * num, motion.past.in_features, device=device)
+    logits = motion(pasts, buttons.repeat_interleave(num), buttons.repeat(num))
+    return (logits.argmax(2).cpu().numpy() - MAX_STEP).reshape(num, num, 2).astype(np.float64)
 
 
-def _stays(places_n: np.ndarray, edge: int, inward: int) -> list[tuple[int, int]]:
-    """How many frames a thing came to an edge or stood there, and how far it went when it left."""
-    beyond = (places_n - edge) * inward <= 0
-    found, stood = [], None
-    for index in range(1, len(places_n)):
-        if places_n[index] < 0:
-            stood = None
-        elif not beyond[index]:
-            if stood is not None:
-                found.append((stood, int((places_n[index] - edge) * inward)))
-            stood = 0
-        elif stood is not None:
-            stood += 1
-    return [(frames, gone) for frames, gone in found if 0 < frames <= LONGEST]
+def _rests(positions_n: np.ndarray, edge: int, inward: int) -> list[tuple[int, int]]:
+    """For how many frames it rested at an edge, and how far it came when it left."""
+    away, rests, rested = (positions_n - edge) * inward, [], None
+    for index in range(1, len(positions_n)):
+        if positions_n[index] < 0:
+            rested = None
+        elif away[index] > 0:
+            if rested is not None and 0 < rested <= MAX_REST:
+                rests.append((rested, int(away[index])))
+            rested = 0
+        elif rested is not None:
+            rested += 1
+    return rests
 
 
-def _likelihood(
-    stays: Counter[tuple[int, int]], outward_MM: np.ndarray, chances_MM: np.ndarray, most: int
-) -> float:
-    """Log-likelihood of these stays, if it can be pushed so far beyond."""
-    num = len(outward_MM)
-    rests = int(np.abs(outward_MM.diagonal()).argmin())
-    pushed = int(outward_MM.diagonal().argmax())
-    far = np.arange(most + 1)
-    # It comes with the button that pushes to the edge, any part of a step beyond.
-    state = np.zeros((most + 1, num))
-    state[: min(most, round(float(outward_MM.max()))) + 1, pushed] = 1
-    state /= state.sum()
-    needed = sorted({frames for frames, _ in stays})
-    total, gone = 0.0, np.arange(-1, 2 * MOST)
-    for frame in range(1, needed[-1] + 1):
-        leaves, after = np.zeros(len(gone)), np.zeros_like(state)
-        for before in range(num):
-            for held in range(num):
-                weight = state[:, before] * chances_MM[before, held]
-                there = far + outward_MM[before, held]
-                out = there < -0.5
-                if out.any():
-                    off = (gone[:, None] + there[out]) / OFF
-                    leaves += (np.exp(-(off**2) / 2) * weight[out]).sum(1) / (OFF * np.sqrt(2 * np.pi))
-                stopped = there > most
-                np.add.at(
-                    after[:, held],
-                    np.round(there[~out & ~stopped]).clip(0).astype(int),
-                    weight[~out & ~stopped],
-                )
-                after[most, rests] += weight[stopped].sum()
-        for (frames, way), times in stays.items():
-            if frames == frame:
-                total += times * np.log(leaves[way + 1] + UNLIKELY)
-        state = after
+def _log_likelihood(rests: Rests, outward_MM: np.ndarray, chances_MM: np.ndarray, farthest: int) -> float:
+    """Log-likelihood of rests at an edge if the object can be so many pixels beyond it.
+
+    The forward algorithm over states of overshoot and button.
+    """
+    num, returns, overshoots = len(outward_MM), np.arange(-1, 2 * MAX_OVERSHOOT), np.arange(farthest + 1)
+    rest_button, outward_button = np.abs(outward_MM.diagonal()).argmin(), outward_MM.diagonal().argmax()
+    reached_SMM = overshoots[:, None, None] + outward_MM
+    away_RSMM = (returns[:, None, None, None] + reached_SMM) / POSITION_STD
+    density_RSMM = np.exp(-(away_RSMM**2) / 2) / (POSITION_STD * np.sqrt(2 * np.pi)) * (reached_SMM < -0.5)
+    inside_SMM = (reached_SMM >= -0.5) & (reached_SMM <= farthest)
+    held_SMM = np.broadcast_to(np.arange(num), reached_SMM.shape)
+    landing_SMM = np.where(inside_SMM, np.round(reached_SMM).clip(0, farthest), farthest).astype(int)
+    # At the farthest point a push has no effect, and none later.
+    held_SMM = np.where(inside_SMM, held_SMM, rest_button)
+    # It arrives by the button that drives it outward, anywhere within one displacement.
+    state_SM = np.zeros((farthest + 1, num))
+    state_SM[: min(farthest, round(float(outward_MM.max()))) + 1, outward_button] = 1
+    state_SM /= state_SM.sum()
+    total = 0.0
+    for frame in range(1, max(frames for frames, _ in rests) + 1):
+        weights_SMM = state_SM[:, :, None] * chances_MM
+        density_R = density_RSMM.reshape(len(returns), -1) @ weights_SMM.ravel()
+        total += sum(
+            count * float(np.log(density_R[moved + 1] + MIN_DENSITY))
+            for (frames, moved), count in rests.items()
+            if frames == frame
+        )
+        state_SM = np.zeros_like(state_SM)
+        np.add.at(state_SM, (landing_SMM, held_SMM), weights_SMM * (reached_SMM >= -0.5))
     return total

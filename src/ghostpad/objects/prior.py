@@ -14,11 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ghostpad.objects.action_motion import ControlState
-from ghostpad.objects.dynamics import Movement
-from ghostpad.objects.rendering import bare, bare_next, due, go_on, mended, with_due
-from ghostpad.objects.spawning import with_coming
-from ghostpad.objects.tracking import Tracks, follow, next_things, steered_next
+from ghostpad.objects.action_motion import ActionMotion, ControlState
+from ghostpad.objects.dynamics import ObjectDynamics
+from ghostpad.objects.rendering import (
+    composite,
+    composite_spawn,
+    extrapolate,
+    next_without_objects,
+    predicted_mask,
+    repair,
+    without_objects,
+)
+from ghostpad.objects.scene import SceneModel, Tracks
+from ghostpad.objects.tracking import locate_next_controllable, track, track_next
 
 
 @dataclass(frozen=True)
@@ -47,17 +55,19 @@ class ObjectPrior(nn.Module):
 
     def __init__(self, num_channels: int, size: tuple[int, int], num_buttons: int) -> None:
         super().__init__()
-        self.movement = Movement(num_channels, size, num_buttons)
+        self.dynamics = ObjectDynamics(num_channels)
+        self.action_motion = ActionMotion(num_buttons)
+        self.scene = SceneModel(num_channels, size)
 
     @property
     def is_trained(self) -> bool:
         """Whether it predicts where any object goes."""
-        return bool(self.movement.is_taught | self.movement.pushes.is_taught)
+        return bool(self.dynamics.is_trained | self.action_motion.is_trained)
 
     @property
     def device(self) -> torch.device:
         """Where its weights are."""
-        return self.movement.out.weight.device
+        return self.dynamics.out.weight.device
 
     def track(self, history_NkCHW: np.ndarray, last: Sequence[Tracks] | None = None) -> list[Tracks]:
         """Track the objects of each history.
@@ -66,19 +76,19 @@ class ObjectPrior(nn.Module):
             history_NkCHW: uint8, the newest frame last, k at least 2.
             last: the tracks of the histories a frame before; saves time.
         """
-        known = self.movement.known
+        scene = self.scene.arrays
         each = zip(history_NkCHW, last or [None] * len(history_NkCHW), strict=True)
-        return [follow(history, known, last=before) for history, before in each]
+        return [track(history, scene, before) for history, before in each]
 
     def observe(self, tracks: Sequence[Tracks], next_frames_NCHW: np.ndarray) -> list[Tracks]:
         """The same tracks, whose controllable object is where the next frames (uint8) show it."""
-        seen = []
+        observed = []
         for each, next_CHW in zip(tracks, next_frames_NCHW, strict=True):
-            if each.things:
-                each = replace(each, following=next_things(each, next_CHW) or [])
-            there = steered_next(each, next_CHW, each.following)
-            seen.append(each if there is None else each.led_to(there.place))
-        return seen
+            if each.objects:
+                each = replace(each, next_objects=track_next(each, next_CHW) or [])
+            found = locate_next_controllable(each, next_CHW, each.next_objects)
+            observed.append(each if found is None else each.with_controllable_at(found.position))
+        return observed
 
     def predict(
         self,
@@ -88,7 +98,7 @@ class ObjectPrior(nn.Module):
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> list[Tracks]:
-        """The same tracks with the position in the next frame of all objects that it can predict.
+        """The same tracks with the positions in the next frame of all objects that it can predict.
 
         Args:
             tracks: of N worlds.
@@ -97,45 +107,62 @@ class ObjectPrior(nn.Module):
             temperature: 0 for the likeliest positions, else they are sampled.
             generator: of the samples.
         """
-        if control is None and buttons_N is not None:
-            control = self.initial_control(tracks)
-        return self.movement.foresee(tracks, temperature, generator, buttons_N, control)
+        predicted = list(tracks)
+        driven = [row for row, each in enumerate(tracks) if each.controllable is not None]
+        if buttons_N is not None and driven and bool(self.action_motion.is_trained):
+            control = control or self.initial_control(tracks)
+            positions, after = self.action_motion.predict(
+                [each.controllable for each in tracks if each.controllable is not None],
+                buttons_N[driven],
+                ControlState(control.buttons[driven], control.overshoot[driven]),
+                temperature,
+                generator,
+            )
+            states = zip(after.buttons.tolist(), after.overshoot, strict=True)
+            for row, position, state in zip(driven, positions, states, strict=True):
+                predicted[row] = replace(tracks[row].with_controllable_at(position), control=state)
+        return self.dynamics.predict(predicted, temperature, generator)
 
     def initial_control(self, tracks: Sequence[Tracks]) -> ControlState:
         """The control state after long pushes: an object at an edge is as far beyond it as it can be."""
-        pushes, steered = self.movement.pushes, [each.steered for each in tracks]
-        overshoot = [np.zeros(2, int) if one is None else pushes.at_edges([one])[0] for one in steered]
-        buttons = [int(pushes.resting) if far.any() else -1 for far in overshoot]
-        return ControlState(torch.tensor(buttons, device=self.device), np.array(overshoot).reshape(-1, 2))
+        overshoot_N2 = np.zeros((len(tracks), 2), int)
+        for row, each in enumerate(tracks):
+            if each.controllable is not None:
+                overshoot_N2[row] = self.action_motion.overshoot_at(each.controllable.position)
+        rest = int(self.action_motion.rest_button)
+        buttons = torch.from_numpy(np.where(overshoot_N2.any(1), rest, -1))
+        return ControlState(buttons.to(self.device), overshoot_N2)
 
     def control_after(self, tracks: Sequence[Tracks], buttons_N: Tensor) -> ControlState:
         """The control state a frame after `tracks`, which are predicted for these buttons."""
         buttons_N, overshoot_N2 = buttons_N.clone(), np.zeros((len(buttons_N), 2), int)
-        for number, each in enumerate(tracks):
-            if each.pushed is not None:
-                buttons_N[number], overshoot_N2[number] = each.pushed
+        for row, each in enumerate(tracks):
+            if each.control is not None:
+                buttons_N[row], overshoot_N2[row] = each.control
         return ControlState(buttons_N, overshoot_N2)
 
     def expect(self, tracks: Sequence[Tracks]) -> Expectation:
         """What follows if all that is not composited keeps its velocity."""
-        backgrounds = [bare(each) for each in tracks]
-        frames = [go_on(each, ground) for each, ground in zip(tracks, backgrounds, strict=True)]
-        mask_NHW = torch.from_numpy(np.stack([due(each) for each in tracks])).to(self.device)
-        return Expectation(backgrounds, frames, mask_NHW[:, None].float())
+        backgrounds = [without_objects(each) for each in tracks]
+        frames = [extrapolate(*pair) for pair in zip(tracks, backgrounds, strict=True)]
+        mask_NHW = torch.from_numpy(np.stack([predicted_mask(each) for each in tracks]))
+        return Expectation(backgrounds, frames, mask_NHW[:, None].float().to(self.device))
 
     def next_backgrounds(self, tracks: Sequence[Tracks], next_frames_NCHW: np.ndarray) -> list[np.ndarray]:
-        """The next frames (C, H, W) uint8 without the same objects, as far as they are seen there."""
-        return [bare_next(*pair) for pair in zip(tracks, next_frames_NCHW, strict=True)]
+        """The next frames (C, H, W) uint8 without the same objects, as far as they are visible there."""
+        return [next_without_objects(*pair) for pair in zip(tracks, next_frames_NCHW, strict=True)]
 
     def render(
         self, tracks: Sequence[Tracks], pictures: Sequence[np.ndarray], buttons_N: Tensor
     ) -> list[np.ndarray]:
-        """The world's own next frames (C, H, W) uint8, repaired and with the predicted objects."""
-        spawn, comes_N = self.movement.coming.thing, (buttons_N == self.movement.coming_button).tolist()
-        rendered = []
-        for each, picture, comes in zip(tracks, pictures, comes_N, strict=True):
-            picture = with_due(each, mended(each, picture))
-            rendered.append(with_coming(each, picture, spawn) if spawn is not None and comes else picture)
+        """The next frames (C, H, W) uint8 that a world drew, repaired and with the predicted objects."""
+        rendered = [
+            composite(each, repair(each, picture)) for each, picture in zip(tracks, pictures, strict=True)
+        ]
+        spawn = self.scene.object("spawn")
+        if spawn is not None:
+            for row in (buttons_N == self.scene.spawn_button).nonzero()[:, 0].tolist():
+                rendered[row] = composite_spawn(tracks[row], rendered[row], spawn)
         return rendered
 
     def nll(self, tracks: Sequence[Tracks]) -> Tensor:
@@ -143,16 +170,14 @@ class ObjectPrior(nn.Module):
 
         0 where the controllable object was not observed, see `observe`, or is not known.
         """
-        pushes = self.movement.pushes
-        nats_NM = torch.zeros(len(tracks), pushes.num_buttons, device=self.device)
-        gone = {
-            number: (thing, thing.foreseen - thing.place)
-            for number, thing in enumerate(each.steered for each in tracks)
-            if thing is not None and thing.foreseen is not None
+        nats_NM = torch.zeros(len(tracks), self.action_motion.num_buttons, device=self.device)
+        moved = {
+            row: (each, each.predicted_position - each.position)
+            for row, each in enumerate(each.controllable for each in tracks)
+            if each is not None and each.predicted_position is not None
         }
-        if gone and bool(pushes.is_taught):
-            rows = list(gone)
-            things, offsets = zip(*gone.values(), strict=True)
-            corners = np.stack([tracks[number].corner for number in rows])
-            nats_NM[rows] = pushes.surprise(things, np.stack(offsets), corners).to(self.device)
+        if moved and bool(self.action_motion.is_trained):
+            objects, displacements = zip(*moved.values(), strict=True)
+            nats = self.action_motion.nll(objects, np.stack(displacements))
+            nats_NM[list(moved)] = nats.to(self.device)
         return nats_NM

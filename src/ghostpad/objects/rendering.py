@@ -1,298 +1,249 @@
-"""Pictures without the small things that are followed, with them, and with all else that moves going on.
+"""Rendering: frames without composited objects and with them, and repair of the frames that a world draws.
 
-What the codes need not speak of is taken out of both pictures of a transition, and put into the drawn one
-where it is foreseen. Of the rest, the paddle say, the guess is that it goes on as it did: the oldest of video
-coding, motion compensation. And the other way round: a drawn frame in which something that was followed is
-bent, or there a second time, is mended.
+Composited objects are removed from both frames of a transition, so that codes need not describe them, and
+are drawn into the next frame at their predicted positions. All other objects are assumed to keep their
+velocity, which is motion compensation.
 
-Dimensions: C colour channels, H W frame or window.
+Dimensions: C colour channels, H W frame, h w bounding box.
 """
 
-from dataclasses import replace
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import ndimage
 
-from ghostpad.objects.background import make_whole
-from ghostpad.objects.detection import FARTHEST, Thing, nearest, packed, pixels, things_in
-from ghostpad.objects.occlusion import fitted
-from ghostpad.objects.tracking import Tracks, next_things, seen_again, steered_next
+from ghostpad.objects.detection import COLOR_TOLERANCE, Object, detect, pack_colors
+from ghostpad.objects.scene import Tracks
+from ghostpad.objects.tracking import locate_next_controllable, seen_again, track_next
 
-MARGIN = 2
-"""Pixels around a thing's shape in which it may be seen bent."""
+MARGIN = 3  # pixels around an object in which its deformed appearance may lie
 
 
-def bare(followed: Tracks) -> np.ndarray:
-    """The newest frame (C, H, W) uint8 without the things of which it is foreseen where they go."""
-    if not any(thing.is_apart for thing in followed.things or []):
-        return followed.newest
-    picture = followed.newest.copy()
-    if followed.steered is not None:
-        _clear(picture, followed, followed.steered)
-    for thing in followed.things or []:
-        if thing.is_apart and not thing.is_steered:
-            _take_out(picture, followed, thing)
+def without_objects(tracks: Tracks) -> np.ndarray:
+    """The newest frame (C, H, W) uint8 without the composited objects."""
+    picture = tracks.newest.copy()
+    if tracks.controllable is not None:
+        _remove_controllable(picture, tracks, tracks.controllable)
+    for each in tracks.objects:
+        if each.is_composited and not each.is_controllable:
+            _remove(picture, tracks, each)
     return picture
 
 
-def bare_next(followed: Tracks, next_CHW: np.ndarray) -> np.ndarray:
-    """The frame (C, H, W) uint8 that follows without the same things, as far as they are seen in it."""
-    if not any(thing.is_apart for thing in followed.things or []):
-        return next_CHW
-    picture, following = next_CHW.copy(), followed.following
-    if following is None:
-        following = next_things(followed, next_CHW) or []
-    steered = steered_next(followed, next_CHW, following)
-    if steered is not None:
-        _clear(picture, followed, steered)
-    for number, seen in seen_again(following).items():
-        thing = (followed.things or [])[number]
-        if thing.is_apart and not thing.is_steered:
-            erase(picture, followed, seen)
+def next_without_objects(tracks: Tracks, next_CHW: np.ndarray) -> np.ndarray:
+    """The next frame (C, H, W) uint8 without the same objects, as far as it shows them."""
+    picture, next_objects = next_CHW.copy(), tracks.next_objects
+    if not any(each.is_composited for each in tracks.objects):
+        return picture
+    if next_objects is None:
+        next_objects = track_next(tracks, next_CHW) or []
+    controllable = locate_next_controllable(tracks, next_CHW, next_objects)
+    if controllable is not None:
+        _remove_controllable(picture, tracks, controllable)
+    for index, seen in seen_again(next_objects).items():
+        before = tracks.objects[index]
+        if before.is_composited and not before.is_controllable:
+            inpaint(picture, tracks, seen)
     return picture
 
 
-def due(followed: Tracks) -> np.ndarray:
-    """Pixels (H, W) bool that will show things of which that is foreseen, whatever button is held."""
-    shown = np.zeros(followed.newest.shape[1:], bool)
-    for thing in followed.things or []:
-        if thing.is_due and not thing.is_steered:
-            assert thing.foreseen is not None
-            lines, columns, _ = pixels(thing, thing.foreseen, shown.shape)
-            shown[lines, columns] = True
-    return shown
-
-
-def with_due(followed: Tracks, picture_CHW: np.ndarray) -> np.ndarray:
-    """A picture (C, H, W) uint8 with them; itself where there are none."""
-    expected = [thing for thing in followed.things or [] if thing.is_due]
-    if not expected:
-        return picture_CHW
-    picture_CHW = picture_CHW.copy()
-    for thing in expected:
-        assert thing.foreseen is not None
-        draw(picture_CHW, thing, thing.foreseen, followed.known.covers)
-    return picture_CHW
-
-
-def go_on(followed: Tracks, ground_CHW: np.ndarray | None = None) -> np.ndarray:
-    """Guess the frame (C, H, W) uint8 that follows, without the things that are taken out.
+def extrapolate(tracks: Tracks, background_CHW: np.ndarray) -> np.ndarray:
+    """The next frame (C, H, W) uint8 without the composited objects, all others at constant velocity.
 
     Args:
-        followed: what moves.
-        ground_CHW: what is `bare`, if that was looked at already.
+        tracks: the tracked objects.
+        background_CHW: the newest frame `without_objects`.
     """
-    guess = bare(followed) if ground_CHW is None else ground_CHW
-    others = [thing for thing in followed.things or [] if not thing.is_apart]
-    if not others:
-        return guess
-    guess = guess.copy()
-    for thing in others:
-        if thing.bent is not None or thing.moves:
-            _take_out(guess, followed, thing)
-    # What was seen last covers what is only remembered.
-    for thing in sorted(others, key=lambda thing: -thing.age):
-        draw(guess, thing, _free_place(guess, thing), followed.known.covers)
-    return guess
+    picture = background_CHW.copy()
+    others = [each for each in tracks.objects if not each.is_composited]
+    for each in others:
+        if each.deformed is not None or (each.velocity is not None and each.velocity.any()):
+            _remove(picture, tracks, each)
+    # Those that were seen last are drawn over those that are only remembered.
+    for each in sorted(others, key=lambda each: -each.frames_since_seen):
+        draw(picture, each, each.extrapolated_position, tracks.scene.occluders)
+    return picture
 
 
-def _free_place(frame_CHW: np.ndarray, thing: Thing) -> np.ndarray:
-    """Where a thing comes to, going on as it did, before anything is in its way."""
-    if not thing.moves or thing.is_small:
-        return thing.next_place
-    assert thing.step is not None
-    lines, columns = thing.mask.nonzero()
-    lines, columns = lines + thing.place[0], columns + thing.place[1]
-    ground = packed(frame_CHW, 0)
-    under = np.bincount(np.unique(ground[lines, columns], return_inverse=True)[1]).argmax()
-    free = np.unique(ground[lines, columns])[under]
-    far = thing.age * int(np.abs(thing.step).max())
-    for gone in range(far, 0, -1):
-        down, right = np.round(thing.step * thing.age * gone / far).astype(int)
-        ahead, aside = lines + down, columns + right
-        if min(ahead.min(), aside.min()) < 0 or ahead.max() >= len(ground) or aside.max() >= ground.shape[1]:
-            continue
-        if (ground[ahead, aside] == free).all():
-            return thing.place + np.array([down, right])
-    return thing.place
+def predicted_mask(tracks: Tracks) -> np.ndarray:
+    """Pixels (H, W) bool that composited objects will cover, but for the controllable one."""
+    mask = np.zeros(tracks.newest.shape[1:], bool)
+    for each, position in _visible(tracks):
+        if not each.is_controllable:
+            rows, columns, _ = each.pixels_at(position, mask.shape)
+            mask[rows, columns] = True
+    return mask
 
 
-def mended(followed: Tracks, drawn_CHW: np.ndarray) -> np.ndarray:
-    """The drawn next frame without the things that are taken out, and with larger ones as they were.
+def composite(tracks: Tracks, picture_CHW: np.ndarray) -> np.ndarray:
+    """A picture (C, H, W) uint8 with the composited objects at their predicted positions."""
+    picture = picture_CHW.copy()
+    for each, position in _visible(tracks):
+        draw(picture, each, position, tracks.scene.occluders)
+    return picture
 
-    What never changes stays, and what only changes as a whole does so. What looks like one that is taken out
-    or like a part of it, and may come from it, goes. A larger one that lost or gained a few pixels gets its
-    shape back.
 
-    Returns:
-        (C, H, W) uint8; `drawn_CHW` itself where nothing is to be mended.
+def composite_spawn(tracks: Tracks, picture_CHW: np.ndarray, spawn: Object) -> np.ndarray:
+    """A picture (C, H, W) uint8 with an object that a button spawns, unless a small one is there."""
+    picture = picture_CHW.copy()
+    if any(each.is_small and each.has_moved for each in tracks.objects):
+        return picture
+    new = detect(picture_CHW, tracks.newest)
+    if new is not None and not any(each.matches(spawn) for each in new):
+        draw(picture, spawn, spawn.position)
+    return picture
+
+
+def _visible(tracks: Tracks) -> Iterator[tuple[Object, np.ndarray]]:
+    """Objects that are predicted to be visible in the next frame, and their positions there."""
+    for each in tracks.objects:
+        if each.predicted_position is not None and not each.occluded:
+            yield each, each.predicted_position
+
+
+def repair(tracks: Tracks, drawn_CHW: np.ndarray) -> np.ndarray:
+    """The drawn next frame (C, H, W) uint8, in agreement with the scene model and without composited objects.
+
+    Static regions show the typical frame, rigid parts have one colour each, and whatever looks like a
+    composited object or like a fragment of it, and may come from it, is removed.
     """
     picture = drawn_CHW.copy()
-    _settle(picture, followed)
-    known = [thing for thing in followed.things or [] if thing.is_known and not thing.is_steered]
-    things = things_in(picture, followed.still, followed.known.tints) if known else None
-    if things is not None:
-        _mend(picture, followed, known, things)
-    if followed.known.parts is not None:
-        make_whole(picture, _parts_alone(followed, followed.known.parts))
-    return picture if (picture != drawn_CHW).any() else drawn_CHW
+    _restore_static(picture, tracks)
+    sprites = [each for each, _ in _visible(tracks) if not each.is_controllable]
+    drawn = detect(picture, tracks.background, tracks.scene.row_colors) if sprites else None
+    for sprite in sprites:
+        for each in drawn or []:
+            if sprite.may_reach(each) and _is_copy_or_fragment(picture, each, sprite, tracks):
+                inpaint(picture, tracks, each)
+    if tracks.scene.rigid_parts is not None:
+        unify_parts(picture, tracks.scene.rigid_parts)
+    return picture
 
 
-def _settle(picture: np.ndarray, followed: Tracks) -> None:
-    """Show what is usual where it always is, but for what looks like a thing that may come, in place."""
-    usual, stays = followed.known.usual, followed.known.stays
-    if usual is None or stays is None:
+def _restore_static(picture_CHW: np.ndarray, tracks: Tracks) -> None:
+    """Show the typical frame in static regions, in place, but for whole objects of the known row colours."""
+    scene = tracks.scene
+    if scene.typical_frame is None or scene.static is None:
         return
-    wrong = stays & (picture != usual).any(0)
-    if wrong.any() and followed.known.tints is not None:
-        for thing in things_in(picture, usual, followed.known.tints) or []:
-            if thing.tints is not None:
-                lines, columns, _ = pixels(thing, thing.place, wrong.shape)
-                wrong[lines, columns] = False
-    picture[:, wrong] = usual[:, wrong]
+    wrong = scene.static & (picture_CHW != scene.typical_frame).any(0)
+    if wrong.any() and scene.row_colors is not None:
+        for each in detect(picture_CHW, scene.typical_frame, scene.row_colors) or []:
+            if each.row_colors is not None:
+                rows, columns, _ = each.pixels_at(each.position, wrong.shape)
+                wrong[rows, columns] = False
+    picture_CHW[:, wrong] = scene.typical_frame[:, wrong]
 
 
-def _parts_alone(followed: Tracks, parts_HW: np.ndarray) -> np.ndarray:
-    """The same parts without those that something covers or will cover that moves and is not taken out."""
-    shared: set[int] = set()
-    for thing in followed.things or []:
-        if thing.moves and not thing.is_apart:
-            for place in (thing.place, thing.next_place):
-                lines, columns, _ = pixels(thing, place, parts_HW.shape)
-                shared.update(np.unique(parts_HW[lines, columns]).tolist())
-    return np.where(np.isin(parts_HW, list(shared)), 0, parts_HW) if shared - {0} else parts_HW
-
-
-def _mend(picture: np.ndarray, followed: Tracks, known: list[Thing], things: list[Thing]) -> None:
-    """Give what is known its shape back, and erase what may be one that is taken out, in place."""
-    hidden = [thing for thing in known if thing.hides]
-    for thing in known:
-        if not thing.is_small and not any(other.looks_like(thing) for other in things):
-            near = [other for other in things if other.is_nearly(thing) and _in_reach(other, thing)]
-            bent = nearest(thing, near)
-            # What hides may be one with it now.
-            if bent is not None and not any(_in_reach(bent, other) for other in hidden):
-                place = fitted(thing, bent, bent.mask)
-                if not _touches_what_stands(thing, place, bent, followed):
-                    erase(picture, followed, bent)
-                    draw(picture, thing, place, followed.known.covers)
-    for thing in known:
-        if thing.is_due:
-            for other in things:
-                if _in_reach(other, thing) and (other.looks_like(thing) or _is_part(other, thing, followed)):
-                    erase(picture, followed, other)
-
-
-def _touches_what_stands(thing: Thing, place_2: np.ndarray, bent: Thing, followed: Tracks) -> bool:
-    """Whether what it has become is the thing as it was and, beside it, what stands there all the time."""
-    stands = followed.still[:, *bent.box()][:, bent.mask] == bent.colors
-    explained = np.zeros_like(bent.mask)
-    explained[bent.mask] = stands.all(0)
-    lines, columns, inside = pixels(thing, place_2 - bent.place, bent.mask.shape)
-    seen = bool(inside.all()) and bool(bent.mask[lines, columns].all())
-    explained[lines, columns] = True
-    return seen and bool(explained[bent.mask].all())
-
-
-def _in_reach(other: Thing, thing: Thing) -> bool:
-    return int(np.abs(other.place - thing.place).max()) <= FARTHEST * thing.age
-
-
-def _is_part(other: Thing, thing: Thing, followed: Tracks) -> bool:
-    """Whether another may be what is left of a thing, or what it has become."""
-    if other.looks_like(thing) or other.colors.shape[1] > 2 * thing.colors.shape[1]:
+def _is_copy_or_fragment(picture_CHW: np.ndarray, drawn: Object, sprite: Object, tracks: Tracks) -> bool:
+    """Whether a drawn object looks like a sprite, or may be what it was torn into or merged with."""
+    if drawn.matches(sprite):
+        return True
+    shown = sprite.pixels_of_its_color(picture_CHW[:, *drawn.box()], int(drawn.position[0]))
+    is_near = np.abs(drawn.colors.mean(1) - sprite.colors.mean(1)).max() <= COLOR_TOLERANCE
+    if drawn.area > 2 * sprite.area or not (is_near or shown[drawn.mask].all()):
         return False
-    if not other.has_color_of(thing):
-        return False
-    return not any(
-        known.looks_like(other) and np.abs(known.place - other.place).max() < 2
-        for known in followed.things or []
-    )
+    same = (each for each in tracks.objects if each.matches(drawn))
+    return not any(np.abs(each.position - drawn.position).max() < 2 for each in same)
 
 
-def _take_out(picture_CHW: np.ndarray, followed: Tracks, thing: Thing) -> None:
-    """Erase a thing where it is in the newest frame, if it is there."""
-    if thing.bent is not None:
-        box = thing.box(MARGIN + 1)
-        part, still = picture_CHW[:, *box], followed.still[:, *box]
-        looks, counts = np.unique(part.reshape(len(part), -1), axis=1, return_counts=True)
-        ground = looks[:, counts.argmax(), None, None]
-        under = (part != still).any(0) & (part != ground).any(0)
-        under[[0, -1]] = under[:, [0, -1]] = False
-        _uncover(part, still, under, under)
-    elif thing.age == 1:
-        erase(picture_CHW, followed, thing)
-
-
-def _clear(frame_CHW: np.ndarray, followed: Tracks, thing: Thing) -> None:
-    """Erase the steered thing; where it stood all the time is what is usually there."""
-    erase(frame_CHW, followed, thing)
-    known = followed.known
-    if known.usual is None or known.is_usual is None:
+def unify_parts(picture_CHW: np.ndarray, parts_HW: np.ndarray) -> None:
+    """Give each rigid part of a uint8 picture its commonest colour, in place."""
+    pixels = np.flatnonzero(parts_HW)
+    if not len(pixels):
         return
-    rested = replace(thing, mask=thing.mask & thing.stood)
-    lines, columns, _ = pixels(rested, thing.place, frame_CHW.shape[1:])
-    usual = known.is_usual[lines, columns]
-    lines, columns = lines[usual], columns[usual]
-    frame_CHW[:, lines, columns] = known.usual[:, lines, columns]
-
-
-def erase(frame_CHW: np.ndarray, followed: Tracks, thing: Thing) -> None:
-    """Show what is under a thing."""
-    box, (height, width) = thing.box(1), thing.mask.shape
-    under = np.zeros(frame_CHW[0, *box].shape, bool)
-    top, left = thing.place[0] - box[0].start, thing.place[1] - box[1].start
-    inside = slice(top, top + height), slice(left, left + width)
-    under[inside] = thing.mask
-    if followed.known.covers is not None:
-        # Where it is seen nevertheless, as no recording showed it there, it goes.
-        stands = (frame_CHW[:, *box] == followed.still[:, *box]).all(0)
-        under &= ~(followed.known.covers[box] & stands)
-        if not under.any():
-            return
-    # What had another colour once is not of this one by itself; nor need it be where the thing was always.
-    itself = np.zeros_like(under) if followed.changed is None else followed.changed[box].copy()
-    itself[inside] |= thing.stood
-    _uncover(frame_CHW[:, *box], followed.still[:, *box], under, itself)
-
-
-def _uncover(
-    frame_Chw: np.ndarray, still_Chw: np.ndarray, under_hw: np.ndarray, itself_hw: np.ndarray
-) -> None:
-    """Show what is under some pixels, in place.
-
-    That is what stands there most of the time, where that is seen beside it too; where what is beside it has
-    changed (a brick is gone), it is the same as beside. Where they may stand there themselves (`itself_hw`),
-    it is the same as what is beside them and looks otherwise.
-    """
-    like = (frame_Chw[:, None] == np.unique(frame_Chw[:, under_hw], axis=1)[:, :, None, None]).all(0).any(0)
-    own = (still_Chw == frame_Chw).all(0) & under_hw & itself_hw
-    for part, hidden in ((under_hw & ~own, under_hw), (own, under_hw | like)):
-        if hidden.all() or not part.any():
-            continue
-        # Lines count as farther apart than columns, since pictures of games change less along lines.
-        beside = ndimage.distance_transform_edt(
-            hidden, sampling=(1.01, 1), return_distances=False, return_indices=True
-        )
-        assert isinstance(beside, np.ndarray)
-        lines, columns = beside[:, part]
-        seen, stands = frame_Chw[:, lines, columns], still_Chw[:, part]
-        holds = (seen == still_Chw[:, lines, columns]).all(0) & ~own[part]
-        frame_Chw[:, part] = np.where(holds, stands, seen)
+    pixels = pixels[np.argsort(parts_HW.ravel()[pixels], kind="stable")]
+    numbers, keys = parts_HW.ravel()[pixels], pack_colors(picture_CHW).ravel()[pixels]
+    starts = np.flatnonzero(np.diff(numbers, prepend=0))
+    mixed = np.minimum.reduceat(keys, starts) != np.maximum.reduceat(keys, starts)
+    rows, columns = np.unravel_index(pixels, parts_HW.shape)
+    for first, last in zip(starts[mixed], np.append(starts[1:], len(pixels))[mixed], strict=True):
+        own = slice(first, last)
+        _, shown, counts = np.unique(keys[own], return_index=True, return_counts=True)
+        common = first + shown[counts.argmax()]
+        picture_CHW[:, rows[own], columns[own]] = picture_CHW[:, rows[common], columns[common], None]
 
 
 def draw(
-    frame_CHW: np.ndarray, thing: Thing, place_2: np.ndarray, covers_HW: np.ndarray | None = None
+    frame_CHW: np.ndarray, drawn: Object, position_2: np.ndarray, occluders_HW: np.ndarray | None = None
 ) -> None:
-    """Draw a thing at a place, as far as that is in the frame.
+    """Draw an object at a position, in place, as far as it is inside the frame and not behind occluders.
 
-    What is before it there (`covers_HW`) is not drawn over, unless that would hide it wholly: recordings may
-    never have shown it where it goes.
+    One that would be hidden wholly is drawn over them: recordings may never have shown it there.
     """
-    lines, columns, inside = pixels(thing, place_2, frame_CHW.shape[1:])
-    colors = thing.colors_at(place_2)[:, inside]
-    if covers_HW is not None:
-        seen = ~covers_HW[lines, columns]
-        if seen.any():
-            lines, columns, colors = lines[seen], columns[seen], colors[:, seen]
-    frame_CHW[:, lines, columns] = colors
+    rows, columns, inside = drawn.pixels_at(position_2, frame_CHW.shape[1:])
+    colors = drawn.colors_at(position_2)[:, inside]
+    if occluders_HW is not None:
+        visible = ~occluders_HW[rows, columns]
+        if visible.any():
+            rows, columns, colors = rows[visible], columns[visible], colors[:, visible]
+    frame_CHW[:, rows, columns] = colors
+
+
+def _remove(picture_CHW: np.ndarray, tracks: Tracks, removed: Object) -> None:
+    """Remove an object from the newest frame, in place, if it is visible there."""
+    if removed.deformed is not None:
+        box = removed.box(MARGIN)
+        part, background = picture_CHW[:, *box], tracks.background[:, *box]
+        colors, counts = np.unique(part.reshape(len(part), -1), axis=1, return_counts=True)
+        commonest = colors[:, counts.argmax(), None, None]
+        hidden = (part != background).any(0) & (part != commonest).any(0)
+        hidden[[0, -1]] = hidden[:, [0, -1]] = False
+        _fill(part, background, hidden, hidden)
+    elif removed.frames_since_seen == 1:
+        inpaint(picture_CHW, tracks, removed)
+
+
+def _remove_controllable(frame_CHW: np.ndarray, tracks: Tracks, removed: Object) -> None:
+    """Remove the controllable object; where it may have rested all the time, the typical frame is shown."""
+    inpaint(frame_CHW, tracks, removed)
+    scene = tracks.scene
+    if scene.typical_frame is not None and scene.is_typical is not None:
+        rows, columns, inside = removed.pixels_at(removed.position, frame_CHW.shape[1:])
+        rested = removed.always_covered[removed.mask][inside] & scene.is_typical[rows, columns]
+        rows, columns = rows[rested], columns[rested]
+        frame_CHW[:, rows, columns] = scene.typical_frame[:, rows, columns]
+
+
+def inpaint(frame_CHW: np.ndarray, tracks: Tracks, removed: Object) -> None:
+    """Replace an object by what is behind it, in place."""
+    box, (height, width) = removed.box(1), removed.mask.shape
+    hidden = np.zeros(frame_CHW[0, *box].shape, bool)
+    top, left = removed.position[0] - box[0].start, removed.position[1] - box[1].start
+    inside = slice(top, top + height), slice(left, left + width)
+    hidden[inside] = removed.mask
+    if tracks.scene.occluders is not None:
+        # Where it is visible in front of an occluder nevertheless, it is removed.
+        unchanged = (frame_CHW[:, *box] == tracks.background[:, *box]).all(0)
+        hidden &= ~(tracks.scene.occluders[box] & unchanged)
+    # The background may have the object's colour, but not where it changed or was covered all the time.
+    uncertain = tracks.changed[box].copy()
+    uncertain[inside] |= removed.always_covered
+    _fill(frame_CHW[:, *box], tracks.background[:, *box], hidden, uncertain)
+
+
+def _fill(
+    frame_Chw: np.ndarray, background_Chw: np.ndarray, hidden_hw: np.ndarray, uncertain_hw: np.ndarray
+) -> None:
+    """Inpaint the hidden pixels of a part of a frame, in place.
+
+    Each gets the colour of the background where the nearest visible pixel shows the background too, else the
+    colour of that pixel: a brick may have vanished. Where the background has the frame's colour but is
+    uncertain, the nearest pixel of another colour counts.
+    """
+    if not hidden_hw.any():
+        return
+    colors = np.unique(frame_Chw[:, hidden_hw], axis=1)
+    same = (frame_Chw[:, None] == colors[:, :, None, None]).all(0).any(0)
+    own = (background_Chw == frame_Chw).all(0) & hidden_hw & uncertain_hw
+    for part, excluded in ((hidden_hw & ~own, hidden_hw), (own, hidden_hw | same)):
+        if excluded.all() or not part.any():
+            continue
+        # Rows count as farther apart than columns, since pictures of games change less along rows.
+        nearest = ndimage.distance_transform_edt(
+            excluded, sampling=(1.01, 1), return_distances=False, return_indices=True
+        )
+        assert isinstance(nearest, np.ndarray)
+        rows, columns = nearest[:, part]
+        seen = frame_Chw[:, rows, columns]
+        is_background = (seen == background_Chw[:, rows, columns]).all(0) & ~own[part]
+        frame_Chw[:, part] = np.where(is_background, background_Chw[:, part], seen)

@@ -1,325 +1,172 @@
-"""Teaching `Movement` from recordings: things are followed, and where they are a frame later is the answer.
+"""Training of the two networks of the object prior on objects that were tracked in recordings.
 
-Dimensions: k frames of history, n things.
+The order of all fits: `Recordings.track`, `fit_scene`, and tracking again with the scene model; where buttons
+are known `train_action_motion`, `fit_overshoot` and `fit_static_region`; and `train_object_dynamics`.
+
+Dimensions: V pixels of a crop's side, n objects.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequence
-from ghostpad.objects.controllable import Known
-from ghostpad.objects.detection import Thing, Tints, mostly, things_in
-from ghostpad.objects.dynamics import AROUND, FAR, HIDES, SIDE, Movement, looked_at, number
-from ghostpad.objects.rendering import bare
-from ghostpad.objects.tracking import Tracks, follow, new_among, next_things, seen_again, steered_next
-from ghostpad.progress import progress
-from ghostpad.workers import map_in_order
+from ghostpad.objects.action_motion import MAX_STEP, PAST, ActionMotion, at_edge, past_displacements, range_of
+from ghostpad.objects.detection import Object
+from ghostpad.objects.dynamics import (
+    CROP_RADIUS,
+    MAX_OFFSET,
+    OCCLUDED,
+    SIDE,
+    ObjectDynamics,
+    class_of,
+    network_inputs,
+)
+from ghostpad.objects.recordings import Recordings, TrackedObject
+from ghostpad.training.fit import fit
 
-BATCH, HARD = 64, 24
-"""Things of a step, and how many of them went another way than on."""
-TRANSITIONS = 24
-"""Transitions in which things are followed, for each step of the training, at most."""
-CHUNK = 256
-CUT = 0.5
-"""Share of sights of which a side is cut off, as at the edge of a frame or window."""
-MIRRORED = 0.5
-"""Share of sights that are shown with left and right exchanged."""
+BATCH_SIZE, BATCH_DEVIATING = 64, 24  # sprites, and how many of them did not keep their velocity
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-2
-LOOKED_AT, USUALLY = 256, 0.5
-"""Recorded frames that are looked at for what they mostly show, and the share that must show it."""
-LOOKED_AT_BARE, ALWAYS = 1024, 0.99
-"""Recorded frames that are looked at for what never changes in them, and the share that must be the same."""
-BARE = 0.9
-"""Share of these in which nothing but what is followed must be where things only go by."""
-NEAR = 4
-"""Pixels around where what is steered goes in which that counts."""
-FEWEST = 16
-"""Things below which there is nothing to learn from."""
-FEWEST_TINTS, SAME_TINT = 2, 0.9
-"""Looks at a line below which nothing is said of its colour, and the share of them that must have it."""
+CUT_SHARE = 0.5  # of crops of which one side is black, as at the edge of a frame
+MIRRORED_SHARE = 0.5  # of crops that show left and right exchanged
+MIN_SPRITES = 16  # below which object dynamics are not trained
+ACTION_STEPS, ACTION_BATCH_SIZE, ACTION_LEARNING_RATE, ACTION_WEIGHT_DECAY = 2000, 256, 5e-3, 1e-3
+MASKED_SHARE = 0.5  # of samples without part of the past, and of those without the button before
+MIN_DISPLACEMENTS = 512  # of the controllable object, below which its motion is not trained
 
 
-@dataclass(frozen=True)
-class Example:
-    """A thing, the training transition before which it was followed, and what became of it.
-
-    Attributes:
-        row: of the transition.
-        thing: that was followed, and is known; or a small one that is new in the frame after the transition.
-        off: (2,) pixels that it went since it was last seen; None if it is not seen as it was, or is new.
-        steered: what is steered, foreseen where it goes; None if it is not known or not there.
-        is_new: whether the thing comes with the transition.
-    """
-
-    row: int
-    thing: Thing
-    off: np.ndarray | None
-    steered: Thing | None = None
-    is_new: bool = False
-
-    @property
-    def fate(self) -> int:
-        """Which logit of `Movement` stands for it."""
-        return HIDES if self.off is None or np.abs(self.off).max() > FAR else number(self.off)
-
-
-def teach(
-    movement: Movement, transitions: Transitions, followed: Sequence[Example], num_steps: int, seed: int
+def train_object_dynamics(
+    dynamics: ObjectDynamics, recordings: Recordings, tracked: Sequence[TrackedObject], num_steps: int
 ) -> int:
-    """Train on small things of the recordings; nothing is changed where nothing small moves.
-
-    Args:
-        movement: trained in place.
-        transitions: of the training episodes.
-        followed: things that were followed in them.
-        num_steps: optimizer steps.
-        seed: of the draws.
+    """Train object dynamics in place on the sprites among tracked objects.
 
     Returns:
-        How many looks at small things there were.
+        The number of sprites; with fewer than `MIN_SPRITES` nothing is trained.
     """
-    rng = np.random.default_rng((seed, num_steps))
-    gray = movement.num_channels == 1
-    examples = [
-        each for each in followed if each.thing.is_sure and not (each.thing.is_steered or each.is_new)
+    sprites = [
+        each for each in tracked if each.object.is_sprite and not (each.object.is_controllable or each.is_new)
     ]
-    if len(examples) < FEWEST:
-        return len(examples)
-    straight = np.array([number(example.thing.next_place - example.thing.place) for example in examples])
-    hard = np.flatnonzero(straight != [example.fate for example in examples])
-    parameters = list(movement.requires_grad_(True).parameters())
-    optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=num_steps + 1)
-    for _ in progress(range(num_steps), what="how things move", unit="steps"):
-        drawn = rng.integers(len(examples), size=BATCH)
-        if len(hard):
-            drawn[:HARD] = rng.choice(hard, HARD)
-        loss = _loss(movement, transitions, [examples[index] for index in drawn], gray, rng)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    movement.requires_grad_(False).is_taught.fill_(True)
-    return len(examples)
+    if len(sprites) < MIN_SPRITES:
+        return len(sprites)
+    rng = np.random.default_rng((recordings.seed, num_steps))
+    extrapolated = [class_of(each.object.extrapolated_position - each.object.position) for each in sprites]
+    deviating = np.flatnonzero(np.array(extrapolated) != [outcome_class(each) for each in sprites])
+
+    def loss(step: int) -> Tensor:
+        chosen = rng.integers(len(sprites), size=BATCH_SIZE)
+        if len(deviating):
+            chosen[:BATCH_DEVIATING] = rng.choice(deviating, BATCH_DEVIATING)
+        return _dynamics_loss(dynamics, recordings, [sprites[index] for index in chosen], rng)
+
+    options = {"weight_decay": WEIGHT_DECAY, "schedule_steps": num_steps + 1}
+    fit(dynamics, loss, num_steps, LEARNING_RATE, **options, what="training object dynamics")
+    dynamics.is_trained.fill_(True)
+    return len(sprites)
 
 
-def _loss(
-    movement: Movement,
-    transitions: Transitions,
-    examples: list[Example],
-    gray: bool,
-    rng: np.random.Generator,
-) -> torch.Tensor:
-    device = movement.out.weight.device
-    shown = [read_sequence(transitions, example.row, 2, 0, gray) for example in examples]
-    things = [
-        (Tracks(now, before, now, None if each.steered is None else [each.steered]), each.thing)
-        for (before, now), each in zip(shown, examples, strict=True)
+def outcome_class(tracked: TrackedObject) -> int:
+    """The class of `ObjectDynamics` that stands for what became of an object."""
+    moved = tracked.displacement
+    return OCCLUDED if moved is None or np.abs(moved).max() > MAX_OFFSET else class_of(moved)
+
+
+def _dynamics_loss(
+    dynamics: ObjectDynamics, recordings: Recordings, sprites: list[TrackedObject], rng: np.random.Generator
+) -> Tensor:
+    """Cross-entropy of what became of sprites."""
+    device = dynamics.out.weight.device
+    frames = [recordings.read(each.row, 2) for each in sprites]
+    seen = [
+        (now, before, each.object, each.controllable)
+        for (before, now), each in zip(frames, sprites, strict=True)
     ]
-    sights, facts, straight = looked_at(things)
-    for index in (rng.random(len(sights)) < CUT).nonzero()[0]:
-        # Some pixels beyond what the thing covers at most.
-        left = int(rng.integers(AROUND + FAR // 2, 2 * AROUND))
-        sights[index] = _blackened(sights[index], left, int(rng.integers(4)))
-    fates = torch.tensor([example.fate for example in examples])
-    # What was seen once goes left or right as it does in the game.
-    went = np.array([each.thing.step is not None for each in examples])
-    for index in ((rng.random(len(sights)) < MIRRORED) & went).nonzero()[0]:
-        sights[index] = sights[index].flip(2)
-        facts[index, 1] *= -1
-        straight[index], fates[index] = _mirrored(straight[index]), _mirrored(fates[index])
-    logits = movement(*(part.to(device) for part in (sights, facts, straight)))
-    return F.cross_entropy(logits.float(), fates.to(device))
+    crops, states, extrapolated = network_inputs(seen)
+    for index in (rng.random(len(crops)) < CUT_SHARE).nonzero()[0]:
+        # The object stays visible wherever it goes.
+        kept, turns = int(rng.integers(CROP_RADIUS + MAX_OFFSET // 2, 2 * CROP_RADIUS)), int(rng.integers(4))
+        turned = crops[index].rot90(turns, (1, 2)).clone()
+        turned[:, kept:] = 0
+        crops[index] = turned.rot90(-turns, (1, 2))
+    outcomes = torch.tensor([outcome_class(each) for each in sprites])
+    # One without a velocity only moves left or right as it does in the game.
+    can_mirror = np.array([each.object.velocity is not None for each in sprites])
+    for index in ((rng.random(len(crops)) < MIRRORED_SHARE) & can_mirror).nonzero()[0]:
+        crops[index] = crops[index].flip(2)
+        states[index, 1] *= -1
+        extrapolated[index], outcomes[index] = _mirrored(extrapolated[index]), _mirrored(outcomes[index])
+    logits = dynamics(crops.to(device), states.to(device), extrapolated.to(device))
+    return F.cross_entropy(logits.float(), outcomes.to(device))
 
 
-def _mirrored(number_of_fate: torch.Tensor) -> torch.Tensor:
-    """What stands for the same, left and right exchanged."""
-    line, column = number_of_fate // SIDE, number_of_fate % SIDE
-    return torch.where(number_of_fate == HIDES, number_of_fate, line * SIDE + SIDE - 1 - column)
+def _mirrored(class_: Tensor) -> Tensor:
+    """The class of the same displacement, left and right exchanged."""
+    row, column = class_ // SIDE, class_ % SIDE
+    return torch.where(class_ == OCCLUDED, class_, row * SIDE + SIDE - 1 - column)
 
 
-def _blackened(sight_CVV: torch.Tensor, kept: int, side: int) -> torch.Tensor:
-    """A sight of which only so many lines or columns are kept, from one of four sides."""
-    turned = sight_CVV.rot90(side, (1, 2)).clone()
-    turned[:, kept:] = 0
-    return turned.rot90(-side, (1, 2))
-
-
-def some_rows(transitions: Transitions, num_steps: int, seed: int) -> np.ndarray:
-    """Which transitions things are followed in for a training of so many steps."""
-    rng = np.random.default_rng((seed, num_steps))
-    return np.sort(rng.permutation(len(transitions))[: TRANSITIONS * num_steps])
-
-
-def followed_in(
-    transitions: Transitions,
-    rows: np.ndarray,
-    history: int,
-    gray: bool,
-    num_workers: int = 1,
-    known: Known | None = None,
-) -> list[Example]:
-    """Follow what moves before the transitions `rows`, and see what became of it.
+def train_action_motion(
+    motion: ActionMotion, recordings: Recordings, tracked: Sequence[TrackedObject], buttons: np.ndarray
+) -> None:
+    """Train in place where the controllable object goes by each button, and find its visible range.
 
     Args:
-        transitions: to read from.
-        rows: which of them.
-        history: k.
-        gray: whether in gray.
-        num_workers: processes.
-        known: what is known of the game already.
+        motion: the network.
+        recordings: in which objects were tracked.
+        tracked: the controllable object, among others.
+        buttons: of every training transition, −1 where unknown.
     """
-    work = partial(_examples, transitions, history, gray, known)
-    chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
-    done = map_in_order(work, chunks, num_workers)
-    bar = progress(done, what="following things", unit="parts", total=len(chunks))
-    return [example for part in bar for example in part]
-
-
-def usual_frame(transitions: Transitions, gray: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """What recordings mostly show (C, H, W) uint8, and where most of them do (H, W), bool."""
-    rows = np.random.default_rng(seed).permutation(len(transitions))[:LOOKED_AT]
-    frames = np.stack([read_sequence(transitions, int(row), 1, 0, gray)[0] for row in rows])
-    usual = mostly(frames)
-    return usual, (frames == usual).all(1).mean(0) >= USUALLY
-
-
-def small_looks(examples: Sequence[Example]) -> Thing | None:
-    """How the small thing looks that is followed oftenest; None where there is none."""
-    seen = [each.thing for each in examples if each.thing.is_sure and not each.is_new]
-    counts = Counter(looks_of(thing) for thing in seen)
-    return next((thing for thing in seen if looks_of(thing) == counts.most_common(1)[0][0]), None)
-
-
-def looks_of(thing: Thing) -> tuple:
-    """What things that look alike have in common."""
-    color = None if thing.tints is not None else thing.colors[:, 0].tobytes()
-    return thing.mask.shape, thing.mask.tobytes(), color
-
-
-def find_tints(
-    transitions: Transitions, rows: np.ndarray, small: Thing, gray: bool, num_workers: int = 1
-) -> Tints:
-    """The colour on each line of what has the shape of a small thing and appears in one of some frames.
-
-    Args:
-        transitions: to read from.
-        rows: which of them.
-        small: the thing.
-        gray: whether in gray.
-        num_workers: processes.
-    """
-    work = partial(_shapes, transitions, small.mask, gray)
-    chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
-    done = map_in_order(work, chunks, num_workers)
-    bar = progress(done, what="colours of what moves", unit="parts", total=len(chunks))
-    height = transitions.store.height
-    seen: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(height)]
-    for part in bar:
-        for line, color in part:
-            seen[line][color] += 1
-    colors = np.zeros((len(small.colors), height), np.int16)
-    known = np.zeros(height, bool)
-    for line, counts in enumerate(seen):
-        if counts.total() >= FEWEST_TINTS:
-            color, times = counts.most_common(1)[0]
-            colors[:, line], known[line] = color, times >= SAME_TINT * counts.total()
-    return Tints(small.mask, colors, known)
-
-
-def _shapes(
-    transitions: Transitions, mask: np.ndarray, gray: bool, rows: np.ndarray
-) -> list[tuple[int, tuple[int, ...]]]:
-    """Lines and colours of what has a shape and was not there a frame before."""
-    found = []
-    for row in rows:
-        before, now = read_sequence(transitions, int(row), 2, 0, gray)
-        for thing in things_in(now, before) or []:
-            if thing.has_shape(mask):
-                color = tuple(thing.colors[:, 0].tolist())
-                found += [(int(thing.place[0]) + line, color) for line in range(len(mask))]
-    return found
-
-
-def stays_in(
-    transitions: Transitions,
-    known: Known,
-    edges: tuple[np.ndarray, np.ndarray],
-    passed_HW: np.ndarray,
-    history: int,
-    gray: bool,
-    seed: int,
-) -> np.ndarray:
-    """Where nothing but what is followed changes what is usual: (H, W) bool.
-
-    That is looked for around where the steered thing goes, and where things only go by, if all that do so are
-    followed. Codes that speak of it there are wrong, as where the thing covered a wall of its colour.
-
-    Args:
-        transitions: to look at.
-        known: what is known of the game.
-        edges: lowest and highest line and column (2,) of the steered thing.
-        passed_HW: bool, where things only go by, see `Scenery`.
-        history: k.
-        gray: whether in gray.
-        seed: of the draw.
-    """
-    assert known.steered is not None and known.usual is not None
-    rows = np.random.default_rng((seed, 1)).permutation(len(transitions))[:LOOKED_AT_BARE]
-    counts, num_bare = np.zeros(known.usual.shape[1:], int), 0
-    for row in progress(rows, what="what always stays", unit="frames"):
-        followed = follow(read_sequence(transitions, int(row), history, 0, gray), known)
-        things = [
-            replace(thing, foreseen=thing.place) if thing.is_sure else thing
-            for thing in followed.things or []
-        ]
-        usual = (bare(replace(followed, things=things)) == known.usual).all(0)
-        counts += usual
-        num_bare += bool(usual[passed_HW].all())
-    (top, left), (bottom, right) = np.maximum(edges[0] - NEAR, 0), edges[1] + known.steered.mask.shape + NEAR
-    around = np.zeros(counts.shape, bool)
-    around[top:bottom, left:right] = True
-    if num_bare >= BARE * len(rows):
-        around |= passed_HW
-    return around & (counts >= ALWAYS * len(rows))
-
-
-def _examples(
-    transitions: Transitions, history: int, gray: bool, known: Known | None, rows: np.ndarray
-) -> list[Example]:
-    return [
-        each
-        for row in rows
-        for each in fates_in(int(row), read_sequence(transitions, int(row), history, 1, gray), known)
-    ]
-
-
-def fates_in(row: int, frames_TCHW: np.ndarray, known: Known | None = None) -> Iterator[Example]:
-    """Each known thing in all frames but the last, and what becomes of it in that; and small ones that come.
-
-    What is steered is known, whether it moves or not.
-    """
-    followed = follow(frames_TCHW[:-1], known)
-    following = next_things(followed, frames_TCHW[-1])
-    if following is None:
+    seen = [each for each in tracked if each.object.is_controllable and each.displacement is not None]
+    if not seen:
         return
-    there = steered_next(followed, frames_TCHW[-1], following)
-    if there is not None:
-        followed = followed.led_to(there.place)
-    steered = followed.steered
-    for thing in new_among(following):
-        if thing.is_small:
-            yield Example(row, thing, None, steered, is_new=True)
-    seen = seen_again(following)
-    for index, thing in enumerate(followed.things or []):
-        if thing.is_steered:
-            yield Example(row, thing, None if there is None else there.place - thing.place, steered)
-        elif thing.is_known:
-            yield Example(row, thing, seen[index].place - thing.place if index in seen else None, steered)
+    rows, stride = np.array([each.row for each in seen]), recordings.transitions.stride
+    has_previous = recordings.transitions.frame_index[rows] >= stride
+    previous = np.where(has_previous, buttons[rows - stride], -1)
+    displacements = np.array([each.displacement for each in seen])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recordings.seed)
+        fit_action_motion(motion, [each.object for each in seen], displacements, buttons[rows], previous)
+
+
+def fit_action_motion(
+    motion: ActionMotion,
+    objects: Sequence[Object],
+    displacements_n2: np.ndarray,
+    buttons_n: np.ndarray,
+    previous_buttons_n: np.ndarray,
+) -> None:
+    """Train in place on displacements of the controllable object; buttons are −1 where unknown.
+
+    Nothing is trained from fewer than `MIN_DISPLACEMENTS` inside its range.
+    """
+    positions = np.stack([each.position for each in objects])
+    ends = positions + displacements_n2
+    edges = range_of(np.concatenate([positions, ends]))
+    motion.lowest.copy_(torch.from_numpy(edges[0]))
+    motion.highest.copy_(torch.from_numpy(edges[1]))
+    used = (buttons_n >= 0) & ~at_edge(positions, *edges) & ~at_edge(ends, *edges)
+    if used.sum() < MIN_DISPLACEMENTS:
+        return
+    device = motion.lowest.device
+    pasts, classes, held, previous = (
+        torch.from_numpy(part[used]).to(device)
+        for part in (
+            past_displacements(objects),
+            displacements_n2.clip(-MAX_STEP, MAX_STEP) + MAX_STEP,
+            buttons_n.astype(np.int64),
+            previous_buttons_n.astype(np.int64),
+        )
+    )
+
+    def loss(step: int) -> Tensor:
+        chosen = torch.randint(len(held), (ACTION_BATCH_SIZE,), device=device)
+        masked, unknown = (torch.rand(2, len(chosen), device=device) < MASKED_SHARE).unbind(0)
+        given = torch.randint(-PAST, PAST, (len(chosen),), device=device).clamp_min(0)
+        given = torch.where(masked, given, PAST)
+        past = pasts[chosen] * (torch.arange(3 * PAST, device=device) // 3 < given[:, None])
+        logits = motion(past, previous[chosen].masked_fill(unknown, -1), held[chosen])
+        return F.cross_entropy(logits.flatten(0, 1), classes[chosen].flatten())
+
+    fit(motion, loss, ACTION_STEPS, ACTION_LEARNING_RATE, weight_decay=ACTION_WEIGHT_DECAY)
+    motion.is_trained.fill_(True)

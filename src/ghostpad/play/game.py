@@ -12,7 +12,7 @@ import torch
 
 from ghostpad.buttons.control_map import NOOP_NAMES, ControlMap
 from ghostpad.errors import UserError
-from ghostpad.objects.detection import packed
+from ghostpad.objects.detection import pack_colors
 from ghostpad.play.starts import Starts
 from ghostpad.world.rollout import Rollout
 from ghostpad.world.world_model import WorldModel
@@ -63,8 +63,8 @@ class PixelFormat:
             self.colors = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
         elif model.predicts_palette:
             colors = (model.palette_PC * 255).round().to(torch.uint8).cpu().numpy()
-            self.colors = colors[np.argsort(packed(colors, 1))]
-            self._keys = packed(self.colors, 1)
+            self.colors = colors[np.argsort(pack_colors(colors, 1))]
+            self._keys = pack_colors(self.colors, 1)
 
     def pack(self, picture_HW3: np.ndarray) -> bytes:
         """The bytes of a uint8 picture, row by row.
@@ -76,7 +76,7 @@ class PixelFormat:
             return picture_HW3.tobytes()
         if not len(self._keys):
             return picture_HW3[:, :, 0].tobytes()
-        keys = packed(picture_HW3, 2)
+        keys = pack_colors(picture_HW3, 2)
         indices = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
         if (self._keys[indices] != keys).any():
             raise UserError("this frame has a colour that the world has never seen")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ghostpad.frames.sequences import read_sequences
-from ghostpad.objects.dropout import with_lapses
+from ghostpad.objects.dropout import drop_objects
 from ghostpad.world.config import WorldConfig
 from ghostpad.world.sampling import Labelled, Labels, WorldBatch
 from ghostpad.world.trainable import TrainableWorld
@@ -106,7 +106,7 @@ class Batches:
         world = self.world
         frames = read_sequences(self.transitions, rows, world.history, 1, world.grayscale)
         if dropout is not None:
-            changed = with_lapses(frames, self.config.object_dropout, dropout)
+            changed = drop_objects(frames, self.config.object_dropout, dropout)
             rows = np.where(changed, -1, rows)
         history, next_frames = frames[:, : world.history], frames[:, world.history :]
         return WorldBatch(history, next_frames, self._on_device(rows), buttons)

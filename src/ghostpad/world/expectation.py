@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.objects.action_motion import ControlState
 from ghostpad.objects.prior import ObjectPrior
-from ghostpad.objects.tracking import Tracks
+from ghostpad.objects.scene import Tracks
 
 Pictures = list[np.ndarray]
 """Frames (C, H, W) uint8, one for each world."""

@@ -16,24 +16,15 @@ from ghostpad.buttons.discovery import (
     find_controllable,
     infer_buttons,
     recognize_buttons,
-    teach_pushes,
 )
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.sequences import read_sequences
 from ghostpad.machine import num_cores
-from ghostpad.objects.background import Scenery, scenery_in
-from ghostpad.objects.overshoot import find_slack, tracks_in
-from ghostpad.objects.training import (
-    Example,
-    find_tints,
-    followed_in,
-    small_looks,
-    some_rows,
-    stays_in,
-    teach,
-    usual_frame,
-)
+from ghostpad.objects.background import fit_scene, fit_static_region
+from ghostpad.objects.overshoot import fit_overshoot, trajectories
+from ghostpad.objects.recordings import Recordings, TrackedObject
+from ghostpad.objects.training import train_action_motion, train_object_dynamics
 from ghostpad.world.config import WorldConfig
 from ghostpad.world.sampling import Labels, draw_labels
 from ghostpad.world.trainable import TrainableWorld
@@ -85,52 +76,47 @@ def _learn_objects(config: WorldConfig, world: TrainableWorld) -> None:
 
     Buttons that are inferred here are not used where labels say what the buttons are.
     """
-    prior, transitions = world.prior.movement, world.rollouts.transitions
-    gray, workers = world.grayscale, config.workers or num_cores()
-    rows = some_rows(transitions, config.object_steps, config.seed)
-    scenery = scenery_in(transitions, gray, workers)
-    prior.covers.copy_(torch.from_numpy(scenery.covers))
-    prior.parts.copy_(torch.from_numpy(scenery.parts))
+    prior, recordings = world.prior, _recordings(config, world)
+    rows = recordings.sample_rows(config.object_steps)
     some = rows[:: max(1, min(FIRST_SHARE, len(rows) // FIRST_LEAST))]
-    tracked = followed_in(transitions, some, world.history, gray, workers)
-    small = small_looks(tracked)
-    if small is not None:
-        prior.keep_tints(small, find_tints(transitions, rows, small, gray, workers))
+    tracked = recordings.track(some)
+    transient = fit_scene(prior.scene, recordings, rows, tracked)
     controllable = find_controllable(tracked, world.num_buttons, config.seed)
-    if controllable is not None:
-        prior.steered.keep(controllable.object)
-    usual, is_usual = usual_frame(transitions, gray, config.seed)
-    prior.usual_frame.copy_(torch.from_numpy(usual))
-    prior.usual_known.copy_(torch.from_numpy(is_usual))
+    prior.scene.store_object("controllable", None if controllable is None else controllable.object)
     # Tracked once more, since more is known now.
-    labels = draw_labels(transitions, config.labels, config.seed) if config.labels else None
+    labels = draw_labels(recordings.transitions, config.labels, config.seed) if config.labels else None
     if labels is not None:
         rows = np.union1d(rows, labels.rows)
-    tracked = followed_in(transitions, rows, world.history, gray, workers, prior.known)
-    if controllable is not None and prior.steered.thing is not None:
-        _learn_buttons(config, world, labels, controllable, tracked)
-    if bool(prior.pushes.is_taught):
-        _find_what_stays(config, world, scenery)
+    tracked = recordings.track(rows, prior.scene.arrays)
+    if controllable is not None and prior.scene.object("controllable") is not None:
+        _learn_buttons(world, recordings, labels, controllable, tracked)
+    if bool(prior.action_motion.is_trained):
+        fit_static_region(prior.scene, recordings, prior.action_motion.edges, transient)
     else:
         # Codes describe the controllable object then, and other objects are predicted without it.
-        prior.steered.forget()
-        tracked = [replace(each, steered=None) for each in tracked]
-    looks = teach(prior, transitions, tracked, config.object_steps, config.seed)
-    if bool(prior.is_taught):
-        print(f"Object dynamics: trained on {looks:,} tracked objects.")
+        prior.scene.store_object("controllable", None)
+        tracked = [replace(each, controllable=None) for each in tracked]
+    sprites = train_object_dynamics(prior.dynamics, recordings, tracked, config.object_steps)
+    if bool(prior.dynamics.is_trained):
+        print(f"Object dynamics: trained on {sprites:,} tracked objects.")
     else:
         print("No small object moves in these recordings: codes alone describe what happens.")
 
 
+def _recordings(config: WorldConfig, world: TrainableWorld) -> Recordings:
+    workers = config.workers or num_cores()
+    return Recordings(world.rollouts.transitions, world.history, world.grayscale, workers, config.seed)
+
+
 def _learn_buttons(
-    config: WorldConfig,
     world: TrainableWorld,
+    recordings: Recordings,
     labels: Labels | None,
     controllable: Controllable,
-    tracked: list[Example],
+    tracked: list[TrackedObject],
 ) -> None:
     """Take the buttons from labels, or infer them from motion; and learn where each moves the object."""
-    prior, more = world.prior.movement, ""
+    prior, more = world.prior, ""
     if labels is not None:
         buttons = labels.controls if labels.fit_buttons(world.num_buttons) else None
     else:
@@ -138,30 +124,19 @@ def _learn_buttons(
         world.finder.adopt(world.dynamics.active, inferred)
         if inferred.spawn_button is not None and inferred.spawned is not None:
             more = "; one more spawns an object"
-            prior.coming.keep(inferred.spawned)
-            prior.coming_button.fill_(inferred.spawn_button)
-            prior.pushes.acts_as[inferred.spawn_button] = inferred.noop
-        prior.pushes.resting.fill_(inferred.noop)
+            prior.scene.store_object("spawn", inferred.spawned)
+            prior.scene.store(spawn_button=inferred.spawn_button)
+            prior.action_motion.acts_as[inferred.spawn_button] = inferred.noop
+        prior.action_motion.rest_button.fill_(inferred.noop)
         buttons = world.finder.buttons.cpu().numpy()
     moves = [f"{right:+.0f} right {down:+.0f} down" for down, right in controllable.displacements]
     print(f"Buttons: {len(moves)} move the controllable object, by pixels ({', '.join(moves)}){more}.")
     if buttons is not None:
-        transitions, workers = world.rollouts.transitions, config.workers or num_cores()
-        teach_pushes(prior.pushes, tracked, transitions, buttons, config.seed)
-        if bool(prior.pushes.is_taught):
-            tracks = tracks_in(transitions, controllable.object, world.grayscale, workers)
-            counts = button_transition_counts(transitions, buttons, world.num_buttons)
-            find_slack(prior.pushes, tracks, counts)
-
-
-def _find_what_stays(config: WorldConfig, world: TrainableWorld, scenery: Scenery) -> None:
-    prior, transitions = world.prior.movement, world.rollouts.transitions
-    edges, known = prior.pushes.edges(), prior.known
-    stays = stays_in(transitions, known, edges, scenery.passed, world.history, world.grayscale, config.seed)
-    prior.stays.copy_(torch.from_numpy(stays))
-    assert known.steered is not None
-    (top, left), (bottom, right) = edges[0], edges[1] + known.steered.mask.shape
-    prior.parts[top:bottom, left:right] = 0
+        train_action_motion(prior.action_motion, recordings, tracked, buttons)
+        if bool(prior.action_motion.is_trained):
+            seen = trajectories(recordings, controllable.object)
+            counts = button_transition_counts(recordings.transitions, buttons, world.num_buttons)
+            fit_overshoot(prior.action_motion, seen, counts)
 
 
 def _recognize(config: WorldConfig, world: TrainableWorld) -> None:
@@ -172,7 +147,7 @@ def _recognize(config: WorldConfig, world: TrainableWorld) -> None:
     if config.labels:
         return
     steps = config.object_steps or WorldConfig.object_steps
-    named = _recognized(config, world, some_rows(world.rollouts.transitions, steps, config.seed))
+    named = _recognized(config, world, _recordings(config, world).sample_rows(steps))
     _, counts = np.unique(named.buttons, return_counts=True)
     num_held = np.count_nonzero(counts >= RARELY * len(named.rows))
     if len(named.rows) >= MIN_OBSERVATIONS and num_held == len(named.moving):
@@ -186,13 +161,12 @@ def _recognize(config: WorldConfig, world: TrainableWorld) -> None:
 
 def _recognized(config: WorldConfig, world: TrainableWorld, rows: np.ndarray) -> InferredButtons:
     """The buttons of training transitions, by the motion of the controllable object in the trained world."""
-    prior, workers = world.prior.movement, config.workers or num_cores()
-    spawn_button, spawned = int(prior.coming_button), prior.coming.thing
-    tracked: list[Example] = []
-    if bool(prior.pushes.is_taught):
-        transitions = world.rollouts.transitions
-        tracked = followed_in(transitions, rows, world.history, world.grayscale, workers, prior.known)
-    return recognize_buttons(prior.pushes, world.buttons_in_use, spawn_button, spawned, tracked)
+    prior = world.prior
+    spawn_button, spawned = int(prior.scene.spawn_button), prior.scene.object("spawn")
+    tracked: list[TrackedObject] = []
+    if bool(prior.action_motion.is_trained):
+        tracked = _recordings(config, world).track(rows, prior.scene.arrays)
+    return recognize_buttons(prior.action_motion, world.buttons_in_use, spawn_button, spawned, tracked)
 
 
 def require_same_buttons(config: WorldConfig, world: TrainableWorld, labels: Labels) -> None:

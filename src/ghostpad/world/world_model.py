@@ -24,7 +24,7 @@ from ghostpad.model.export import write_safetensors
 from ghostpad.model.frame_format import to_frames
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
 from ghostpad.objects.prior import ObjectPrior
-from ghostpad.objects.tracking import same_apart_from_steered
+from ghostpad.objects.tracking import same_apart_from_controllable
 from ghostpad.world.dynamics import DynamicsConfig, make_dynamics
 from ghostpad.world.expectation import (
     Expectation,
@@ -206,7 +206,7 @@ class WorldModel(nn.Module):
             tracks = self.prior.track(state.frames, last.tracks if last is not None else None)
         moved = self.prior.predict(tracks, buttons_N, state.control, temperature, generator)
         known = ahead.expected if ahead is not None else None
-        if ahead is not None and known is not None and same_apart_from_steered(moved, known.tracks):
+        if ahead is not None and known is not None and same_apart_from_controllable(moved, known.tracks):
             return replace(ahead, buttons=buttons_N, expected=replace(known, tracks=moved))
         expected = self.codes.expect(moved, last.expected if last is not None else None)
         return Forecast(buttons_N, tracks, expected, self.encode(state.frames, expected))
