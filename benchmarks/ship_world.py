@@ -28,9 +28,12 @@ from ghostpad.world.world_model import WorldModel
 
 CARD = """# {name}
 
-A world model of Atari Breakout by Ghostpad, learned from watching: from the last {history} frames and one of
-{num_buttons} buttons, {grid[0]} by {grid[1]} codes of the next transition, and from these the next frame,
-{height} high and {width} wide. {weights:,} weights ({size:.1f} MB), the latent action model among them.
+An object-centric world model of Atari Breakout by Ghostpad, learned from watching. From the last {history}
+frames and one of {num_buttons} buttons, small networks move the tracked objects, which code composites as
+sprites into the next frame, and the dynamics network predicts {grid[0]} by {grid[1]} codes of the transition.
+The decoder draws the cells whose codes differ from those expected at constant velocity; all other pixels come
+from the frames given. Frames are {height} high and {width} wide.
+{weights:,} weights ({size:.1f} MB), the latent action model among them.
 
 ```sh
 ghostpad play --world {name}
