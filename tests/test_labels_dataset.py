@@ -76,7 +76,7 @@ def test_color_on_request(folder, store):
 
 @pytest.mark.parametrize("grayscale", [True, False])
 @pytest.mark.parametrize("window", [1, 4])
-def test_with_frames_no_store_is_needed_and_nothing_is_lost(
+def test_labels_with_frames_give_the_same_items_without_the_store(
     folder, folder_with_frames, tmp_path, monkeypatch, grayscale, window
 ):
     alone = tmp_path / "elsewhere"
@@ -90,7 +90,7 @@ def test_with_frames_no_store_is_needed_and_nothing_is_lost(
         assert all(torch.equal(a, b) for a, b in zip(one[index], other[index], strict=True))
 
 
-def test_workers_read_what_one_process_reads(folder, folder_with_frames):
+def test_workers_and_pickled_copies_read_the_same_items(folder, folder_with_frames):
     for path in (folder, folder_with_frames):
         dataset = LatentActionDataset(path, "validation")
         dataset[0]  # opens files that workers must not share
@@ -112,13 +112,13 @@ def test_shuffling_shows_every_item_once(folder):
     assert torch.equal(shown.flatten(1).sum(1).sort().values, ordered.flatten(1).sum(1).sort().values)
 
 
-def test_what_is_sent_to_another_process_is_small(folder):
+def test_a_pickled_dataset_is_small(folder):
     dataset = LatentActionDataset(folder)
     dataset[0]
     assert len(pickle.dumps(dataset)) < 10_000
 
 
-def test_a_store_that_moved_along_is_found_and_one_that_vanished_is_named(folder, store_path, tmp_path):
+def test_a_store_that_moved_with_its_labels_is_found_and_a_missing_one_is_named(folder, store_path, tmp_path):
     home = tmp_path / "home"
     place = home / os.path.relpath(folder, folder.parent.parent)
     shutil.copytree(folder, place)
@@ -152,12 +152,12 @@ def test_another_store_is_refused(folder, episodes_folder, tmp_path):
     ("changes", "words"),
     [({"split": "tset"}, "tset"), ({"window": 0}, "at least 1"), ({"window": 100}, "no window of 100")],
 )
-def test_what_cannot_be_is_one_clear_line(folder, changes, words):
+def test_invalid_arguments_are_refused_in_one_line(folder, changes, words):
     with pytest.raises(UserError, match=words):
         LatentActionDataset(folder, **changes)
 
 
-def test_transitions_agree(folder, store):
+def test_items_are_in_the_order_of_transitions(folder, store):
     dataset, transitions = LatentActionDataset(folder), Transitions(store, None, 2)
     assert np.array_equal(dataset.episode_index, transitions.episode_index)
     assert np.array_equal(dataset.frame_index, transitions.frame_index)

@@ -1,8 +1,9 @@
-"""Labels in the formats of others: nothing is lost on the way, and their rules are kept."""
+"""Exports of labels: lossless, and valid in the formats of other tools."""
 
 import dataclasses
 import json
 import pathlib
+from typing import get_args
 
 import av
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.labels.export import ExportConfig, export
+from ghostpad.labels.export import ExportConfig, LabelFormatName, export
 from ghostpad.labels.extract import ExtractConfig, extract
 from ghostpad.labels.formats import lerobot
 from ghostpad.labels.formats.lerobot import Statistics
@@ -83,7 +84,7 @@ def test_lerobot_rows_follow_the_published_rules(dataset, codes, store):
     assert np.allclose(table["timestamp"].to_numpy(), np.tile(np.arange(40) / 15, 4))
 
 
-def test_lerobot_episodes_say_where_they_lie(dataset, store):
+def test_lerobot_episodes_name_their_rows_and_their_part_of_the_video(dataset, store):
     rows = pq.read_table(dataset / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
     assert [row["episode_index"] for row in rows] == [0, 1, 2, 3]
     for index, row in enumerate(rows):
@@ -118,7 +119,7 @@ def test_lerobot_starts_another_file_when_one_is_full(labels, dataset, tmp_path,
         assert set(table["episode_index"].to_pylist()) == {index}
 
 
-def test_our_own_reader_takes_it_back(dataset, store, tmp_path):
+def test_a_lerobot_export_is_ingested_to_the_same_frames_and_controls(dataset, store, tmp_path):
     from ghostpad.frames.ingest import IngestConfig, ingest
 
     ingest(IngestConfig(source=dataset, out=tmp_path / "back.store", workers=1))
@@ -130,7 +131,7 @@ def test_our_own_reader_takes_it_back(dataset, store, tmp_path):
         assert np.array_equal(back.controls(index), store.controls(index))
 
 
-def test_labels_with_frames_need_no_store(config, dataset, tmp_path):
+def test_labels_with_frames_are_exported_without_the_store(config, dataset, tmp_path):
     out = tmp_path / "labels"
     alone = extract(dataclasses.replace(config, out=out, with_frames=True))
     content = (out / "labels.json").read_text().replace(".store", ".gone")
@@ -141,7 +142,7 @@ def test_labels_with_frames_need_no_store(config, dataset, tmp_path):
         assert (tmp_path / "out" / name).read_bytes() == (dataset / name).read_bytes()
 
 
-def test_a_single_code_is_a_column_of_scalars(store, store_path, tmp_path):
+def test_lerobot_stores_a_single_code_as_a_scalar(store, store_path, tmp_path):
     path = saved(small_model(store, tokens=(1, 1)), tmp_path / "best.pt")
     made = extract(ExtractConfig(path, store_path, tmp_path / "labels", runtime="torch"))
     export(ExportConfig(labels=made.path, format="lerobot", out=tmp_path / "out"))
@@ -149,7 +150,7 @@ def test_a_single_code_is_a_column_of_scalars(store, store_path, tmp_path):
     assert str(schema.field("latent_action").type) == "int64"
 
 
-def test_npz_holds_the_columns(labels, codes, tmp_path, store):
+def test_npz_has_the_columns_of_the_labels(labels, codes, tmp_path, store):
     export(ExportConfig(labels=labels.path, format="npz", out=tmp_path / "out"))
     parts = [dict(np.load(path)) for path in sorted((tmp_path / "out").glob("*.npz"))]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -172,7 +173,7 @@ def test_jsonl_has_the_fields_of_lapa(labels, codes, tmp_path, store, episodes_f
     assert line["fields"] == "[instruction],[vision],delta" and line["split"] == store.episodes[1].split
 
 
-def test_datasets_has_a_file_per_split_and_tells_its_features(config, store, tmp_path):
+def test_datasets_has_files_per_split_that_describe_their_features(config, store, tmp_path):
     made = extract(dataclasses.replace(config, out=tmp_path / "labels", with_frames=True))
     export(ExportConfig(labels=made.path, format="datasets", out=tmp_path / "out"))
     counts = {}
@@ -189,7 +190,7 @@ def test_datasets_has_a_file_per_split_and_tells_its_features(config, store, tmp
     assert "path: data/train-*.parquet" in (tmp_path / "out/README.md").read_text()
 
 
-def test_the_datasets_library_opens_it(config, store, tmp_path, monkeypatch):
+def test_the_datasets_library_opens_the_export(config, store, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     datasets = pytest.importorskip("datasets")
     made = extract(dataclasses.replace(config, out=tmp_path / "labels", with_frames=True))
@@ -203,8 +204,8 @@ def test_the_datasets_library_opens_it(config, store, tmp_path, monkeypatch):
     assert len(row["codes"]) == 140
 
 
-@pytest.mark.parametrize("file_format", ["lerobot", "npz", "jsonl", "datasets"])
-def test_every_export_has_a_card(labels, tmp_path, file_format):
+@pytest.mark.parametrize("file_format", get_args(LabelFormatName))
+def test_every_export_has_a_dataset_card(labels, tmp_path, file_format):
     export(ExportConfig(labels=labels.path, format=file_format, out=tmp_path / "out"))
     card = (tmp_path / "out/README.md").read_text()
     assert card.startswith("---\n") and "| train | 78 |" in card
@@ -220,21 +221,21 @@ def test_every_export_has_a_card(labels, tmp_path, file_format):
         ({"fps": 0}, "--fps 0"),
     ],
 )
-def test_options_that_contradict_each_other(labels, tmp_path, changes, words):
+def test_contradictory_options_are_refused(labels, tmp_path, changes, words):
     config = ExportConfig(labels=labels.path, format="lerobot", out=tmp_path / "out")
     with pytest.raises(UserError, match=words):
         export(dataclasses.replace(config, **changes))
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_there_is_never_overwritten(labels, tmp_path):
+def test_an_export_of_labels_never_overwrites(labels, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="already exists"):
         export(ExportConfig(labels=labels.path, format="npz", out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_statistics_by_pieces_are_those_of_the_whole():
+def test_merged_statistics_are_those_of_all_values():
     values = np.random.default_rng(0).normal(3, 2, (50, 4))
     plain = Statistics.of(values[:7]).merged(Statistics.of(values[7:])).plain()
     assert np.allclose(plain["mean"], values.mean(0)) and np.allclose(plain["std"], values.std(0))

@@ -1,4 +1,4 @@
-"""Labels: what is written, that it is what the model says, and what is refused."""
+"""Extraction: files have the codes of the model, reruns complete them, other folders are refused."""
 
 import json
 import pathlib
@@ -64,7 +64,7 @@ def test_every_transition_has_the_codes_that_the_model_gives(labels, model, stor
     assert np.array_equal(rows["frame_index"], transitions.frame_index)
     assert np.array_equal(rows["next_frame_index"], transitions.frame_index + 1)
     expected = model.encode(*transitions.read(slice(None), True)).flatten(1).numpy()
-    assert len(np.unique(expected)) > 10, "codes that do not vary prove nothing"
+    assert len(np.unique(expected)) > 10, "constant codes would prove nothing"
     assert (rows["codes"] != expected).mean() < 1e-3
 
 
@@ -74,7 +74,7 @@ def test_controls_are_those_of_the_recording(labels, store):
     assert labels.manifest["control_names"] == store.control_names(0)
 
 
-def test_columns_types_and_what_a_file_says_about_itself(labels, model, store):
+def test_files_have_the_documented_columns_and_metadata(labels, model, store):
     schema = pq.read_schema(labels.path / labels.shards[0].file_name)
     assert [str(field.type) for field in schema] == [
         *["int32"] * 3,
@@ -96,7 +96,7 @@ def test_more_than_256_codes_take_two_bytes(store, store_path, tmp_path):
 
 
 @pytest.mark.parametrize("stride", [2, 5])
-def test_stride_and_rgb(store, store_path, tmp_path, stride):
+def test_labels_of_an_rgb_model_with_a_stride_have_its_codes(store, store_path, tmp_path, stride):
     model = small_model(store, stride=stride, grayscale=False)
     path = saved(model, tmp_path / "best.pt")
     made = extract(ExtractConfig(path, store_path, tmp_path / "labels", runtime="torch"))
@@ -119,7 +119,7 @@ def test_each_frame_is_read_once(store, monkeypatch):
         assert np.array_equal(frames, read(store, 1, np.arange(start, start + len(frames)), True))
 
 
-def test_runs_and_threads_do_not_show_in_the_files(config, labels, monkeypatch):
+def test_run_length_and_threads_do_not_change_the_files(config, labels, monkeypatch):
     monkeypatch.setattr(shards_module, "RUN", 7)
     made = extract(replaced(config, workers=1, out=config.out.parent / "latent_actions"))
     for shard in made.shards:
@@ -138,7 +138,9 @@ def test_a_rerun_does_only_what_is_missing(config):
     assert first.stat().st_mtime_ns == stamp
 
 
-def test_labels_of_something_else_are_refused_and_left_alone(config, store, tmp_path, episodes_folder):
+def test_a_folder_with_labels_of_another_origin_is_refused_and_untouched(
+    config, store, tmp_path, episodes_folder
+):
     extract(config)
     before = content(config.out)
     fewer = tmp_path / "fewer"
@@ -158,7 +160,7 @@ def test_labels_of_something_else_are_refused_and_left_alone(config, store, tmp_
         assert content(config.out) == before
 
 
-def test_a_folder_that_holds_something_else_is_refused_and_left_alone(config):
+def test_a_folder_with_other_files_is_refused_and_untouched(config):
     config.out.mkdir()
     for name, words in [
         ("notes.txt", "holds notes.txt"),
@@ -181,7 +183,7 @@ def test_frames_of_another_size_are_refused(config, store, tmp_path):
     assert not config.out.exists()
 
 
-def test_verify_counts_what_agrees_and_names_the_file_that_does_not(config, capsys):
+def test_verify_counts_equal_codes_and_names_a_file_with_a_wrong_one(config, capsys):
     made = extract(replaced(config, verify=True))
     assert "verified 156 transitions: 21,840 of 21,840 codes are the same" in capsys.readouterr().out
     path = made.path / made.shards[1].file_name
@@ -211,7 +213,7 @@ def test_an_interruption_leaves_whole_files_only(config, monkeypatch):
         Labels.open(config.out)
 
 
-def test_completed_labels_are_no_longer_complete_while_a_file_is_made_again(config, monkeypatch):
+def test_labels_are_incomplete_while_a_missing_file_is_made_again(config, monkeypatch):
     made = extract(config)
     (config.out / made.shards[1].file_name).unlink()
 

@@ -1,4 +1,4 @@
-"""Killed at any moment, a run is completed by the next one, to the same bytes."""
+"""An extraction killed at any moment is completed by the next run, to the same bytes."""
 
 import json
 import pathlib
@@ -57,7 +57,7 @@ def content(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
-def test_kills_do_not_show(store, store_path, tmp_path, kills):
+def test_a_killed_extraction_is_completed_to_the_same_bytes(store, store_path, tmp_path, kills):
     model = saved(small_model(store), tmp_path / "best.pt")
     arguments = [sys.executable, "-c", KILLER, str(model), str(store_path), str(tmp_path), str(kills)]
     ran = subprocess.run(arguments, capture_output=True, text=True, timeout=300)

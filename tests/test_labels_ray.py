@@ -1,4 +1,4 @@
-"""The engine for many machines gives the files of the engine for one."""
+"""The Ray engine writes the same files as the local engine."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ def config(store, store_path, tmp_path):
     )
 
 
-def test_a_cluster_that_does_not_answer_is_one_clear_line(config):
+def test_an_unreachable_cluster_is_reported_in_one_line(config):
     pytest.importorskip("ray")
     # Port 1 is reserved and never open.
     with pytest.raises(UserError, match="no cluster answers there") as refused:

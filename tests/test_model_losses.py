@@ -1,4 +1,4 @@
-"""Quantizer and losses against independent computations; every term's gradient reaches what it should."""
+"""Quantizer and losses against independent computations; each term's gradient reaches the right weights."""
 
 import math
 
@@ -11,7 +11,7 @@ from ghostpad.luma import tensor_luma as torch_luma
 from ghostpad.model import QuantizerConfig
 from ghostpad.model.losses import assignment_entropy_loss, soft_assignment
 from ghostpad.model.quantizers import VectorQuantizer
-from test_model_spec import moving_square, small
+from test_model_latent_action_model import moving_square, small
 
 
 def started(num_codes: int = 8, dim: int = 4, **fields: object) -> VectorQuantizer:
@@ -111,7 +111,7 @@ def test_soft_assignment_is_neither_uniform_nor_saturated() -> None:
         assert 0.01 < float(shares.mean()) < 0.9
 
 
-def test_the_start_places_all_codes_on_outputs_of_the_last_batch() -> None:
+def test_initialization_places_all_codes_on_outputs_of_the_last_batch() -> None:
     quantizer = VectorQuantizer(QuantizerConfig(8, 4))
     latents = 50 + torch.randn(4, 4, 3, 3)
     assert torch.equal(quantizer(latents).quantized, latents)
@@ -143,7 +143,7 @@ def test_a_collapsed_codebook_recovers() -> None:
     assert int((model.quantizer.use_counts > 0).sum()) >= 8
 
 
-def test_resets_happen_when_they_are_due_and_leave_used_codes_alone() -> None:
+def test_resets_follow_their_schedule_and_keep_used_codes() -> None:
     model, batch = small(), moving_square(24)
     optimizer = torch.optim.Adam(model.parameters())
     model(batch)
@@ -158,7 +158,7 @@ def test_resets_happen_when_they_are_due_and_leave_used_codes_alone() -> None:
     assert model.after_step(90_000, 100_000, optimizer, torch.Generator()) == {}
 
 
-def test_luma_is_the_same_everywhere() -> None:
+def test_luma_of_tensors_equals_luma_of_arrays() -> None:
     colors = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), dtype=np.uint8)
     ours = torch_luma(torch.from_numpy(colors))[:, 0].numpy()
     assert np.array_equal(ours, luma(colors.transpose(0, 2, 3, 1)))

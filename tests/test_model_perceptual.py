@@ -1,4 +1,4 @@
-"""The perceptual loss: the right features, a gradient where it belongs, and clear words without weights."""
+"""The perceptual loss: features of VGG-16, a gradient for the decoder alone, clear errors without weights."""
 
 import sys
 import types
@@ -51,7 +51,7 @@ def config(tmp_path: Path) -> PerceptualConfig:
     return save(vgg16(2), tmp_path / "vgg16.pth")
 
 
-def test_the_features_are_those_of_the_whole_network(config: PerceptualConfig) -> None:
+def test_features_are_those_of_vgg16(config: PerceptualConfig) -> None:
     network, frames = vgg16(2), torch.rand(2, 3, 32, 24)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     wanted, seen = [], (frames - mean) / std
@@ -68,7 +68,7 @@ def test_the_features_are_those_of_the_whole_network(config: PerceptualConfig) -
     assert torch.allclose(loss(frames, other), by_hand) and float(loss(frames, frames)) == 0
 
 
-def test_gray_is_shown_as_three_equal_colours(config: PerceptualConfig) -> None:
+def test_a_gray_frame_has_the_features_of_three_equal_channels(config: PerceptualConfig) -> None:
     loss, gray = PerceptualLoss(config), torch.rand(2, 1, 32, 24)
     assert torch.equal(loss.features(gray)[3], loss.features(gray.repeat(1, 3, 1, 1))[3])
 
@@ -89,7 +89,7 @@ def model_and_batch(reconstruction: str) -> tuple[LatentActionModel, Batch]:
 
 
 @pytest.mark.parametrize("reconstruction", ["mse", "palette"])
-def test_its_gradient_reaches_the_decoder_and_not_the_frozen_network(
+def test_the_perceptual_gradient_reaches_the_decoder_and_not_the_frozen_network(
     config: PerceptualConfig, reconstruction: str
 ) -> None:
     model, batch = model_and_batch(reconstruction)
@@ -115,7 +115,7 @@ def test_its_gradient_reaches_the_decoder_and_not_the_frozen_network(
     assert "perceptual" not in model(batch)[1]
 
 
-def test_it_is_no_part_of_the_model(config: PerceptualConfig) -> None:
+def test_the_perceptual_loss_is_no_part_of_the_model(config: PerceptualConfig) -> None:
     model, _ = model_and_batch("mse")
     names, before = list(model.state_dict()), model.model_hash
     model.use_perceptual(PerceptualLoss(config), 1.0)
@@ -123,7 +123,9 @@ def test_it_is_no_part_of_the_model(config: PerceptualConfig) -> None:
     assert not any("perceptual" in name for name, _ in model.named_parameters())
 
 
-def test_training_with_it(config: PerceptualConfig, store_path: Path, tmp_path: Path) -> None:
+def test_training_with_a_perceptual_loss_leaves_it_out_of_the_checkpoint(
+    config: PerceptualConfig, store_path: Path, tmp_path: Path
+) -> None:
     run = small_run(
         store_path,
         tmp_path / "run",
@@ -165,7 +167,7 @@ def test_a_file_without_the_weights_of_vgg16_is_named(config: PerceptualConfig, 
         assert f"{path}: not a state dict of torchvision's vgg16" in mistake(bad)
 
 
-def test_weights_from_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_file_the_weights_come_from_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     assert "--perceptual.vgg FILE" in mistake(PerceptualConfig(1.0))
 

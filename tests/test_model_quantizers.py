@@ -1,8 +1,9 @@
-"""Every kind of quantizer keeps one contract, learns, and agrees with what it was taken from."""
+"""Every kind of quantizer fulfils the contract, learns, and agrees with its reference implementation."""
 
 import dataclasses
 import math
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def ready(config: QuantizerConfig, seed: int = 0) -> Quantizer:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_codes_are_one_grid_of_integers_that_stand_for_what_was_quantized(kind: str) -> None:
+def test_codes_are_one_grid_of_integers_and_dequantize_to_the_output(kind: str) -> None:
     quantizer = ready(KINDS[kind]).eval()
     given = latents(1)
     out = quantizer(given)
@@ -61,7 +62,7 @@ def test_codes_are_one_grid_of_integers_that_stand_for_what_was_quantized(kind: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_reconstruction_reaches_the_latents(kind: str) -> None:
+def test_the_reconstruction_gradient_reaches_the_latents(kind: str) -> None:
     quantizer, given = ready(KINDS[kind]), latents(1).requires_grad_()
     quantizer(given).quantized.square().sum().backward()
     assert given.grad is not None and float(given.grad.abs().min(dim=1).values.max()) > 0
@@ -70,7 +71,7 @@ def test_the_reconstruction_reaches_the_latents(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_codes_follow_the_latents(kind: str) -> None:
+def test_a_codebook_learns_four_clouds(kind: str) -> None:
     """Four clouds: after some steps no code serves two of them, and each latent lies near its code."""
     torch.manual_seed(0)
     centers = 4 * torch.randn(4, 8)
@@ -97,7 +98,7 @@ def test_codes_follow_the_latents(kind: str) -> None:
         assert error < 0.05
 
 
-def test_noise_takes_the_place_of_the_error_and_is_as_long() -> None:
+def test_nsvq_replaces_the_error_by_noise_of_the_same_norm() -> None:
     quantizer, given = ready(KINDS["nsvq"]), latents(1)
     shown = quantizer(given)
     right = quantizer.dequantize(shown.codes)
@@ -107,7 +108,7 @@ def test_noise_takes_the_place_of_the_error_and_is_as_long() -> None:
     assert not torch.equal(quantizer(given).quantized, shown.quantized)
 
 
-def test_a_product_chooses_as_the_library_does() -> None:
+def test_a_product_quantizer_equals_the_library() -> None:
     ours = ready(KINDS["product"])
     theirs = VectorQuantize(
         8, 4, codebook_dim=4, heads=2, separate_codebook_per_head=True, rotation_trick=False
@@ -119,7 +120,7 @@ def test_a_product_chooses_as_the_library_does() -> None:
     assert torch.allclose(ours.eval()(given).quantized.flatten(2).transpose(1, 2), quantized)
 
 
-def test_a_residual_and_its_averages_are_those_of_the_library() -> None:
+def test_a_residual_quantizer_and_its_averages_equal_the_library() -> None:
     ours = ready(KINDS["residual"])
     theirs = ResidualVQ(dim=8, num_quantizers=2, codebook_size=4, decay=0.99, rotation_trick=False)
     for mine, layer in zip(ours.layers, theirs.layers, strict=True):  # type: ignore[arg-type]
@@ -135,7 +136,7 @@ def test_a_residual_and_its_averages_are_those_of_the_library() -> None:
         assert not torch.equal(mine.codebook, layer.codebook * 0)  # type: ignore[union-attr]
 
 
-def test_rounding_is_the_librarys() -> None:
+def test_fsq_equals_the_library() -> None:
     ours = ready(KINDS["fsq"])
     theirs = FSQ([4, 4], dim=8)
     theirs.load_state_dict(ours.rounding.state_dict())  # type: ignore[union-attr]
@@ -146,14 +147,14 @@ def test_rounding_is_the_librarys() -> None:
 
 
 @pytest.mark.parametrize("kind", ["vq_ema", "product", "residual"])
-def test_averages_of_micro_batches_are_those_of_the_batch(kind: str) -> None:
+def test_averages_over_micro_batches_equal_those_of_the_batch(kind: str) -> None:
     whole, cut = ready(KINDS[kind]), ready(KINDS[kind])
     given = latents(1)
     before = whole.codebook_vectors.clone()
     whole(given)
     parts = [cut(part).codes for part in given.split(2)]
     assert torch.equal(torch.cat(parts), whole.nearest(given))
-    assert torch.equal(whole.codebook_vectors, before), "codes move between steps alone"
+    assert torch.equal(whole.codebook_vectors, before), "codes move only between steps"
     whole.update_averages()
     cut.update_averages()
     assert torch.allclose(whole.codebook_vectors, cut.codebook_vectors, atol=1e-5)
@@ -161,7 +162,7 @@ def test_averages_of_micro_batches_are_those_of_the_batch(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["product", "residual"])
-def test_unused_entries_of_every_codebook_come_back_to_the_data(kind: str) -> None:
+def test_unused_vectors_of_every_codebook_are_reset_to_the_data(kind: str) -> None:
     quantizer = ready(KINDS[kind])
     for layer in quantizer.layers:  # type: ignore[union-attr]
         layer._codebook.embed[0, 1:] += 1e3  # type: ignore[union-attr]
@@ -190,7 +191,7 @@ def config(store_path: Path, tmp_path: Path) -> TrainConfig:
 
 
 @pytest.mark.parametrize("kind", [name for name in KINDS if name != "vq"])
-def test_a_model_trains_resumes_exactly_and_is_read_back(
+def test_a_model_with_each_quantizer_trains_and_resumes_exactly(
     config: TrainConfig, tmp_path: Path, kind: str
 ) -> None:
     quantizer = dataclasses.replace(KINDS[kind], **quick)
@@ -212,7 +213,7 @@ def test_a_model_trains_resumes_exactly_and_is_read_back(
 
 @pytest.mark.parametrize("conditioning", ["film", "cross_attention"])
 @pytest.mark.parametrize("tokens", [(1, 1), (2, 2), (1, 3)])
-def test_every_token_matters_to_every_cell(conditioning: str, tokens: tuple[int, int]) -> None:
+def test_every_token_affects_every_cell(conditioning: str, tokens: tuple[int, int]) -> None:
     architecture = small_architecture((4, 8, 8, 8), tokens=tokens)
     decoder = dataclasses.replace(architecture.decoder, conditioning=conditioning)
     model = LatentActionModel(
@@ -234,7 +235,9 @@ def test_every_token_matters_to_every_cell(conditioning: str, tokens: tuple[int,
     ("name", "grid", "num_codes", "bits"),
     [("lapa", (2, 2), 8, 12), ("genie", (1, 1), 8, 3), ("lapo", (2, 2), 4096, 48)],
 )
-def test_the_published_bottlenecks(name: str, grid: tuple[int, int], num_codes: int, bits: int) -> None:
+def test_presets_have_the_published_bottlenecks(
+    name: str, grid: tuple[int, int], num_codes: int, bits: int
+) -> None:
     config = PRESETS[name]()
     assert config.preset == name
     model = LatentActionModel(LatentActionModelConfig(FrameFormat(), config.model))
@@ -259,8 +262,12 @@ def test_the_published_bottlenecks(name: str, grid: tuple[int, int], num_codes: 
         ({"kind": "fsq", "levels": (4, 4)}, "set quantizer.codebook_size to 16"),
     ],
 )
-def test_settings_that_contradict_each_other(fields: dict[str, object], says: str) -> None:
+def test_contradictory_settings_are_refused(fields: dict[str, object], says: str) -> None:
     with pytest.raises(UserError, match=says) as caught:
         config = QuantizerConfig(**fields)  # type: ignore[arg-type]
         QUANTIZERS[config.kind](config)
     assert "\n" not in str(caught.value)
+
+
+def test_every_kind_that_the_config_names_is_registered() -> None:
+    assert set(QUANTIZERS) == set(get_args(get_type_hints(QuantizerConfig)["kind"]))

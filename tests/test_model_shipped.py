@@ -29,17 +29,17 @@ def test_a_shipped_model_does_what_its_card_says(name, store):
     assert gain > metrics["reconstruction"]["gain_over_copy_db"] - 6
 
 
-def test_the_wheel_carries_little():
+def test_shipped_weights_are_small():
     folders = [*shipped_models().values(), *shipped_models("world").values()]
     assert sum((path / "model.safetensors").stat().st_size for path in folders) <= 32e6
 
 
-def test_an_unknown_name_tells_the_known_ones():
+def test_an_unknown_model_name_is_refused():
     with pytest.raises(UserError, match="no such model"):
         LatentActionModel.from_pretrained("breakout-blunt")
 
 
-def test_half_precision_is_what_is_read_back(store, tmp_path):
+def test_a_half_precision_export_has_the_weights_of_the_model(store, tmp_path):
     model = small_model(store)
     before = model.codebook.clone()
     export_model(model, "safetensors", tmp_path / "half", half=True)

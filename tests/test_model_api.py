@@ -35,7 +35,7 @@ def test_codes_do_not_depend_on_the_batch_bit_for_bit(request, pairs, kind):
     frames, next_frames = pairs
     whole = model.encode(frames, next_frames)
     latents = model.embed(frames, next_frames)
-    assert len(whole.unique()) > 5, "codes that do not vary prove nothing"
+    assert len(whole.unique()) > 5, "constant codes would prove nothing"
     for size in (1, 2, 3, 7, 16, 32):
         for start in range(0, len(frames), size):
             part = slice(start, start + size)
@@ -80,7 +80,7 @@ def test_read_only_frames_raise_no_warning(gray, store, recwarn):
     assert not recwarn.list
 
 
-def test_decoding_gives_frames_and_goes_with_embedding(gray, pairs):
+def test_decode_gives_frames_and_codes_are_nearest_to_embedded_latents(gray, pairs):
     frames, next_frames = pairs
     codes = gray.encode(frames, next_frames)
     drawn = gray.decode(frames, codes)
@@ -108,7 +108,7 @@ def test_decoding_gives_frames_and_goes_with_embedding(gray, pairs):
         ("frames.png", None, "frames"),
     ],
 )
-def test_what_is_no_frame_is_one_clear_line(gray, frames, next_frames, words):
+def test_invalid_frames_are_refused_in_one_line(gray, frames, next_frames, words):
     with pytest.raises(UserError, match=words) as refused:
         gray.encode(frames, frames if next_frames is None else next_frames)
     assert "\n" not in str(refused.value)
@@ -128,7 +128,7 @@ def test_an_rgb_model_refuses_gray_frames(rgb):
         (np.zeros((1, 14, 10)), "integers"),
     ],
 )
-def test_what_is_no_code_is_one_clear_line(gray, codes, words):
+def test_invalid_codes_are_refused_in_one_line(gray, codes, words):
     with pytest.raises(UserError, match=words):
         gray.decode(np.zeros((1, 1, 210, 160), np.uint8), codes)
 

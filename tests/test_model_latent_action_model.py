@@ -19,7 +19,7 @@ from ghostpad.model import (
 from ghostpad.model.encoder import EncoderConfig, grid_sizes
 from ghostpad.presets import PRESETS
 
-GRID_OF_THE_TEXT = [(210, 160), (105, 80), (53, 40), (27, 20), (14, 10), (7, 5)]
+SPECIFIED_GRID = [(210, 160), (105, 80), (53, 40), (27, 20), (14, 10), (7, 5)]
 PALETTE = ((0,), (80,), (160,), (255,))
 
 
@@ -56,7 +56,7 @@ def convolutions(module: nn.Module) -> list[nn.Conv2d | nn.ConvTranspose2d]:
 
 
 @pytest.mark.parametrize(("grayscale", "channels"), [(True, 1), (False, 3)])
-def test_every_layer_has_the_size_and_channels_of_the_text(grayscale: bool, channels: int) -> None:
+def test_every_layer_has_the_specified_size_and_channels(grayscale: bool, channels: int) -> None:
     model = LatentActionModel(
         LatentActionModelConfig(FrameFormat(grayscale=grayscale), PRESETS["spec"]().model)
     )
@@ -65,7 +65,7 @@ def test_every_layer_has_the_size_and_channels_of_the_text(grayscale: bool, chan
         part.register_forward_hook(lambda module, _, output: sizes.update({module: tuple(output.shape[1:])}))
     frames = torch.rand(2, channels, 210, 160)
     model(Batch(frames, frames.flip(0)))
-    grid = GRID_OF_THE_TEXT
+    grid = SPECIFIED_GRID
 
     *downs, project = convolutions(model.encoder)
     widths = [64, 128, 256, 512, 512]
@@ -90,7 +90,7 @@ def test_every_layer_has_the_size_and_channels_of_the_text(grayscale: bool, chan
     assert tuple(model.eval().decode(frames, model.encode(frames, frames)).shape) == (2, channels, 210, 160)
 
 
-def test_training_settings_of_spec_are_the_texts() -> None:
+def test_the_spec_preset_has_the_specified_training_settings() -> None:
     config = PRESETS["spec"]()
     assert (config.steps, config.batch_size, config.save_every) == (100_000, 32, 10_000)
     assert (config.optimizer.learning_rate, config.optimizer.final_learning_rate) == (3e-4, 1e-4)
@@ -131,7 +131,7 @@ def test_a_train_step_of_spec_lowers_the_loss_on_one_batch() -> None:
     assert after.item() < before.item()
 
 
-def test_without_skips_the_frame_reaches_the_picture_through_the_grid_alone() -> None:
+def test_without_skips_the_frame_reaches_the_output_through_the_bottom_alone() -> None:
     """With the conditioned features at the bottom cut, the current frame must not matter."""
     for skips in (False, True):
         model = small("mse", skips=skips).eval()
@@ -143,7 +143,7 @@ def test_without_skips_the_frame_reaches_the_picture_through_the_grid_alone() ->
         assert torch.equal(one, other) is not skips
 
 
-def test_the_next_frame_reaches_the_picture_through_the_codes_alone() -> None:
+def test_the_next_frame_reaches_the_output_through_the_codes_alone() -> None:
     model = small("mse", skips=True)
     batch = moving_square()
     model(batch)
@@ -159,7 +159,7 @@ def test_the_next_frame_reaches_the_picture_through_the_codes_alone() -> None:
 
 
 @pytest.mark.parametrize("size", [(210, 160), (209, 161), (64, 64), (84, 84), (33, 47)])
-def test_pictures_have_the_frame_size_exactly(size: tuple[int, int]) -> None:
+def test_outputs_have_exactly_the_frame_size(size: tuple[int, int]) -> None:
     architecture = dataclasses.replace(
         PRESETS["tiny"]().model,
         encoder=EncoderConfig((4, 4, 4, 4)),
@@ -173,13 +173,13 @@ def test_pictures_have_the_frame_size_exactly(size: tuple[int, int]) -> None:
     assert tuple(model.decode(frames, codes).shape) == (1, 1, *size)
 
 
-def test_an_untrained_palette_model_says_that_nothing_moves() -> None:
+def test_an_untrained_palette_model_predicts_the_current_frame() -> None:
     model, batch = small().eval(), moving_square()
     drawn = model.decode(batch.frames, model.encode(batch.frames, batch.next_frames))
     assert torch.equal(drawn, batch.frames)
 
 
-def test_a_foreign_colour_is_an_error_that_names_the_pixel() -> None:
+def test_a_colour_outside_the_palette_is_an_error_that_names_the_pixel() -> None:
     model = small().eval()
     frames = torch.zeros(1, 21, 16, 3, dtype=torch.uint8)
     frames[0, 4, 7] = torch.tensor([9, 9, 9])
@@ -188,7 +188,7 @@ def test_a_foreign_colour_is_an_error_that_names_the_pixel() -> None:
         model.decode(frames, codes)
 
 
-def test_an_architecture_that_cannot_work_is_refused() -> None:
+def test_parts_that_do_not_fit_are_refused() -> None:
     config = PRESETS["tiny"]().model
     with pytest.raises(UserError, match="palette"):
         LatentActionModel(LatentActionModelConfig(FrameFormat(), config))
@@ -198,7 +198,7 @@ def test_an_architecture_that_cannot_work_is_refused() -> None:
 
 
 @pytest.mark.parametrize("reconstruction", ["mse", "palette"])
-def test_a_downsampling_model_keeps_what_does_not_move_at_full_resolution(reconstruction: str) -> None:
+def test_a_downsampling_model_keeps_unchanged_pixels_at_full_resolution(reconstruction: str) -> None:
     torch.manual_seed(0)
     frames = FrameFormat(41, 33, palette=PALETTE, downsample=2)
     architecture = dataclasses.replace(small().config.architecture, reconstruction=reconstruction)
