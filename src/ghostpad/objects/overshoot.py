@@ -60,7 +60,7 @@ def fit_overshoot(motion: ActionMotion, paths: Sequence[np.ndarray], button_coun
     moves = _displacements(motion)[np.ix_(used, used)]
     chances = button_counts_MM[np.ix_(used, used)] + PSEUDO_COUNT
     chances = chances / chances.sum(1, keepdims=True)
-    followings = [(1 - held) * chances + held * np.eye(len(used)) for held in PERSISTENCE]
+    transitions = [(1 - held) * chances + held * np.eye(len(used)) for held in PERSISTENCE]
     lowest, highest = motion.edges
     for axis in np.flatnonzero(lowest < highest):
         for edge, inward, buffer in (
@@ -75,7 +75,7 @@ def fit_overshoot(motion: ActionMotion, paths: Sequence[np.ndarray], button_coun
                 buffer[axis] = max(
                     range(MAX_OVERSHOOT + 1),
                     key=lambda farthest, rests=rests, outward=outward: max(
-                        _log_likelihood(rests, outward, chances, farthest) for chances in followings
+                        _log_likelihood(rests, outward, chances, farthest) for chances in transitions
                     ),
                 )
 
