@@ -119,7 +119,7 @@ class Unit(ABC):
             log.reject(self.name, self.path, bad, number)
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """What is known about `num_frames` frames from `start` of an episode, as in `episode.json`.
+        """Metadata of `num_frames` frames from `start` on, as in `episode.json`; None if there is none.
 
         Raises:
             BadInput: it is damaged.

@@ -17,7 +17,7 @@ _SUBSAMPLED = (
 )
 _EARLY = 0.25  # ticks by which a frame may come too early: times in a file are rounded
 _ROUNDING = 0.002  # the same in seconds
-_MISSING, _MISSING_WITH_SOUND = 0.05, 1.0  # seconds without pictures at the end; sound may go on for longer
+_MISSING, _MISSING_WITH_SOUND = 0.05, 1.0  # seconds without pictures at the end; sound may continue
 
 
 class Picture(NamedTuple):
