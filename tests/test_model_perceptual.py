@@ -20,7 +20,8 @@ from ghostpad.model import (
     LatentActionModelConfig,
     QuantizerConfig,
 )
-from ghostpad.model.perceptual import PerceptualConfig, PerceptualLoss
+from ghostpad.model.config import PerceptualConfig
+from ghostpad.model.losses import PerceptualLoss
 from ghostpad.training.latent_action import train
 from small_run import small_run
 

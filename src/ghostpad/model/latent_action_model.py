@@ -29,8 +29,7 @@ from ghostpad.model.frame_format import (
     to_frames,
     to_pairs,
 )
-from ghostpad.model.losses import palette_cross_entropy
-from ghostpad.model.perceptual import PerceptualLoss
+from ghostpad.model.losses import PerceptualLoss
 from ghostpad.model.pretrained import KIND, hash_of, load_weights, read_weights
 from ghostpad.model.quantizers import QUANTIZERS
 
@@ -136,7 +135,7 @@ class LatentActionModel(nn.Module):
         if not self.predicts_palette:
             return F.mse_loss(prediction.float(), batch.next_frames)
         assert batch.colors is not None and batch.next_colors is not None
-        return palette_cross_entropy(self._logits(prediction, batch.colors), batch.next_colors)
+        return F.cross_entropy(self._logits(prediction, batch.colors), batch.next_colors)
 
     def _logits(self, prediction: Tensor, colors_BHW: Tensor) -> Tensor:
         bias = self.config.architecture.residual_logit_bias

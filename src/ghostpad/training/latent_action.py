@@ -18,7 +18,7 @@ from ghostpad.frames.windows import check_windows, cut_windows
 from ghostpad.machine import resolve_device
 from ghostpad.model import FrameFormat, LatentActionModel, LatentActionModelConfig
 from ghostpad.model.latent_action_model import read_model
-from ghostpad.model.perceptual import PerceptualLoss
+from ghostpad.model.losses import PerceptualLoss
 from ghostpad.model.pretrained import KIND
 from ghostpad.training.config import TrainConfig, check_loop
 from ghostpad.training.distributed import ProcessGroup, process_group
