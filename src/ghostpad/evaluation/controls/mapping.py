@@ -127,9 +127,8 @@ def _sample(
     game = recognize(transitions.read(rows[:: max(1, len(rows) // 8)], grayscale=True)[0])
     buttons = button_posteriors(world, transitions, rows, config.workers or num_cores())
     codes = infer_codes(world.latent_action_model, transitions, rows)
-    return Sample(
-        transitions, rows, controls[rows], buttons, codes, read_ground_truth(transitions, rows, game)
-    )
+    truth = read_ground_truth(transitions, rows, game)
+    return Sample(transitions, rows, controls[rows], buttons, codes, truth)
 
 
 def _map_of_effects(sample: Sample) -> ControlMap:
