@@ -22,8 +22,8 @@ from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.objects import training
-from ghostpad.objects.action_motion import ActionMotion
 from ghostpad.objects.detection import Object
+from ghostpad.objects.prior import ObjectPrior
 from ghostpad.objects.recordings import Recordings, TrackedObject
 from ghostpad.objects.training import fit_action_motion
 from ghostpad.training.distributed import ProcessGroup
@@ -45,7 +45,7 @@ def observations(added: list[int], size: int = 16, seed: int = 0) -> tuple[list[
     held = rng.integers(len(added), size=NUM)
     column, past, seen = 60, [(0, 0)] * 7, []
     for row, button in enumerate(held):
-        following = int(np.clip(column + round(past[-1][1] / 2) + added[button], 0, 120))
+        after = int(np.clip(column + round(past[-1][1] / 2) + added[button], 0, 120))
         each = Object(
             np.array([50, column]),
             np.ones((4, size), bool),
@@ -54,9 +54,9 @@ def observations(added: list[int], size: int = 16, seed: int = 0) -> tuple[list[
             displacements=tuple(past),
             is_controllable=True,
         )
-        seen.append(TrackedObject(row, each, np.array([0, following - column])))
-        past = [*past[1:], (0, following - column)]
-        column = following
+        seen.append(TrackedObject(row, each, np.array([0, after - column])))
+        past = [*past[1:], (0, after - column)]
+        column = after
     return seen, held
 
 
@@ -64,6 +64,22 @@ def observations(added: list[int], size: int = 16, seed: int = 0) -> tuple[list[
 def quick(monkeypatch) -> None:
     monkeypatch.setattr(discovery, "STEPS", 250)
     monkeypatch.setattr(discovery, "RESTARTS", 1)
+
+
+def test_the_mixture_is_a_laplace_mixture_around_what_the_past_predicts_and_all_of_it_learns() -> None:
+    torch.manual_seed(0)
+    mixture = DisplacementMixture(3, torch.tensor([1.0, 8.0]))
+    pasts, displacements = torch.randn(5, mixture.past[0].in_features), 9 * torch.randn(5, 2)
+    joint, scale = mixture(pasts, displacements), mixture.log_scale.exp()
+    for button, added in enumerate(mixture.displacements):
+        component = torch.distributions.Laplace(mixture.past(pasts) + added, scale)
+        expected = component.log_prob(displacements).sum(1) + np.log(1 / 3)
+        assert torch.allclose(joint[:, button], expected, rtol=1e-4)
+    nll = mixture.nll(pasts, displacements)
+    assert torch.allclose(nll, -joint.exp().sum(1).log().mean(), rtol=1e-4)
+    nll.backward()
+    for name, weight in mixture.named_parameters():
+        assert weight.grad is not None and weight.grad.abs().max() > 0, name
 
 
 def test_buttons_are_the_displacements_added_to_what_the_past_predicts() -> None:
@@ -153,22 +169,25 @@ def test_the_spawn_button_takes_spawns_and_a_share_of_the_no_op_transitions() ->
 def test_a_trained_world_recognizes_its_buttons_in_other_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "ACTION_STEPS", 400)
     seen, held = observations([0, 8, -8])
-    knows = ActionMotion(4)
+    prior = ObjectPrior(3, (210, 160), 4)
     offsets = np.stack([each.displacement for each in seen if each.displacement is not None])
     objects = [each.object for each in seen]
-    fit_action_motion(knows, objects, offsets, np.array([0, 2, 3])[held], np.full(NUM, -1))
-    knows.rest_button.fill_(0)
+    fit_action_motion(prior.action_motion, objects, offsets, np.array([0, 2, 3])[held], np.full(NUM, -1))
     ball = Object(np.array([20, 30]), np.ones((4, 2), bool), np.full((3, 8), 50, np.int16))
-    served = [TrackedObject(row, ball, None, is_new=True) for row in (3, 70, 70)]
+    serves = [TrackedObject(row, ball, None, is_new=True) for row in (3, 70, 70)]
     other = dataclasses.replace(ball, mask=np.ones((2, 4), bool))
+    prior.scene.store_object("spawn", ball)
+    prior.scene.store(spawn_button=1)
     again, held = observations([0, 8, -8], seed=1)
-    new = [*again, *served, TrackedObject(9, other, None, is_new=True)]
-    found = recognize_buttons(knows, [0, 1, 2, 3], 1, ball, new)
+    new = [*again, *serves, TrackedObject(9, other, None, is_new=True)]
+    found = recognize_buttons(prior, [0, 1, 2, 3], new)
     assert found.moving == [0, 2, 3] and found.spawn_button == 1 and found.noop == 0
     assert found.spawn_rows.tolist() == [3, 70] and len(found.rows) > 0.6 * NUM
     assert (found.buttons == np.array([0, 2, 3])[held[found.rows]]).mean() > 0.97
-    nothing = recognize_buttons(knows, [0, 2, 3], -1, None, served)
-    assert not len(nothing.rows) and not len(nothing.spawn_rows) and nothing.spawn_button is None
+    spawns = recognize_buttons(prior, [0, 2, 3], serves)
+    assert not len(spawns.rows) and spawns.spawn_button is None, "button 1 is not in use"
+    nothing = recognize_buttons(ObjectPrior(3, (210, 160), 4), [0, 2, 3], serves)
+    assert not len(nothing.spawn_rows)
     dynamics = ConvDynamics(DynamicsConfig("conv", 2, 4, (4, 4), 1, 1), 1, 8, (6, 8))
     finder = ButtonFinder(4, NUM)
     finder.adopt(dynamics.active, found)
@@ -177,7 +196,7 @@ def test_a_trained_world_recognizes_its_buttons_in_other_recordings(monkeypatch:
 
 
 @pytest.fixture
-def taught(
+def trained(
     store: FrameStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[WorldConfig, TrainableWorld, np.ndarray]:
     """A world whose buttons 0 and 1 move the controllable object and 2 spawns; buttons of its recordings."""
@@ -199,9 +218,9 @@ def taught(
 
 
 def test_a_run_that_starts_from_a_world_keeps_its_buttons(
-    taught: tuple[WorldConfig, TrainableWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
+    trained: tuple[WorldConfig, TrainableWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, world, held = taught
+    config, world, held = trained
     preparation._recognize(dataclasses.replace(config, labels=5), world)
     assert not capsys.readouterr().out and int(world.finder.buttons.max()) == -1, "labels take precedence"
     preparation._recognize(config, world)
@@ -212,9 +231,9 @@ def test_a_run_that_starts_from_a_world_keeps_its_buttons(
 
 
 def test_buttons_with_the_same_displacement_are_inferred_from_the_codes(
-    taught: tuple[WorldConfig, TrainableWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
+    trained: tuple[WorldConfig, TrainableWorld, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, world, _ = taught
+    config, world, _ = trained
     world.prior.scene.store(spawn_button=-1)
     world.prior.action_motion.acts_as[2] = 1
     preparation._recognize(config, world)
@@ -222,9 +241,9 @@ def test_buttons_with_the_same_displacement_are_inferred_from_the_codes(
 
 
 def test_labels_that_give_buttons_another_meaning_are_refused(
-    taught: tuple[WorldConfig, TrainableWorld, np.ndarray],
+    trained: tuple[WorldConfig, TrainableWorld, np.ndarray],
 ) -> None:
-    config, world, held = taught
+    config, world, held = trained
     rows = np.arange(len(held))
     preparation.require_same_buttons(config, world, Labels(rows, held, 0))
     with pytest.raises(UserError, match="leave --labels out"):

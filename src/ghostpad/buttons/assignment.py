@@ -18,13 +18,10 @@ from torch import Tensor, nn
 from ghostpad.buttons.discovery import InferredButtons
 from ghostpad.buttons.selection import UNUSED_NLL, buttons_needed
 
-NUM_NEWEST = 2048
-"""Newest transitions whose likelihoods decide which buttons are needed."""
+NUM_NEWEST = 2048  # transitions whose likelihoods decide which buttons are needed
 MAX_CONTROLS = 32
-NO_EFFECT_RATE = 0.02
-"""Weight of one labelled transition in the moving average of `no_effect`."""
-ENOUGH_VOTES = 256
-"""Labelled transitions after which the button of each control is settled."""
+NO_EFFECT_RATE = 0.02  # weight of one labelled transition in the moving average `no_effect`
+ENOUGH_VOTES = 256  # labelled transitions after which the button of each control is settled
 
 
 class ButtonFinder(nn.Module):

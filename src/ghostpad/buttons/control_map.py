@@ -16,14 +16,10 @@ from ghostpad.errors import UserError
 from ghostpad.io import write_json
 
 CONTROLS_FILE = "controls.json"
-NOOP_NAMES = ("noop", "stay", "still")
-"""How the names of controls end that press nothing."""
-_PSEUDO_COUNT = 2.0
-"""Labels' worth of prior belief, for each button, that controls are held with it as often as in general."""
-_MIN_COUNT = 0.1
-"""Labels' worth of a button that are needed to press it."""
-_MIN_LIFT = 1.5
-"""P(control | button) / P(control) from which a button may stand for a control."""
+NOOP_NAMES = ("noop", "stay", "still")  # how the names of controls end that press nothing
+_PSEUDO_COUNT = 2.0  # labels of a button, distributed like all labels, that the prior is worth
+_MIN_COUNT = 0.1  # labels of a button, to press it at all
+_MIN_LIFT = 1.5  # P(control | button) / P(control), for the button to stand for the control
 
 
 @dataclass(frozen=True)

@@ -18,28 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from ghostpad.frames.pairs import Transitions
-from ghostpad.objects.action_motion import DISPLACEMENT_SCALE, PAST, ActionMotion, at_edge, range_of
+from ghostpad.objects.action_motion import DISPLACEMENT_SCALE, PAST, at_edge, range_of
 from ghostpad.objects.detection import Object
+from ghostpad.objects.prior import ObjectPrior
 from ghostpad.objects.recordings import TrackedObject, appearance_key
 from ghostpad.progress import progress
 from ghostpad.training.fit import fit
 
-MIN_OBSERVATIONS = 512
-"""Displacements of an object that are needed to infer anything from it."""
-MIN_SPAWNS = 32
-"""Transitions with a spawn that are needed for a button of its own."""
+MIN_OBSERVATIONS = 512  # displacements of an object, to infer anything from it
+MIN_SPAWNS = 32  # transitions with a spawn, for a button of its own
 STEPS, BATCH_SIZE, RESTARTS, LEARNING_RATE = 1500, 512, 2, 2e-2
-POSITION_SCALE = 100
-"""Pixels by which positions are divided."""
-MIN_SCALE = 1.0
-"""Pixels, least scale of the mixture: positions are whole pixels."""
-HELD_OUT = 5
-"""One of how many observations is held out."""
-MIN_GAIN, TOLERANCE = 0.5, 0.1
-"""Nats of a held-out displacement that buttons must save for an object to count as controllable; and that
-fewer buttons may lose against the best number."""
-MIN_POSTERIOR = 0.9
-"""Probability from which the button of a transition counts as known."""
+POSITION_SCALE = 100  # pixels
+MIN_SCALE = 1.0  # pixels, of the mixture: positions are whole pixels
+HELD_OUT = 5  # one of how many observations is held out
+MIN_GAIN = 0.5  # nats per held-out displacement that buttons save if an object is controllable
+TOLERANCE = 0.1  # nats that fewer buttons may lose against the best number
+MIN_POSTERIOR = 0.9  # of a button, to count as known
 
 
 class DisplacementMixture(nn.Module):
@@ -159,50 +153,36 @@ def infer_buttons(
     pasts, displacements = _features(seen)
     with torch.no_grad():
         chosen, buttons = _confident(controllable.mixture(pasts, displacements).softmax(1), seen)
-    is_still = (displacements.numpy()[chosen] == 0).all(1)
-    rests = is_still & [not any(map(any, seen[index].object.displacements[-2:])) for index in chosen]
-    still = rests if rests.any() else is_still if is_still.any() else np.ones_like(is_still)
+    stands = (displacements.numpy()[chosen] == 0).all(1)
+    rests = stands & [not any(map(any, seen[index].object.displacements[-2:])) for index in chosen]
+    still = rests if rests.any() else stands if stands.any() else np.ones_like(stands)
     noop = int(np.bincount(buttons[still], minlength=num_buttons).argmax())
     spawns = _spawns(tracked)
     spawn_button = num_buttons if spawns and num_buttons < max_buttons else None
-    return InferredButtons(
-        _rows(seen)[chosen],
-        buttons,
-        range(num_buttons),
-        noop,
-        np.unique(_rows(spawns)),
-        spawn_button,
-        _commonest(spawns),
-    )
+    rows, spawn_rows, spawned = _rows(seen)[chosen], np.unique(_rows(spawns)), _commonest(spawns)
+    return InferredButtons(rows, buttons, range(num_buttons), noop, spawn_rows, spawn_button, spawned)
 
 
 def recognize_buttons(
-    action_motion: ActionMotion,
-    in_use: Sequence[int],
-    spawn_button: int,
-    spawned: Object | None,
-    tracked: Sequence[TrackedObject],
+    prior: ObjectPrior, in_use: Sequence[int], tracked: Sequence[TrackedObject]
 ) -> InferredButtons:
     """Infer the buttons of transitions by Bayes' rule from the motion that a trained world has learned.
 
     Args:
-        action_motion: how its buttons move the controllable object.
+        prior: of the world: how its buttons move the controllable object, and what spawns with which.
         in_use: its buttons.
-        spawn_button: the one that spawns an object; −1 where none does.
-        spawned: that object.
         tracked: observations of the controllable object (`Object.is_controllable`) and of other objects.
     """
+    spawn_button, spawned = int(prior.scene.spawn_button), prior.scene.object("spawn")
     moving = [button for button in in_use if button != spawn_button]
     spawns = [each for each in tracked if each.is_new and spawned and each.object.matches(spawned)]
-    seen = _displaced(tracked)
     rows, buttons = np.zeros((2, 0), np.int64)
+    seen = _displaced(tracked)
     if seen:
-        displacements = np.stack([each.displacement for each in seen if each.displacement is not None])
-        nll = action_motion.nll([each.object for each in seen], displacements)
+        nll = prior.action_motion.nll([each.object for each in seen], _displacements(seen))
         chosen, likeliest = _confident((-nll[:, moving]).softmax(1), seen)
         rows, buttons = _rows(seen)[chosen], np.array(moving)[likeliest]
-    spawn = spawn_button if spawn_button in in_use else None
-    noop = int(action_motion.rest_button)
+    noop, spawn = int(prior.action_motion.rest_button), spawn_button if spawn_button in in_use else None
     return InferredButtons(rows, buttons, moving, noop, np.unique(_rows(spawns)), spawn, spawned)
 
 
@@ -225,6 +205,10 @@ def _rows(observations: Sequence[TrackedObject]) -> np.ndarray:
     return np.array([each.row for each in observations], np.int64)
 
 
+def _displacements(observations: Sequence[TrackedObject]) -> np.ndarray:
+    return np.array([each.displacement for each in observations])
+
+
 def _displaced(tracked: Sequence[TrackedObject]) -> list[TrackedObject]:
     """Observations of the controllable object whose displacement is known."""
     return [each for each in tracked if each.object.is_controllable and each.displacement is not None]
@@ -233,7 +217,7 @@ def _displaced(tracked: Sequence[TrackedObject]) -> list[TrackedObject]:
 def _inside(seen: list[TrackedObject]) -> list[TrackedObject]:
     """Those that neither start nor end at an edge of the object's range, where buttons have no effect."""
     starts = np.stack([each.object.position for each in seen])
-    ends = starts + np.stack([each.displacement for each in seen if each.displacement is not None])
+    ends = starts + _displacements(seen)
     edges = range_of(np.concatenate([starts, ends]))
     return [seen[index] for index in np.flatnonzero(~at_edge(starts, *edges) & ~at_edge(ends, *edges))]
 
@@ -245,9 +229,7 @@ def _features(seen: list[TrackedObject]) -> tuple[Tensor, Tensor]:
         past = np.array(each.object.displacements[-PAST:], np.float32).ravel() / DISPLACEMENT_SCALE
         row[len(row) - 2 - len(past) : -2] = past
         row[-2:] = each.object.position / POSITION_SCALE
-    return torch.from_numpy(pasts), torch.from_numpy(
-        np.array([each.displacement for each in seen], np.float32)
-    )
+    return torch.from_numpy(pasts), torch.from_numpy(_displacements(seen).astype(np.float32))
 
 
 def _fit(pasts: Tensor, displacements: Tensor, num_buttons: int) -> tuple[DisplacementMixture, float]:

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-SUFFICIENT = 0.95
-"""Share of the bits saved by the best number of buttons that fewer buttons must save too."""
-UNUSED_NLL = 1e6
-"""Negative log-likelihood (nats) under a button that is not in use."""
+SUFFICIENT = 0.95  # share of the bits saved by the best number of buttons that fewer must save too
+UNUSED_NLL = 1e6  # nats, under a button that is not in use
 
 
 def mixture_bits(nll_TM: np.ndarray) -> float:

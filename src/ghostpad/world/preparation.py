@@ -161,12 +161,10 @@ def _recognize(config: WorldConfig, world: TrainableWorld) -> None:
 
 def _recognized(config: WorldConfig, world: TrainableWorld, rows: np.ndarray) -> InferredButtons:
     """The buttons of training transitions, by the motion of the controllable object in the trained world."""
-    prior = world.prior
-    spawn_button, spawned = int(prior.scene.spawn_button), prior.scene.object("spawn")
     tracked: list[TrackedObject] = []
-    if bool(prior.action_motion.is_trained):
-        tracked = _recordings(config, world).track(rows, prior.scene.arrays)
-    return recognize_buttons(prior.action_motion, world.buttons_in_use, spawn_button, spawned, tracked)
+    if bool(world.prior.action_motion.is_trained):
+        tracked = _recordings(config, world).track(rows, world.prior.scene.arrays)
+    return recognize_buttons(world.prior, world.buttons_in_use, tracked)
 
 
 def require_same_buttons(config: WorldConfig, world: TrainableWorld, labels: Labels) -> None:
