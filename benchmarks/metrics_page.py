@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from ghostpad.evaluation.rollouts import open_loop as closed_loop
+from ghostpad.evaluation.rollouts import build
 from ghostpad.evaluation.schema import describe, documented_keys
 
 DOCS = Path(__file__).parent.parent / "docs"
-TABLES = {"metrics.md": documented_keys(), "world.md": closed_loop.KEYS}
+TABLES = {"metrics.md": documented_keys(), "world.md": build.KEYS}
 BEGIN, END = "<!-- keys -->\n", "\n<!-- /keys -->"
 
 

@@ -19,9 +19,8 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 
 from ghostpad.buttons.control_map import ControlMap
-from ghostpad.evaluation.rollouts.build import recorded_map
-from ghostpad.evaluation.rollouts.film import write_rollout
-from ghostpad.evaluation.rollouts.open_loop import KEYS, measure
+from ghostpad.evaluation.rollouts.build import KEYS, measure, recorded_map
+from ghostpad.evaluation.rollouts.film import write_rollout_film
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.store import FrameStore
 from ghostpad.sources.atari import RecordConfig, record
@@ -62,7 +61,7 @@ def main() -> None:
         told = measure(world, control_map, store, options.starts, options.frames, options.seed)
         seconds = time.perf_counter() - began
         if options.film and control_map:
-            write_rollout(world, control_map, store, options.film, seed=options.seed)
+            write_rollout_film(world, control_map, store, options.film, seed=options.seed)
     if options.json:
         options.json.write_text(json.dumps(told, indent=1))
     print(f"{options.world}, {options.starts} held-out starts, {seconds:.0f} s\n")

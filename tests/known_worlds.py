@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ghostpad.buttons.control_map import ControlMap
-from ghostpad.evaluation.rollouts.side_by_side import Start
+from ghostpad.evaluation.rollouts.open_loop import Start
 from ghostpad.frames.replay import replay
 from ghostpad.frames.store import FrameStore
 from ghostpad.luma import luma
@@ -45,6 +45,7 @@ class KnownWorld:
         grayscale: bool = False,
     ):
         self.store, self.starts, self.change, self.grayscale = store, list(starts), change, grayscale
+        self.num_channels = 1 if grayscale else 3
 
     def start(self, frames):
         own, self.starts = self.starts[: len(frames)], self.starts[len(frames) :]
@@ -54,7 +55,7 @@ class KnownWorld:
         assert (state.pictures[..., :channels].transpose(0, 3, 1, 2) == frames[:, -1]).all()
         return state
 
-    def step(self, state, buttons):
+    def step(self, state, buttons, temperature=0.0, generator=None):
         for emulator, button in zip(state.emulators, buttons, strict=True):
             emulator.act(emulator.getMinimalActionSet()[button])
         pictures = self.change(self._show(state.emulators), state.step + 1)

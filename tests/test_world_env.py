@@ -16,7 +16,7 @@ from ghostpad.games.breakout.scoreboard import read_lives
 from ghostpad.sources.atari import RecordConfig, open_emulator
 from ghostpad.training.checkpoint import write_checkpoint
 from ghostpad.world.expectation import WorldState
-from ghostpad.world.rollouts import Games
+from ghostpad.world.rollouts import Rollout
 from ghostpad.world.starts import write_starts
 from ghostpad.world.world_model import KIND
 from known_models import breakout_picture
@@ -94,7 +94,7 @@ def test_starts_are_the_recorded_ones(folder, store):
         frame, info = env.reset(options={"start": start})
         assert info["start"] == start and (frame == newest[start]).all()
     assert {env.reset(seed=seed)[1]["start"] for seed in range(40)} == set(range(NUM_STARTS))
-    with pytest.raises(UserError, match="they go from 0 to 5"):
+    with pytest.raises(UserError, match="must be from 0 to 5"):
         env.reset(options={"start": NUM_STARTS})
 
 
@@ -126,7 +126,7 @@ def test_the_batch_begins_anew_after_each_end(folder):
     assert envs.step(actions)[3].all()
     frames, rewards, terminated, truncated, _ = envs.step(actions)
     assert not rewards.any() and not terminated.any() and not truncated.any()
-    recorded = envs.games.frames_SkHWC[:, -1]
+    recorded = envs.rollout.start_frames[:, -1]
     assert all(any((frame == start).all() for start in recorded) for frame in frames)
     assert not envs.step(actions)[3].any() and envs.step(actions)[3].all()
 
@@ -146,6 +146,11 @@ class Film:
         self.shown += 1
         frame = self.film[self.shown].transpose(2, 0, 1)
         return WorldState(np.broadcast_to(frame, (len(state), 2, *frame.shape))), None
+
+
+def stepped(rollout, controls):
+    rollout.step(controls)
+    return rollout.points, rollout.over
 
 
 @pytest.fixture(scope="module")
@@ -172,15 +177,15 @@ def test_lives_are_read_from_the_display(lost_game):
 
 def test_points_and_lives_are_those_of_the_game(lost_game, tmp_path):
     np.savez(tmp_path / "starts.npz", frames=lost_game.frames[None, :2])
-    games = Games(Film(tmp_path, lost_game.frames), 2)
-    games.begin(np.arange(2), np.zeros(2, int))
-    points, ends = zip(*(games.step(np.zeros(2, int)) for _ in lost_game.frames[1:]), strict=True)
+    rollout = Rollout.from_world(Film(tmp_path, lost_game.frames), 2)
+    rollout.restart(np.arange(2), np.zeros(2, int))
+    points, ends = zip(*(stepped(rollout, np.zeros(2, int)) for _ in lost_game.frames[1:]), strict=True)
     assert set(lost_game.points.tolist()) == {0, 1, 4}
     assert (np.stack(points) == lost_game.points[1:, None]).all()
     # A ball is known to be lost a little before the game counts it.
     (ended,) = {int(end) for end in np.stack(ends).argmax(0)}
     assert len(lost_game.frames) - 6 <= ended + 1 < len(lost_game.frames)
-    assert (games.lives == 0).all() and np.stack(ends).sum() == 2
+    assert (rollout.scoreboard.lives == 0).all() and np.stack(ends).sum() == 2
 
 
 @pytest.mark.parametrize(("row", "worth"), list(enumerate((7, 7, 4, 4, 1, 1))))
@@ -188,10 +193,10 @@ def test_bricks_pay_by_their_row(tmp_path, row, worth):
     before, after = breakout_picture(), breakout_picture(gone=[(row, 3), (row, 9)])
     film = np.concatenate([before, before, after]).transpose(0, 2, 3, 1).repeat(3, 3)
     np.savez(tmp_path / "starts.npz", frames=film[None, :2])
-    games = Games(Film(tmp_path, film), 1)
-    games.world.num_channels = 1
-    games.begin(np.zeros(1, int), np.zeros(1, int))
-    assert [games.step(np.zeros(1, int))[0].item() for _ in film[1:]] == [0, 2 * worth]
+    rollout = Rollout.from_world(Film(tmp_path, film), 1)
+    rollout.world.num_channels = 1
+    rollout.restart(np.zeros(1, int), np.zeros(1, int))
+    assert [stepped(rollout, np.zeros(1, int))[0].item() for _ in film[1:]] == [0, 2 * worth]
 
 
 def test_the_step_that_begins_anew_pays_nothing(tmp_path, monkeypatch):
@@ -212,19 +217,19 @@ def test_a_brick_that_comes_back_pays_once(lost_game, tmp_path):
     broken = int(lost_game.points.argmax())
     film = np.concatenate([lost_game.frames[broken - 1 : broken + 1]] * 3)
     np.savez(tmp_path / "starts.npz", frames=film[None, :2])
-    games = Games(Film(tmp_path, film), 1)
-    games.begin(np.zeros(1, int), np.zeros(1, int))
-    games.world.shown = 1
-    assert sum(games.step(np.zeros(1, int))[0][0] for _ in range(4)) == 0
+    rollout = Rollout.from_world(Film(tmp_path, film), 1)
+    rollout.restart(np.zeros(1, int), np.zeros(1, int))
+    rollout.world.shown = 1
+    assert sum(stepped(rollout, np.zeros(1, int))[0][0] for _ in range(4)) == 0
 
 
 def test_other_games_have_no_points(tmp_path):
     film = np.full((5, 210, 160, 3), 30, np.uint8)
     np.savez(tmp_path / "starts.npz", frames=film[None, :2])
-    games = Games(Film(tmp_path, film), 1)
-    games.begin(np.zeros(1, int), np.zeros(1, int))
-    assert not games.scored
-    assert games.step(np.zeros(1, int)) == (np.zeros(1), np.zeros(1, bool))
+    rollout = Rollout.from_world(Film(tmp_path, film), 1)
+    rollout.restart(np.zeros(1, int), np.zeros(1, int))
+    assert rollout.scoreboard is None
+    assert stepped(rollout, np.zeros(1, int)) == (np.zeros(1), np.zeros(1, bool))
 
 
 def test_without_gymnasium_the_mend_is_one_line(tmp_path):

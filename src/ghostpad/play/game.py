@@ -14,7 +14,7 @@ from ghostpad.buttons.control_map import NOOP_NAMES, ControlMap
 from ghostpad.errors import UserError
 from ghostpad.objects.detection import pack_colors
 from ghostpad.play.starts import Starts
-from ghostpad.world.rollout import Rollout
+from ghostpad.world.rollouts import Rollout
 from ghostpad.world.world_model import WorldModel
 
 RECORDED = 255

@@ -1,10 +1,9 @@
 """A world as a Gymnasium environment: `gymnasium.make("ghostpad/World-v0")` after importing this module.
 
-Observations are frames (H, W, 3) uint8. Actions are the game's controls when the world's folder holds
-`controls.json`, else its buttons. Rewards are read from the picture: in Breakout, what the bricks that
-vanish are worth; in worlds of other games, whose score nobody reads here, always 0. An episode terminates
-with the last life, where that can be read, and is truncated after 1,000 steps unless `max_episode_steps` says
-otherwise.
+Observations are imagined frames (H, W, 3) uint8. Actions are the game's controls when the world's folder
+holds `controls.json`, else its buttons. Rewards are the points that the game's scoreboard reads from the
+imagined frames, always 0 in games without one. An episode terminates with the last life, where that can be
+read, and is truncated after 1,000 steps unless `max_episode_steps` says otherwise.
 
 Dimensions: N environments side by side, H W frame.
 """
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from ghostpad.errors import UserError
-from ghostpad.world.rollouts import Games
+from ghostpad.world.rollouts import Rollout
 from ghostpad.world.world_model import WorldModel
 
 try:
@@ -38,8 +37,8 @@ METADATA = {"render_modes": ["rgb_array"], "render_fps": 15}
 class WorldEnv(gymnasium.Env[np.ndarray, np.int64]):
     """One world as an environment.
 
-    `reset(options={"start": i})` begins from the i-th recorded history; without it one is drawn. The info
-    holds `start` (at a reset), `lives` (where they can be read) and `scored`: whether rewards mean anything.
+    `reset(options={"start": i})` starts from the i-th recorded history; without it one is drawn. The info
+    holds `start` (at a reset), `lives` (where they can be read) and `scored`: whether rewards can be read.
     """
 
     metadata = METADATA
@@ -60,21 +59,21 @@ class WorldEnv(gymnasium.Env[np.ndarray, np.int64]):
             device: where to compute.
 
         Raises:
-            UserError: there is no such world, or it has no starts.
+            UserError: there is no such world, it has no starts, or the temperature is negative.
         """
-        self.games = Games(_loaded(world, device), 1, temperature)
-        self.render_mode = render_mode
-        self.action_space = gymnasium.spaces.Discrete(len(self.games.control_names))
-        self.observation_space = _frames(self.games)
+        self.rollout = _rollout(world, 1, temperature, device)
+        self.render_mode, self.temperature = render_mode, temperature
+        self.action_space = gymnasium.spaces.Discrete(len(self.rollout.control_names))
+        self.observation_space = _observation_space(self.rollout)
 
     def get_action_meanings(self) -> list[str]:
         """Names of the actions."""
-        return list(self.games.control_names)
+        return list(self.rollout.control_names)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin anew; returns the frame and the info.
+        """Start again; returns the frame and the info.
 
         Raises:
             UserError: there is no such start.
@@ -82,29 +81,31 @@ class WorldEnv(gymnasium.Env[np.ndarray, np.int64]):
         super().reset(seed=seed)
         start = (options or {}).get("start")
         if start is None:
-            start = self.np_random.integers(len(self.games.frames_SkHWC))
-        self.games.seed(int(self.np_random.integers(2**31)))
-        self.games.begin(np.array([0]), np.array([int(start)]))
-        return self.games.pictures[0].copy(), self._info() | {"start": int(start)}
+            start = self.np_random.integers(len(self.rollout.start_frames))
+        self.rollout.seed(int(self.np_random.integers(2**31)))
+        self.rollout.restart(np.array([0]), np.array([int(start)]))
+        return self.rollout.pictures[0].copy(), self._info() | {"start": int(start)}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Hold a control for one frame."""
-        points, over = self.games.step(np.array([action]))
-        return self.games.pictures[0].copy(), float(points[0]), bool(over[0]), False, self._info()
+        self.rollout.step(np.array([action]), self.temperature)
+        points, over = float(self.rollout.points[0]), bool(self.rollout.over[0])
+        return self.rollout.pictures[0].copy(), points, over, False, self._info()
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """The frame (H, W, 3) uint8 in the mode `rgb_array`."""
-        return self.games.pictures[0].copy() if self.render_mode == "rgb_array" else None
+        return self.rollout.pictures[0].copy() if self.render_mode == "rgb_array" else None
 
     def _info(self) -> dict[str, Any]:
-        lives = {"lives": int(self.games.lives[0])} if self.games.scored else {}
-        return {"scored": self.games.scored, **lives}
+        scoreboard = self.rollout.scoreboard
+        lives = {"lives": int(scoreboard.lives[0])} if scoreboard else {}
+        return {"scored": scoreboard is not None, **lives}
 
 
 class WorldVectorEnv(VectorEnv):
-    """N worlds, stepped in one batch; those that ended begin anew at the step after.
+    """N worlds, stepped in one batch; those that ended start again at the next step.
 
-    `reset(options={"start": i})` begins all from the i-th recorded history, or each from its own of N.
+    `reset(options={"start": i})` starts all from the i-th recorded history, or each from its own of N.
     """
 
     metadata = {**METADATA, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012  as Gymnasium has it
@@ -131,10 +132,11 @@ class WorldVectorEnv(VectorEnv):
         Raises:
             UserError: as in `WorldEnv`.
         """
-        self.games = Games(_loaded(world, device), num_envs, temperature)
-        self.num_envs, self.render_mode, self.max_episode_steps = num_envs, render_mode, max_episode_steps
-        self.single_action_space = gymnasium.spaces.Discrete(len(self.games.control_names))
-        self.single_observation_space = _frames(self.games)
+        self.rollout = _rollout(world, num_envs, temperature, device)
+        self.num_envs, self.render_mode, self.temperature = num_envs, render_mode, temperature
+        self.max_episode_steps = max_episode_steps
+        self.single_action_space = gymnasium.spaces.Discrete(len(self.rollout.control_names))
+        self.single_observation_space = _observation_space(self.rollout)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._steps = np.zeros(num_envs, int)
@@ -143,55 +145,63 @@ class WorldVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin all anew; returns the frames (N, H, W, 3) and the infos.
+        """Start all again; returns the frames (N, H, W, 3) and the infos.
 
         Raises:
             UserError: there is no such start.
         """
         super().reset(seed=seed)
-        self.games.seed(int(self.np_random.integers(2**31)))
-        starts = self._begin(np.arange(self.num_envs), (options or {}).get("start"))
-        return self.games.pictures.copy(), self._info() | {"start": starts}
+        self.rollout.seed(int(self.np_random.integers(2**31)))
+        starts = self._restart(np.arange(self.num_envs), (options or {}).get("start"))
+        return self.rollout.pictures.copy(), self._info() | {"start": starts}
 
     def step(self, actions: np.ndarray | Sequence[int]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Hold a control in each for one frame; those that ended the step before begin anew instead."""
-        anew = np.flatnonzero(self._ended)
-        points, over = self.games.step(np.asarray(actions))
+        """Hold a control in each for one frame; those that ended in the last step start again instead."""
+        ended = np.flatnonzero(self._ended)
+        self.rollout.step(np.asarray(actions), self.temperature)
+        points, over = self.rollout.points, self.rollout.over
         self._steps += 1
-        if len(anew):
-            self._begin(anew, None)
-            points[anew], over[anew] = 0, False
+        if len(ended):
+            self._restart(ended, None)
+            points[ended], over[ended] = 0, False
         truncated = (self._steps >= self.max_episode_steps) & ~over
         self._ended = over | truncated
-        return self.games.pictures.copy(), points, over, truncated, self._info()
+        return self.rollout.pictures.copy(), points, over, truncated, self._info()
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The frames (H, W, 3) uint8 in the mode `rgb_array`."""
-        return tuple(self.games.pictures.copy()) if self.render_mode == "rgb_array" else None
+        return tuple(self.rollout.pictures.copy()) if self.render_mode == "rgb_array" else None
 
-    def _begin(self, which: np.ndarray, start: Any) -> np.ndarray:
+    def _restart(self, games: np.ndarray, start: Any) -> np.ndarray:
         if start is None:
-            start = self.np_random.integers(len(self.games.frames_SkHWC), size=len(which))
-        starts = np.broadcast_to(np.asarray(start, int), which.shape)
-        self.games.begin(which, starts)
-        self._steps[which] = 0
-        self._ended[which] = False
+            start = self.np_random.integers(len(self.rollout.start_frames), size=len(games))
+        starts = np.broadcast_to(np.asarray(start, int), games.shape)
+        self.rollout.restart(games, starts)
+        self._steps[games] = 0
+        self._ended[games] = False
         return starts
 
     def _info(self) -> dict[str, Any]:
-        lives = {"lives": self.games.lives.copy()} if self.games.scored else {}
-        return {"scored": np.full(self.num_envs, self.games.scored), **lives}
+        scoreboard = self.rollout.scoreboard
+        lives = {"lives": scoreboard.lives.copy()} if scoreboard else {}
+        return {"scored": np.full(self.num_envs, scoreboard is not None), **lives}
+
+
+def _rollout(world: WorldModel | Path | str, num: int, temperature: float, device: str) -> Rollout:
+    if not temperature >= 0:
+        raise UserError(f"temperature {temperature}: must be at least 0")
+    if multiprocessing.parent_process() is not None:
+        # One of many processes; and a forked one would wait forever for the threads of its parent.
+        torch.set_num_threads(1)
+    return Rollout.from_world(_loaded(world, device), num)
 
 
 def _loaded(world: WorldModel | Path | str, device: str) -> WorldModel:
-    if multiprocessing.parent_process() is not None:
-        # One of many, side by side; and in a forked process the threads of its parent are waited for in vain.
-        torch.set_num_threads(1)
     return world if isinstance(world, WorldModel) else WorldModel.from_pretrained(world, device)
 
 
-def _frames(games: Games) -> gymnasium.spaces.Box:
-    return gymnasium.spaces.Box(0, 255, (games.world.height, games.world.width, 3), np.uint8)
+def _observation_space(rollout: Rollout) -> gymnasium.spaces.Box:
+    return gymnasium.spaces.Box(0, 255, (rollout.world.height, rollout.world.width, 3), np.uint8)
 
 
 if ENV_ID not in gymnasium.registry:

@@ -1,18 +1,21 @@
-"""The verb `world`: train a world, then say what was found in it and how true it is."""
+"""The verb `world`: train a world model, then measure its buttons, its rollouts and its speed."""
 
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ghostpad.buttons.control_map import ControlMap, fit_control_map
 from ghostpad.errors import UserError
 from ghostpad.evaluation.controls.study import button_posteriors
 from ghostpad.evaluation.inference import draw_blocks
-from ghostpad.evaluation.rollouts.film import write_rollout
-from ghostpad.evaluation.rollouts.open_loop import measure
+from ghostpad.evaluation.rollouts import open_loop, single_steps
+from ghostpad.evaluation.rollouts.film import write_rollout_film
 from ghostpad.frames.controls import read_controls
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
+from ghostpad.games import REFERENCE_GAME
 from ghostpad.io import write_json
 from ghostpad.machine import num_cores
 from ghostpad.world.config import WorldConfig
@@ -24,16 +27,19 @@ from ghostpad.world.world_model import WorldModel
 FORMAT = 1
 METRICS_FILE, FILM_FILE = "metrics.json", "rollout.gif"
 LABELS, HELD_OUT = 1_024, 2_048
+"""Transitions for the control map of the measurements, and for the description of the buttons."""
+KEYS = open_loop.KEYS | single_steps.KEYS
+"""Unit and meaning of every number of `measure`."""
 
 
 def build_world(config: WorldConfig) -> dict[str, Any]:
     """Train a world model with its buttons, measure it, and write what play and controls need beside it.
 
-    The folder then holds the checkpoints, `metrics.json`, `starts.npz` and, where the recordings can be
-    played again by an emulator, `rollout.gif`.
+    The folder then holds the checkpoints, `metrics.json`, `starts.npz` and, where the emulator can replay the
+    recordings, `rollout.gif`.
 
     Returns:
-        What is in `metrics.json`.
+        The content of `metrics.json`.
 
     Raises:
         UserError: model, data or folder do not fit.
@@ -44,16 +50,16 @@ def build_world(config: WorldConfig) -> dict[str, Any]:
     write_starts(config.out, store, world.history)
     workers = config.workers or num_cores()
     control_map = recorded_map(world, store, config.seed, workers) if config.starts else None
-    told = describe(world, store, control_map, config.starts, config.seed, workers)
-    told["model"] = config.model
-    write_json(config.out / METRICS_FILE, told)
+    metrics = describe(world, store, control_map, config.starts, config.seed, workers)
+    metrics["model"] = config.model
+    write_json(config.out / METRICS_FILE, metrics)
     if control_map is not None:
         try:
-            write_rollout(world, control_map, store, config.out / FILM_FILE, seed=config.seed)
+            write_rollout_film(world, control_map, store, config.out / FILM_FILE, seed=config.seed)
         except UserError as reason:
             print(f"No film of the world: {reason}")
-    print_found(told, config.out)
-    return told
+    print_summary(metrics, config.out)
+    return metrics
 
 
 def describe(
@@ -64,18 +70,18 @@ def describe(
     seed: int = 0,
     num_workers: int = 1,
 ) -> dict[str, Any]:
-    """The numbers of a world on held-out episodes, plain: its buttons, and itself beside the game.
+    """The content of `metrics.json`: the buttons of a world, and how true it is on held-out episodes.
 
     Args:
         world: in evaluation mode.
         store: recordings.
-        control_map: which button a control is; None for single steps alone.
-        num_starts: closed loops beside the emulator.
+        control_map: the button for each control; None for single steps alone.
+        num_starts: open-loop rollouts.
         seed: of what is drawn.
-        num_workers: processes that look for buttons.
+        num_workers: processes that compute likelihoods.
     """
     stride = world.latent_action_model.stride
-    buttons = describe_buttons(world, Transitions(store, "validation", stride), HELD_OUT, seed, num_workers)
+    transitions = Transitions(store, "validation", stride)
     return {
         "version": FORMAT,
         "split": "test",
@@ -83,49 +89,101 @@ def describe(
         "data_fingerprint": store.fingerprint,
         "height": world.height,
         "width": world.width,
-        "buttons": buttons,
+        "buttons": describe_buttons(world, transitions, HELD_OUT, seed, num_workers),
         "world": measure(world, control_map, store, num_starts, seed=seed),
     }
+
+
+def measure(
+    world: WorldModel,
+    control_map: ControlMap | None,
+    store: FrameStore,
+    num_starts: int = open_loop.NUM_STARTS,
+    num_frames: int = open_loop.NUM_FRAMES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """All numbers of a world: open-loop rollouts, single steps and speed.
+
+    Args:
+        world: in evaluation mode.
+        control_map: the button for each control; None for single steps alone.
+        store: recordings; open-loop rollouts need those of a game with a scripted player.
+        num_starts: as in `open_loop`, like the next two.
+        num_frames: the same.
+        seed: the same.
+
+    Returns:
+        Every key of `KEYS`, None where a number is missing, with the reason in `absent`; `intervals`.
+
+    Raises:
+        UserError: no test episode is long enough for a single step.
+    """
+    reason = f"the rollouts are only {num_frames} frames long"
+    rollouts, intervals = {}, {}
+    try:
+        if control_map is None:
+            raise UserError("the controls are not known; tie buttons to them with ghostpad controls")
+        rollouts, intervals = open_loop.open_loop(world, control_map, store, num_starts, num_frames, seed)
+    except UserError as error:
+        reason = str(error)
+    steps, step_intervals = single_steps.single_steps(world, control_map, store, seed=seed)
+    measured = rollouts | steps | single_steps.speed(world, store)
+    numbers = {name: measured.get(name) for name in KEYS}
+    missing = [name for name, value in numbers.items() if value is None or not np.isfinite(value)]
+    return {
+        **numbers,
+        **dict.fromkeys(missing),
+        "intervals": {name: list(ends) for name, ends in (intervals | step_intervals).items()},
+        "absent": {name: _why_absent(name, measured, reason) for name in missing},
+    }
+
+
+def _why_absent(name: str, measured: dict[str, float], reason: str) -> str:
+    if name in measured:
+        return "never happened"
+    if name in single_steps.KEYS:
+        return "the controls, or a detector for this game, are missing"
+    return reason
 
 
 def recorded_map(
     world: WorldModel, store: FrameStore, seed: int = 0, num_workers: int = 1
 ) -> ControlMap | None:
-    """Buttons for the recorded controls, for measuring; None where nobody recorded any.
+    """The control map of the recorded controls, for measurements; None where none were recorded.
 
     `ghostpad controls` makes the map that is kept.
     """
     transitions = Transitions(store, "train", world.latent_action_model.stride)
     rows = draw_blocks(len(transitions), LABELS, seed)
-    read = read_controls(transitions, rows, directions=False)
-    if read is None:
+    recorded = read_controls(transitions, rows, directions=False)
+    if recorded is None:
         return None
-    held, names = read
+    held, names = recorded
     known = held >= 0
     return fit_control_map(
         names, button_posteriors(world, transitions, rows[known], num_workers), held[known]
     )
 
 
-def print_found(told: dict[str, Any], folder: Path) -> None:
-    """Say in a few lines what was found."""
-    buttons, world = told["buttons"], told["world"]
+def print_summary(metrics: dict[str, Any], folder: Path) -> None:
+    """Print the most important numbers, one to a line."""
+    buttons, world = metrics["buttons"], metrics["world"]
     bits = buttons["bits"]
     print(
         f"Buttons: {buttons['needed']} of {buttons['num_buttons']} are needed; they save "
         f"{bits[0] - min(bits):.1f} of the {bits[0]:.1f} bits that the codes of a transition take without."
     )
-    for name, text in (
-        ("inferred_psnr_db", "One step, with the button that explains it: PSNR {:.1f} dB"),
-        ("inferred_gain_over_copy_db", "  gain over copying {:.1f} dB"),
-        ("paddle_error_px_100", "Alone for 100 frames beside the emulator: paddle {:.1f} pixels off"),
-        (
-            "single_ball_share_500",
-            "Alone for 500: one single ball in {:.1%} of the frames that should have one",
-        ),
-        ("bricks_back", "  bricks that came back: {:.0f}"),
-        ("frames_per_s", "Speed: {:.0f} frames a second"),
-    ):
+    lines = {
+        "inferred_psnr_db": "One step, with the likeliest button: PSNR {:.1f} dB",
+        "inferred_gain_over_copy_db": "  gain over copying {:.1f} dB",
+        **{
+            name: f"Open loop: {metric.title} {{:.4g}} {metric.unit}"
+            for name, metric in REFERENCE_GAME.rollout_metrics.items()
+            if metric.title
+        },
+        "frames_per_s": "Speed: {:.0f} frames a second",
+    }
+    for name, text in lines.items():
         if world.get(name) is not None:
             print(text.format(world[name]))
     print(f"{folder / METRICS_FILE}: all numbers. Next: ghostpad controls, then ghostpad play.")

@@ -1,93 +1,190 @@
-"""A world alone with a player, against the emulator: the numbers of a world.
+"""Open-loop rollouts: a world continues a held-out recording beside the emulator, under the same controls.
 
-Both start from the same held-out frame and get the same controls: those of a tracker that looks at the
-emulator. What they show goes through the same detector.
+Both start from the same recorded frame. A scripted player that sees only the emulator chooses the controls,
+so that errors of the world add up uncorrected. One detector reads the frames of both.
 
-Dimensions: S starts, N of them side by side, T frames with the start first, C colour channels, H W frame.
+Dimensions: N rollouts side by side, T frames with the start first, k frames of history, C colour channels,
+H W frame.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
-from ghostpad.evaluation.rollouts import scores as closed_loop_scores
-from ghostpad.evaluation.rollouts import single_steps
-from ghostpad.evaluation.rollouts.scores import PICTURE_FRAMES, Watched, score, summarize
-from ghostpad.evaluation.rollouts.side_by_side import Moment, draw_starts, side_by_side
+from ghostpad.evaluation.reconstruction import psnr_db
+from ghostpad.frames.replay import can_replay, replay
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import REFERENCE_GAME, Game, GameState, RolloutStates, game_named
+from ghostpad.luma import luma
 from ghostpad.progress import progress
-from ghostpad.sums import bootstrap, total
+from ghostpad.sums import Sums, as_floats, bootstrap, ratio, total
+from ghostpad.world.rollouts import Rollout
 from ghostpad.world.world_model import WorldModel
 
 NUM_STARTS, NUM_FRAMES = 20, 500
-"""Enough for `ghostpad world`; the full measure has 100 starts."""
+"""Enough for `ghostpad world`; the full measurement has 100 starts."""
 CPU_BATCH, GPU_BATCH = 8, 100
-"""Worlds side by side; on a CPU more are slower each, as their activations leave its caches."""
+"""Rollouts in a batch. On a CPU larger batches are slower per world: their activations leave its caches."""
+PSNR_FRAMES = (1, 10, 100)
+
+KEYS: dict[str, tuple[str, str]] = {
+    "num_starts": ("starts", "held-out frames from which world and emulator continued"),
+    "num_frames": (
+        "frames",
+        "that were compared: less than the steps of all starts where the emulator's game was over",
+    ),
+    **{f"psnr_db_{n}": ("dB", f"PSNR at frame {n}, MSE pooled over the starts") for n in PSNR_FRAMES},
+    **{f"copy_psnr_db_{n}": ("dB", f"the same for showing the start for {n} frames") for n in PSNR_FRAMES},
+    **REFERENCE_GAME.rollout_metrics,
+}
+"""Unit and meaning of every number of `open_loop`. A number at the end: of how many frames it needs."""
 
 
-KEYS = closed_loop_scores.KEYS | dict(REFERENCE_GAME.rollout_metrics) | single_steps.KEYS
-"""Unit and meaning of every number of `measure`."""
+@dataclass(frozen=True)
+class Start:
+    """A recorded frame, the newest that a world is given."""
+
+    episode_index: int
+    frame_index: int
+    lives: int
+    """left at this frame"""
 
 
-def measure(
-    world: WorldModel,
-    control_map: ControlMap | None,
-    store: FrameStore,
-    num_starts: int = NUM_STARTS,
-    num_frames: int = NUM_FRAMES,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """All numbers of a world: alone beside the emulator, one step at a time, and its speed.
+@dataclass(frozen=True)
+class OpenLoopStep:
+    """N worlds and emulators after the same controls.
 
-    Args:
-        world: as in `closed_loop`, like all others.
-        control_map: None where nobody knows the controls.
-        store: the same; any game will do for single steps.
-        num_starts: the same.
-        num_frames: the same.
-        seed: the same.
+    Attributes:
+        controls: (N,) held on the way to this frame, -1 at the start.
+        buttons: (N,) pressed in the worlds for them, -1 at the start.
+        imagined: (N, C, H, W) uint8, frames of the worlds.
+        true: (N, C, H, W) uint8, frames of the emulators.
+        over: (N,) bool, whether the emulator's game is over.
+    """
 
-    Returns:
-        Every key of `KEYS`, None where a number could not be had, with the reason in `absent`; `intervals`.
+    controls: np.ndarray
+    buttons: np.ndarray
+    imagined: np.ndarray
+    true: np.ndarray
+    over: np.ndarray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What N rollouts and their emulators showed.
+
+    Attributes:
+        states: detected in the frames of both.
+        squared: by number of frames (N,) sums of squared errors over the values of a frame, in [0, 1]².
+        copy_squared: the same for showing the start.
+        num_values: of a frame.
+    """
+
+    states: RolloutStates
+    squared: dict[int, np.ndarray]
+    copy_squared: dict[int, np.ndarray]
+    num_values: int
+
+
+def draw_starts(
+    world: WorldModel, store: FrameStore, num_starts: int, seed: int, split: str = "test"
+) -> list[Start]:
+    """Draw frames of a split, spread evenly over its episodes, with the lives that the game asks for.
 
     Raises:
-        UserError: no test episode is long enough for a single step.
+        UserError: no episode of the split can be replayed in the emulator, or none is long enough.
     """
-    reason = f"the closed loop went on for {num_frames} frames only"
-    alone, intervals = {}, {}
-    try:
-        if control_map is None:
-            raise UserError("the controls are not known; tie buttons to them with ghostpad controls")
-        alone, intervals = closed_loop(world, control_map, store, num_starts, num_frames, seed)
-    except UserError as error:
-        reason = str(error)
-    steps, step_intervals = single_steps.single_steps(world, control_map, store, seed=seed)
-    found = alone | steps | single_steps.speed(world, store)
-    told = {name: found.get(name) for name in KEYS}
-    missing = [name for name, value in told.items() if value is None or not np.isfinite(value)]
-    return {
-        **told,
-        **dict.fromkeys(missing),
-        "intervals": {name: list(ends) for name, ends in (intervals | step_intervals).items()},
-        "absent": {name: _why(name, found, reason) for name in missing},
-    }
+    rng = np.random.default_rng(seed)
+    first = (world.history - 1) * world.latent_action_model.stride
+    choices: list[tuple[int, np.ndarray, np.ndarray]] = []
+    for index, episode in enumerate(store.episodes):
+        if episode.split == split and can_replay(store, index):
+            metadata = episode.metadata or {}
+            game, lives = game_named(metadata["game"]), np.array(metadata["lives"])
+            frames = np.arange(first, episode.num_frames - 1)
+            frames = frames[lives[frames] >= (game.min_lives_at_start if game else 0)]
+            if len(frames):
+                choices.append((index, frames, lives))
+    if not choices:
+        raise UserError(
+            f"{store.path}: no {split} episode that the emulator could replay; give data of "
+            "'ghostpad record --game breakout'"
+        )
+    rounds = -(-num_starts // len(choices))
+    starts = []
+    for choice in np.concatenate([rng.permutation(len(choices)) for _ in range(rounds)])[:num_starts]:
+        index, frames, lives = choices[choice]
+        frame = int(rng.choice(frames))
+        starts.append(Start(index, frame, int(lives[frame])))
+    return starts
 
 
-def _why(name: str, found: dict[str, float], reason: str) -> str:
-    if name in found:
-        return "never happened"
-    if name in single_steps.KEYS:
-        return "the controls, or a detector for this game, are missing"
-    return reason
+def open_loop_steps(
+    world: WorldModel,
+    control_map: ControlMap,
+    store: FrameStore,
+    starts: Sequence[Start],
+    num_frames: int,
+    seed: int,
+) -> Iterator[OpenLoopStep]:
+    """Yield the start and the `num_frames` steps after it, of a world and an emulator for each start.
+
+    Raises:
+        UserError: a start cannot be replayed, the game has no scripted player, or the map lacks a control.
+    """
+    metadata = store.episodes[starts[0].episode_index].metadata or {}
+    game = _game_of(store, starts[0])
+    assert game.scripted_player is not None
+    buttons_of = np.array([control_map.to_button(name) for name in metadata["control_names"]])
+    emulators = [replay(store, start.episode_index, start.frame_index) for start in starts]
+    actions = emulators[0].getMinimalActionSet()
+    stride = world.latent_action_model.stride
+    # The player of a start does not depend on the starts beside it.
+    players = [
+        game.scripted_player(
+            np.random.default_rng([seed, s.episode_index, s.frame_index]), stride * metadata["frame_skip"]
+        )
+        for s in starts
+    ]
+    history = stride * np.arange(1 - world.history, 1)
+    rollout = Rollout(world)
+    rollout.start(
+        np.stack([store.read(s.episode_index, s.frame_index + history, world.grayscale) for s in starts])
+    )
+
+    def step(controls: np.ndarray, buttons: np.ndarray) -> OpenLoopStep:
+        screens = np.stack([emulator.getScreenRGB() for emulator in emulators])
+        true = luma(screens)[:, None] if world.grayscale else screens.transpose(0, 3, 1, 2)
+        over = np.array([emulator.game_over() for emulator in emulators])
+        return OpenLoopStep(controls, buttons, rollout.frames, true, over)
+
+    yield step(*np.full((2, len(starts)), -1))
+    for _ in range(num_frames):
+        controls = np.array(
+            [play(emulator.getRAM()) for play, emulator in zip(players, emulators, strict=True)]
+        )
+        for emulator, control in zip(emulators, controls, strict=True):
+            for _ in range(stride):
+                emulator.act(actions[control])
+        buttons = buttons_of[controls]
+        rollout.press(buttons)
+        yield step(controls, buttons)
 
 
-def closed_loop(
+def _game_of(store: FrameStore, start: Start) -> Game:
+    name = (store.episodes[start.episode_index].metadata or {}).get("game")
+    game = game_named(name)
+    if game is None or game.scripted_player is None:
+        raise UserError(f"{store.path}: there is no scripted player for {name}")
+    return game
+
+
+def open_loop(
     world: WorldModel,
     control_map: ControlMap,
     store: FrameStore,
@@ -95,39 +192,36 @@ def closed_loop(
     num_frames: int = NUM_FRAMES,
     seed: int = 0,
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Watch a world beside the emulator from held-out starts.
+    """Compare rollouts of a world with the emulator, from held-out starts.
 
     Args:
         world: in evaluation mode.
-        control_map: which button it gets for a control.
-        store: recordings of a game with a scripted player by 'ghostpad record'; the test split is used.
+        control_map: the button for each control.
+        store: recordings by 'ghostpad record' of a game with a scripted player; the test split is used.
         num_starts: at least 1.
         num_frames: steps from each, at least 1.
         seed: of starts, players and resampling.
 
     Returns:
-        The numbers of `closed_loop_scores.KEYS` as far as `num_frames` reaches, and their 95 % intervals by
-        bootstrap over the episodes of the starts.
+        The numbers of `KEYS` as far as `num_frames` reaches, and their 95 % intervals by bootstrap over the
+        episodes of the starts.
 
     Raises:
-        UserError: as `side_by_side`.
+        UserError: as in `draw_starts` and `open_loop_steps`.
     """
     if num_starts < 1 or num_frames < 1:
-        raise UserError("a closed loop needs at least 1 start and 1 frame")
+        raise UserError("open-loop rollouts need at least 1 start and 1 frame")
     starts = draw_starts(world, store, num_starts, seed)
-    told = store.episodes[starts[0].episode_index].metadata or {}
-    game = game_named(told["game"])
-    if game is None:
-        raise UserError(f"{store.path}: there is no scripted player for {told['game']}")
+    game = _game_of(store, starts[0])
     batch = CPU_BATCH if world.device.type == "cpu" else GPU_BATCH
     parts = []
-    with progress(total=num_starts * (num_frames + 1), what="closed loop", unit="frames") as bar:
+    with progress(total=num_starts * (num_frames + 1), what="rollouts", unit="frames") as bar:
         for first in range(0, num_starts, batch):
             group = starts[first : first + batch]
-            moments = side_by_side(world, control_map, store, group, num_frames, seed)
+            steps = _counted(open_loop_steps(world, control_map, store, group, num_frames, seed), bar)
+            names = store.control_names(group[0].episode_index) or ()
             lives = np.array([start.lives for start in group])
-            watched = watch(_counted(moments, bar), game, tuple(told["control_names"]), lives)
-            parts.append(score(watched, game))
+            parts.append(score(compare(steps, game, tuple(names), lives), game))
     sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     summary = partial(summarize, game=game, num_frames=num_frames)
     metrics = {name: float(value) for name, value in summary(total(sums)).items()}
@@ -135,37 +229,65 @@ def closed_loop(
     return metrics | {"num_starts": num_starts}, bootstrap(sums, episodes, summary, seed)
 
 
-def _counted(moments: Iterable[Moment], bar: tqdm) -> Iterator[Moment]:
-    for moment in moments:
-        bar.update(len(moment.over))
-        yield moment
+def _counted(steps: Iterable[OpenLoopStep], bar: tqdm) -> Iterator[OpenLoopStep]:
+    for step in steps:
+        bar.update(len(step.over))
+        yield step
 
 
-def watch(
-    moments: Iterable[Moment], game: Game, control_names: tuple[str, ...], lives: np.ndarray
-) -> Watched:
-    """Keep what the detector finds in each moment, the start first, and errors of whole pictures."""
-    drawn, true, controls, running = [], [], [], []
-    squared, copy_squared, begin = {}, {}, np.zeros(0)
-    for step, moment in enumerate(moments):
-        drawn.append(game.detect(moment.drawn))
-        true.append(game.detect(moment.true))
-        controls.append(moment.controls)
-        running.append(~moment.over)
-        if step == 0:
-            begin = moment.true
-        elif step in PICTURE_FRAMES:
-            squared[step] = _squared(moment.drawn, moment.true)
-            copy_squared[step] = _squared(begin, moment.true)
+def compare(
+    steps: Iterable[OpenLoopStep], game: Game, control_names: tuple[str, ...], lives: np.ndarray
+) -> Comparison:
+    """Detect the state in every frame, and sum errors of whole frames; (N,) `lives` at the start."""
+    imagined, true, controls, running = [], [], [], []
+    squared, copy_squared, start = {}, {}, np.zeros(0)
+    for number, step in enumerate(steps):
+        imagined.append(game.detect(step.imagined))
+        true.append(game.detect(step.true))
+        controls.append(step.controls)
+        running.append(~step.over)
+        if number == 0:
+            start = step.true
+        elif number in PSNR_FRAMES:
+            squared[number] = _squared_error(step.imagined, step.true)
+            copy_squared[number] = _squared_error(start, step.true)
     valid = np.logical_and.accumulate(np.stack(running))
-    states = RolloutStates(_stacked(drawn), _stacked(true), np.stack(controls), control_names, valid, lives)
-    return Watched(states, squared, copy_squared, begin[0].size)
+    states = RolloutStates(_stack(imagined), _stack(true), np.stack(controls), control_names, valid, lives)
+    return Comparison(states, squared, copy_squared, start[0].size)
 
 
-def _squared(pictures_NCHW: np.ndarray, others_NCHW: np.ndarray) -> np.ndarray:
-    error = (pictures_NCHW.astype(np.float32) - others_NCHW) / 255
+def _squared_error(frames_NCHW: np.ndarray, others_NCHW: np.ndarray) -> np.ndarray:
+    error = (frames_NCHW.astype(np.float32) - others_NCHW) / 255
     return np.square(error).sum((1, 2, 3), dtype=np.float64)
 
 
-def _stacked(found: list[GameState]) -> GameState:
-    return {name: np.stack([columns[name] for columns in found]) for name in found[0]}
+def _stack(states: list[GameState]) -> GameState:
+    return {name: np.stack([columns[name] for columns in states]) for name in states[0]}
+
+
+def score(comparison: Comparison, game: Game) -> Sums:
+    """Sums for each rollout, (N,) each; the start, which is given, does not count."""
+    valid = comparison.states.valid
+    sums = {"frames": valid[1:].sum(0), **game.score_rollouts(comparison.states)}
+    for number, squared in comparison.squared.items():
+        running = valid[number]
+        sums[f"values_{number}"] = running * comparison.num_values
+        sums[f"squared_{number}"] = running * squared
+        sums[f"copy_squared_{number}"] = running * comparison.copy_squared[number]
+    return as_floats(sums)
+
+
+def summarize(sums: Sums, game: Game, num_frames: int) -> Sums:
+    """The numbers of `KEYS` from sums over rollouts, without those that need more than `num_frames`."""
+    metrics = {"num_frames": sums["frames"], **game.summarize_rollouts(sums)}
+    for number in PSNR_FRAMES:
+        if f"values_{number}" in sums:
+            for prefix in ("", "copy_"):
+                squared = sums[f"{prefix}squared_{number}"]
+                metrics[f"{prefix}psnr_db_{number}"] = psnr_db(ratio(squared, sums[f"values_{number}"]))
+    return {name: value for name, value in metrics.items() if _frames_needed(name) <= num_frames}
+
+
+def _frames_needed(name: str) -> int:
+    last = name.rpartition("_")[2]
+    return int(last) if last.isdigit() else 0

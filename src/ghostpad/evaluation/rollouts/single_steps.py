@@ -1,4 +1,4 @@
-"""A world one step at a time: how near the next frame comes, and how many it draws in a second.
+"""Single steps of a world: the error of the next frame predicted from recorded frames, and its speed.
 
 Dimensions: N transitions, k frames of history, C colour channels, H W frame.
 """
@@ -29,7 +29,7 @@ _OF_RECORDED = "of held-out transitions predicted from recorded frames"
 _NUMBERS = {
     "psnr_db": ("dB", f"PSNR {_OF_RECORDED}, MSE pooled"),
     "copy_psnr_db": ("dB", "the same for copying the current frame"),
-    "gain_over_copy_db": ("dB", "what is gained over copying"),
+    "gain_over_copy_db": ("dB", "gain of PSNR over copying the current frame"),
     "moving_psnr_db": ("dB", "PSNR over the pixels that differ between the true frames, dilated by 2 pixels"),
     "ball_within_2px": ("share of transitions", f"{_OF_RECORDED}: the ball at most 2 pixels off"),
     "paddle_within_1px": ("share of transitions", f"{_OF_RECORDED}: the paddle at most 1 pixel off"),
@@ -45,7 +45,7 @@ KEYS: dict[str, tuple[str, str]] = {
 } | {
     "frames_per_s": ("frames per second", "one world alone, all threads"),
     "frames_per_s_one_thread": ("frames per second", "one world alone, one thread"),
-    "num_threads": ("threads", "that are all"),
+    "num_threads": ("threads", "of `frames_per_s`"),
 }
 
 
@@ -60,7 +60,7 @@ def single_steps(
 
     Args:
         world: in evaluation mode.
-        control_map: which button it gets for a recorded control.
+        control_map: the button for each control.
         store: recordings; the test split is used.
         num_transitions: how many are drawn, at most.
         seed: of the draw and of resampling.
@@ -90,9 +90,9 @@ def single_steps(
             batch = slice(first, first + _BATCH)
             parts.append(_step_sums(world, used_map, transitions, rows[batch], game))
         sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        told = partial(_summarize, game, f"{kind}_")
-        metrics |= {name: float(value) for name, value in told(total(sums)).items()}
-        intervals |= bootstrap(sums, episodes, told, seed)
+        summary = partial(_summarize, game, f"{kind}_")
+        metrics |= {name: float(value) for name, value in summary(total(sums)).items()}
+        intervals |= bootstrap(sums, episodes, summary, seed)
     return metrics, intervals
 
 
@@ -103,7 +103,7 @@ def _step_sums(
     rows: np.ndarray,
     game: Game | None,
 ) -> Sums:
-    """What `_summarize` takes, of one batch; without a map, with the buttons that explain it best."""
+    """Sums over a batch, for `_summarize`; without a map, under the likeliest buttons."""
     shown = read_sequences(transitions, rows, world.history, 1, world.grayscale)
     histories, true = shown[:, :-1], shown[:, -1]
     if control_map is None:
@@ -126,14 +126,14 @@ def _button(control_map: ControlMap, store: FrameStore, episode: int, frame: int
 
 
 def _summarize(game: Game | None, prefix: str, sums: Sums) -> Sums:
-    """Numbers of `_NUMBERS`, of sums over transitions."""
+    """The numbers of `_NUMBERS`, from sums over transitions."""
     metrics = summarize(sums) | (game.summarize_elements(sums) if game else {})
     metrics = {name.replace(".", "_"): value for name, value in metrics.items()}
     return {f"{prefix}{name}": metrics[name] for name in _NUMBERS if name in metrics}
 
 
 def speed(world: WorldModel, store: FrameStore) -> dict[str, float]:
-    """Frames that one world draws in a second, with all threads and with one: medians of single steps."""
+    """Frames per second of one world, with all threads and with one, by the median step."""
     episode = next(i for i, e in enumerate(store.episodes) if e.num_frames >= world.history)
     state = world.start(store.read(episode, np.arange(world.history), world.grayscale)[None])
     before = torch.get_num_threads()

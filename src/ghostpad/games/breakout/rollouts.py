@@ -37,12 +37,16 @@ PADDLE_HORIZON, BALL_HORIZONS = 100, (10, 30, 100)
 _SHARE = "share of frames"
 METRICS: dict[str, Metric] = {
     "paddle_error_px_100": Metric(
-        "pixels", "mean distance of the paddle's edge from the emulator's, frames 1 to 100"
+        "pixels",
+        "mean distance of the paddle's edge from the emulator's, frames 1 to 100",
+        "paddle error over 100 frames",
     ),
     "paddle_found_100": Metric(
         _SHARE, f"with a paddle; one that is not detected counts as {MAX_ERROR_PX} pixels off"
     ),
-    "single_ball_share_500": Metric(_SHARE, "between launch and loss in the imagined frames, with one ball"),
+    "single_ball_share_500": Metric(
+        _SHARE, "between launch and loss in the imagined frames, with one ball", "frames with one ball"
+    ),
     "emulator_single_ball_share_500": Metric(_SHARE, "the same for the emulator's frames: an upper bound"),
     "single_ball_share_of_emulator_500": Metric(_SHARE, "with one ball, of those with one in the emulator"),
     "one_ball_share_500": Metric(_SHARE, "with exactly one ball, of all frames"),
@@ -51,7 +55,7 @@ METRICS: dict[str, Metric] = {
     "balls_lost": Metric("balls", "that passed below the paddle"),
     "emulator_balls_lost": Metric("balls", "the same in the emulator"),
     "balls_forgotten": Metric("balls", "that vanished at the paddle instead of bouncing"),
-    "bricks_back": Metric("bricks", "that appeared again after they were gone"),
+    "bricks_back": Metric("bricks", "that appeared again after they were gone", "bricks that came back"),
     **{
         f"ball_error_px_{n}": Metric(
             "pixels", f"larger of the distances in x and y, mean over frames 1 to {n} with a ball in both"

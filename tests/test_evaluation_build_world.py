@@ -18,14 +18,17 @@ def test_a_run_leaves_what_play_and_controls_need(
     store: FrameStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = dataclasses.replace(small_world_config(store, tmp_path), starts=0, steps=3)
-    told = build_world(config)
-    assert json.loads((config.out / "metrics.json").read_text()) == told
+    metrics = build_world(config)
+    assert json.loads((config.out / "metrics.json").read_text()) == metrics
     world = WorldModel.from_pretrained(config.out)
-    assert told["model_hash"] == world.model_hash and told["data_fingerprint"] == store.fingerprint
+    assert metrics["model_hash"] == world.model_hash and metrics["data_fingerprint"] == store.fingerprint
     assert read_starts(config.out).shape[1:] == (2, 210, 160, 3)
-    assert told["world"]["inferred_psnr_db"] > 0 and told["world"]["frames_per_s"] > 0
-    assert told["world"]["paddle_error_px_100"] is None and "paddle_error_px_100" in told["world"]["absent"]
-    assert len(told["buttons"]["bits"]) == told["buttons"]["num_buttons"] == 3
+    assert metrics["world"]["inferred_psnr_db"] > 0 and metrics["world"]["frames_per_s"] > 0
+    assert (
+        metrics["world"]["paddle_error_px_100"] is None
+        and "paddle_error_px_100" in metrics["world"]["absent"]
+    )
+    assert len(metrics["buttons"]["bits"]) == metrics["buttons"]["num_buttons"] == 3
     said = capsys.readouterr().out
     assert "Buttons: " in said and "metrics.json" in said
 

@@ -1,4 +1,4 @@
-"""The closed loop: worlds with a known answer get the numbers that they must."""
+"""Open-loop rollouts: known worlds get the numbers that follow from how they differ from the emulator."""
 
 import dataclasses
 import pathlib
@@ -8,12 +8,18 @@ import pytest
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
-from ghostpad.evaluation.rollouts import scores as closed_loop_scores
-from ghostpad.evaluation.rollouts.open_loop import KEYS, closed_loop, measure, watch
-from ghostpad.evaluation.rollouts.scores import score, summarize
-from ghostpad.evaluation.rollouts.side_by_side import draw_starts, side_by_side
+from ghostpad.evaluation.rollouts import open_loop as open_loop_module
+from ghostpad.evaluation.rollouts.build import KEYS, measure
+from ghostpad.evaluation.rollouts.open_loop import (
+    compare,
+    draw_starts,
+    open_loop,
+    open_loop_steps,
+    score,
+    summarize,
+)
 from ghostpad.evaluation.schema import describe
-from ghostpad.games import REFERENCE_GAME, game_named
+from ghostpad.games import game_named
 from ghostpad.games.breakout import detector as breakout
 from ghostpad.games.breakout.detector import BALL_RGB, BRICK_RGB
 from ghostpad.games.breakout.rollouts import MAX_BLINK, MAX_ERROR_PX, SERVE_PAUSE, ball_in_play
@@ -28,12 +34,12 @@ LONG, SEED = 200, 4
 
 
 def numbers(store, change=lambda pictures, step: pictures, num_frames=100, num_starts=2, **world) -> dict:
-    """As `closed_loop`, with the numbers over 500 frames over those that there are."""
+    """As `open_loop`, with the numbers over 500 frames over those that there are."""
     shown = KnownWorld(store, [], change, **world)
     shown.starts = starts = draw_starts(shown, store, num_starts, seed=0)
     with np.errstate(all="raise"):
-        moments = side_by_side(shown, SAME, store, starts, num_frames, SEED)
-        watched = watch(moments, BREAKOUT, CONTROLS, np.array([start.lives for start in starts]))
+        steps = open_loop_steps(shown, SAME, store, starts, num_frames, SEED)
+        watched = compare(steps, BREAKOUT, CONTROLS, np.array([start.lives for start in starts]))
         return summarize(total(score(watched, BREAKOUT)), BREAKOUT, 500)
 
 
@@ -78,10 +84,10 @@ def test_the_emulator_has_one_ball_between_launch_and_loss(perfect):
 def alone(store, num_starts, num_frames):
     world = KnownWorld(store, [], without_ball)
     world.starts = draw_starts(world, store, num_starts, seed=0)
-    return closed_loop(world, SAME, store, num_starts, num_frames)
+    return open_loop(world, SAME, store, num_starts, num_frames)
 
 
-def test_how_many_stand_side_by_side_changes_nothing(store, monkeypatch):
+def test_the_batch_size_does_not_change_the_numbers(store, monkeypatch):
     together, _ = alone(store, 3, 30)
     monkeypatch.setattr("ghostpad.evaluation.rollouts.open_loop.CPU_BATCH", 2)
     assert alone(store, 3, 30)[0] == pytest.approx(together, rel=0, abs=0, nan_ok=True)
@@ -89,7 +95,7 @@ def test_how_many_stand_side_by_side_changes_nothing(store, monkeypatch):
 
 def test_horizons_that_were_not_reached_are_left_out(store):
     metrics, intervals = alone(store, 1, 12)
-    keys = {*closed_loop_scores.KEYS, *REFERENCE_GAME.rollout_metrics}
+    keys = set(open_loop_module.KEYS)
     assert keys - set(metrics) == {name for name in keys if name.rpartition("_")[2] in ("30", "100", "500")}
     assert metrics["num_frames"] == 12 and not intervals
 
@@ -215,11 +221,11 @@ def test_a_ball_that_vanishes_on_the_paddle_was_forgotten():
 def test_what_happens_after_the_game_is_over_counts_nowhere(store):
     world = KnownWorld(store, [])
     world.starts = starts = draw_starts(world, store, 1, seed=0)
-    moments = list(side_by_side(world, SAME, store, starts, 40, seed=0))
-    ended = [dataclasses.replace(m, over=np.array([n == 20])) for n, m in enumerate(moments)]
-    for moment in ended[20:]:
-        moment.drawn[:, :, 32:] = 0
-    sums = score(watch(ended, BREAKOUT, CONTROLS, np.array([5])), BREAKOUT)
+    steps = list(open_loop_steps(world, SAME, store, starts, 40, seed=0))
+    ended = [dataclasses.replace(m, over=np.array([n == 20])) for n, m in enumerate(steps)]
+    for step in ended[20:]:
+        step.imagined[:, :, 32:] = 0
+    sums = score(compare(ended, BREAKOUT, CONTROLS, np.array([5])), BREAKOUT)
     assert sums["frames"] == sums["paddle"] == 19 and sums["paddle_error"] == sums["bricks_back"] == 0
 
 
@@ -227,12 +233,12 @@ def test_world_and_emulator_get_the_same_controls(store):
     swapped = ControlMap(CONTROLS, SAME.control_given_button, (0, 1, 3, 2), 0)
     shown = KnownWorld(store, [])
     shown.starts = starts = draw_starts(shown, store, 2, seed=0)
-    moments = list(side_by_side(shown, swapped, store, starts, 30, seed=0))
-    assert (moments[0].controls == -1).all()
-    for moment in moments[1:]:
-        assert (moment.buttons == np.array([0, 1, 3, 2])[moment.controls]).all()
-    assert {2, 3} & {int(control) for moment in moments for control in moment.controls}
-    assert (moments[-1].drawn != moments[-1].true).any()
+    steps = list(open_loop_steps(shown, swapped, store, starts, 30, seed=0))
+    assert (steps[0].controls == -1).all()
+    for step in steps[1:]:
+        assert (step.buttons == np.array([0, 1, 3, 2])[step.controls]).all()
+    assert {2, 3} & {int(control) for step in steps for control in step.controls}
+    assert (steps[-1].imagined != steps[-1].true).any()
 
 
 def test_starts_are_spread_over_test_episodes_and_drawn_by_the_seed(store):
@@ -245,19 +251,19 @@ def test_starts_are_spread_over_test_episodes_and_drawn_by_the_seed(store):
 
 def test_everything_is_measured_or_has_a_reason(store):
     world = small_world(store)
-    told = measure(world, SAME_FOR_THREE, store, num_starts=2, num_frames=12)
-    assert set(told) == {*KEYS, "intervals", "absent"}
-    assert told["absent"]["psnr_db_100"] == "the closed loop went on for 12 frames only"
-    assert told["psnr_db_100"] is None and told["psnr_db_10"] > 0
-    assert told["frames_per_s"] > 0 and told["one_step_gain_over_copy_db"] < 0
-    assert told["one_step_copy_psnr_db"] == told["inferred_copy_psnr_db"]
-    assert {name for name in KEYS if told[name] is None} == set(told["absent"])
+    metrics = measure(world, SAME_FOR_THREE, store, num_starts=2, num_frames=12)
+    assert set(metrics) == {*KEYS, "intervals", "absent"}
+    assert metrics["absent"]["psnr_db_100"] == "the rollouts are only 12 frames long"
+    assert metrics["psnr_db_100"] is None and metrics["psnr_db_10"] > 0
+    assert metrics["frames_per_s"] > 0 and metrics["one_step_gain_over_copy_db"] < 0
+    assert metrics["one_step_copy_psnr_db"] == metrics["inferred_copy_psnr_db"]
+    assert {name for name in KEYS if metrics[name] is None} == set(metrics["absent"])
 
 
 def test_without_controls_single_steps_are_left(store):
-    told = measure(small_world(store), None, store, num_starts=2, num_frames=12)
-    assert told["inferred_psnr_db"] > 0 and told["one_step_psnr_db"] is None
-    assert "ghostpad controls" in told["absent"]["paddle_error_px_100"]
+    metrics = measure(small_world(store), None, store, num_starts=2, num_frames=12)
+    assert metrics["inferred_psnr_db"] > 0 and metrics["one_step_psnr_db"] is None
+    assert "ghostpad controls" in metrics["absent"]["paddle_error_px_100"]
 
 
 SAME_FOR_THREE = ControlMap(CONTROLS, tuple(map(tuple, np.eye(4)[:3])), (0, 0, 1, 2), 0)
@@ -266,7 +272,7 @@ SAME_FOR_THREE = ControlMap(CONTROLS, tuple(map(tuple, np.eye(4)[:3])), (0, 0, 1
 def test_mistakes_are_named(store, tmp_path):
     world = KnownWorld(store, [])
     with pytest.raises(UserError, match="at least 1 start"):
-        closed_loop(world, SAME, store, 0, 5)
+        open_loop(world, SAME, store, 0, 5)
     with pytest.raises(UserError, match="no nowhere episode"):
         draw_starts(world, store, 1, 0, split="nowhere")
 

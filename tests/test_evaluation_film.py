@@ -6,8 +6,8 @@ import pytest
 from PIL import Image, ImageSequence
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation.rollouts.film import Rollout, draw_film, roll_out, write_film, write_rollout
-from ghostpad.evaluation.rollouts.side_by_side import draw_starts
+from ghostpad.evaluation.rollouts.film import Film, draw_film, film_rollout, write_film, write_rollout_film
+from ghostpad.evaluation.rollouts.open_loop import draw_starts
 from known_worlds import CONTROLS, SAME, KnownWorld
 from small_world import small_world
 
@@ -20,16 +20,16 @@ def inverted(pictures, step):
 
 
 @pytest.fixture(scope="module")
-def rollout(store) -> Rollout:
+def rollout(store) -> Film:
     world = KnownWorld(store, [], inverted)
     world.starts = draw_starts(world, store, 1, seed=3)
-    return roll_out(world, SAME, store, world.starts[0], 20, seed=3)
+    return film_rollout(world, SAME, store, world.starts[0], 20, seed=3)
 
 
 def test_arrays_hold_the_world_and_the_emulator_step_by_step(rollout):
-    assert rollout.drawn.shape == rollout.true.shape == (21, 210, 160, 3)
-    assert (rollout.drawn[0] == rollout.true[0]).all()
-    assert (rollout.drawn[1:] == 255 - rollout.true[1:]).all()
+    assert rollout.imagined.shape == rollout.true.shape == (21, 210, 160, 3)
+    assert (rollout.imagined[0] == rollout.true[0]).all()
+    assert (rollout.imagined[1:] == 255 - rollout.true[1:]).all()
     assert rollout.controls[0] == rollout.buttons[0] == -1
     assert (rollout.controls[1:] == rollout.buttons[1:]).all() and len(set(rollout.controls)) > 2
     assert rollout.control_names == CONTROLS
@@ -38,8 +38,8 @@ def test_arrays_hold_the_world_and_the_emulator_step_by_step(rollout):
 def test_a_gray_world_is_beside_a_gray_emulator(store):
     world = KnownWorld(store, [], grayscale=True)
     world.starts = draw_starts(world, store, 1, seed=3)
-    gray = roll_out(world, SAME, store, world.starts[0], 3, seed=3)
-    assert (gray.drawn == gray.true).all() and gray.true.shape[-1] == 3
+    gray = film_rollout(world, SAME, store, world.starts[0], 3, seed=3)
+    assert (gray.imagined == gray.true).all() and gray.true.shape[-1] == 3
     assert (gray.true == gray.true[..., :1]).all()
 
 
@@ -50,24 +50,24 @@ def test_the_film_ends_with_the_game(store, monkeypatch):
     monkeypatch.setattr(
         "ghostpad.games.breakout.player.Tracker.__call__", lambda self, ram: int(ram[101] == 0)
     )
-    rollout = roll_out(world, SAME, store, start, 400, seed=0)
-    assert 100 < len(rollout.drawn) < 400
+    rollout = film_rollout(world, SAME, store, start, 400, seed=0)
+    assert 100 < len(rollout.imagined) < 400
 
 
 def test_pictures_are_twice_as_large_and_crisp(rollout):
     film = draw_film(rollout)
     assert film.shape == (21, CAPTION + 420, 640 + GAP, 3)
-    assert (film[:, CAPTION::2, :320:2] == rollout.drawn).all()
-    assert (film[:, CAPTION + 1 :: 2, 1:320:2] == rollout.drawn).all()
+    assert (film[:, CAPTION::2, :320:2] == rollout.imagined).all()
+    assert (film[:, CAPTION + 1 :: 2, 1:320:2] == rollout.imagined).all()
     assert (film[:, CAPTION::2, 320 + GAP :: 2] == rollout.true).all()
 
 
 def test_the_caption_says_step_control_and_button(rollout):
-    other = Rollout(**{**vars(rollout), "buttons": rollout.buttons + 1})
+    other = Film(**{**vars(rollout), "buttons": rollout.buttons + 1})
     caption, changed = draw_film(rollout)[:, :CAPTION], draw_film(other)[:, :CAPTION]
     assert (caption[1:] != changed[1:]).any((1, 2, 3)).all() and (caption[0] == changed[0]).all()
     assert (caption[:-1] != caption[1:]).any((1, 2, 3)).all()
-    named = Rollout(**{**vars(rollout), "control_names": ("A", "B", "C", "D")})
+    named = Film(**{**vars(rollout), "control_names": ("A", "B", "C", "D")})
     assert (draw_film(named)[1:, :CAPTION] != caption[1:]).any((1, 2, 3)).all()
 
 
@@ -93,13 +93,13 @@ def test_an_mp4_loses_next_to_nothing(rollout, tmp_path):
 def test_a_real_world_is_filmed_from_a_held_out_start(store, tmp_path, name):
     world = small_world(store)
     three = type(SAME)(CONTROLS, SAME.control_given_button[:3], (0, 0, 1, 2), 0)
-    rollout = write_rollout(world, three, store, tmp_path / name, num_frames=4, seed=0)
+    rollout = write_rollout_film(world, three, store, tmp_path / name, num_frames=4, seed=0)
     assert (tmp_path / name).stat().st_size > 1000
-    assert rollout.drawn.shape == (5, 210, 160, 3)
+    assert rollout.imagined.shape == (5, 210, 160, 3)
     assert rollout.buttons[1:].max() <= 2
 
 
 def test_other_endings_are_refused_before_anything_is_done(store, tmp_path):
-    with pytest.raises(UserError, match=r"film\.avi: films end in \.gif or \.mp4"):
-        write_rollout(small_world(store), SAME, store, tmp_path / "film.avi")
+    with pytest.raises(UserError, match=r"film\.avi: the name of a film must end in \.gif or \.mp4"):
+        write_rollout_film(small_world(store), SAME, store, tmp_path / "film.avi")
     assert not list(tmp_path.iterdir())
