@@ -56,3 +56,11 @@ def test_the_object_prior_of_version_0_1_was_part_of_the_dynamics() -> None:
     former = {"dynamics": {"history": 8, "goes_on": True}, "other": 1}
     current = {"dynamics": {"kind": "conv", "history": 8}, "objects": True, "other": 1}
     assert renamed.current_config(former) == current == renamed.current_config(current)
+
+
+def test_a_run_of_version_0_1_on_windows_cannot_be_resumed_as_one_on_whole_frames() -> None:
+    run = {"lapses": 0.3, "movement_steps": 9, "past_share": 0.2, "dynamics": {"goes_on": False}}
+    current = {"object_dropout": 0.3, "object_steps": 9, "warmup_share": 0.2}
+    current |= {"dynamics": {"kind": "conv"}, "objects": "off"}
+    assert renamed.current_config({**run, "window": 0}) == current
+    assert renamed.current_config({**run, "window": 5}) == {**current, "window": 5}

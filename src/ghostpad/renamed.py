@@ -15,6 +15,7 @@ WEIGHTS = {
     "finder.recent": "finder.newest_nll",
     "finder.begun": "finder.is_initialized",
     "finder.idle": "finder.no_effect",
+    "rollouts.practice.hardness": "rollouts.sampling.priority",
     "dynamics.told.": "dynamics.given.",
     "dynamics.guessed.": "dynamics.expected.",
     "dynamics.trust.": "dynamics.residual_bias.",
@@ -57,13 +58,13 @@ WEIGHTS = {
 """Prefix of names in a state dict → the prefix that replaced it. The longest that fits counts."""
 CONFIG_FIELDS = {
     "head_start": "residual_logit_bias",
+    "lapses": "object_dropout",
+    "movement_steps": "object_steps",
+    "past_share": "warmup_share",
 }
 """Name of a config field → the name that replaced it, in whichever config it stands."""
 FLAGS: dict[str, dict[str, str | None]] = {
     "world": {
-        "--lapses": "--object-dropout",
-        "--movement-steps": "--object-steps",
-        "--past-share": "--warmup-share",
         "--window": None,
         "--dynamics.goes-on": "--objects on",
         "--dynamics.no-goes-on": "--objects off",
@@ -89,7 +90,13 @@ def current_config(plain: Any) -> Any:
     if isinstance(plain, dict) and "goes_on" in plain.get("dynamics", {}):
         # Version 0.1: the object prior was switched on in the dynamics, of which there was one kind.
         dynamics = {"kind": "conv", **plain["dynamics"]}
-        plain = {**plain, "objects": dynamics.pop("goes_on"), "dynamics": dynamics}
+        objects = dynamics.pop("goes_on")
+        if "object_steps" in plain:  # the config of a training run, not of a model
+            objects = "auto" if objects else "off"
+        plain = {**plain, "objects": objects, "dynamics": dynamics}
+        # Training on windows is no longer possible; 0 stood for whole frames.
+        if plain.get("window") == 0:
+            del plain["window"]
     return plain
 
 

@@ -8,8 +8,10 @@ Dimensions: N worlds side by side, n frames given, k frames of history, C colour
 K codes, h w grid, M buttons.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,8 @@ from ghostpad.model.frame_format import to_frames
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
 from ghostpad.objects.prior import ObjectPrior
 from ghostpad.objects.tracking import same_apart_from_controllable
-from ghostpad.world.dynamics import DynamicsConfig, make_dynamics
+from ghostpad.world.config import DynamicsConfig
+from ghostpad.world.dynamics import make_dynamics
 from ghostpad.world.expectation import (
     Expectation,
     Forecast,
@@ -275,10 +278,9 @@ class WorldModel(nn.Module):
         """
         config, weights = read_weights(path_or_name, KIND, WorldModelConfig)
         world = cls(config)
-        weights.setdefault("objects_active", torch.ones((), dtype=torch.bool))
         # The state of a training run is no part of the world.
         own = set(world.state_dict())
-        if missing := sorted(own - set(weights)):
+        if missing := sorted(own - {*weights, "objects_active"}):
             raise UserError(
                 f"{path_or_name}: a world of an earlier version, without {missing[0]}; train it again with "
                 "'ghostpad world'"
@@ -286,6 +288,13 @@ class WorldModel(nn.Module):
         load_weights(world, {name: part for name, part in weights.items() if name in own}, path_or_name)
         world.folder = find_model(path_or_name, KIND).parent
         return world.to(device).eval()
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights; worlds of version 0.1, which lack `objects_active`, always used the object prior."""
+        active = torch.ones((), dtype=torch.bool)
+        return super().load_state_dict({"objects_active": active, **state_dict}, strict, assign)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write `model.safetensors` and `config.json` into `folder`, for `from_pretrained`.
