@@ -18,7 +18,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 
 import numpy as np
 
-from ghostpad.evaluation.assess import Amounts, assess
+from ghostpad.evaluation.assess import assess
+from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.report.illustrations import illustrate
 from ghostpad.evaluation.report.render import render
 from ghostpad.frames.ingest import open_data

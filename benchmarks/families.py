@@ -23,8 +23,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 import numpy as np
 from torch.utils.flop_counter import FlopCounterMode
 
-from ghostpad.evaluation.assess import Amounts
-from ghostpad.evaluation.report.evaluate import METRICS, EvaluateConfig, evaluate
+from ghostpad.evaluation.config import Amounts, EvaluateConfig
+from ghostpad.evaluation.report.evaluate import METRICS, evaluate
 from ghostpad.evaluation.schema import get
 from ghostpad.evaluation.validation import validation_metrics
 from ghostpad.frames.ingest import open_data

@@ -19,7 +19,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
 
 import torch
 
-from ghostpad.evaluation.report.evaluate import EvaluateConfig, evaluate
+from ghostpad.evaluation.config import EvaluateConfig
+from ghostpad.evaluation.report.evaluate import evaluate
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import resolve_device

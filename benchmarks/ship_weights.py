@@ -18,7 +18,8 @@ os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
 from readme_table import table
 from shipping import shipped_folder, shipping_options, size_or_exit
 
-from ghostpad.evaluation.report.evaluate import EvaluateConfig, evaluate
+from ghostpad.evaluation.config import EvaluateConfig
+from ghostpad.evaluation.report.evaluate import evaluate
 from ghostpad.model.export import export_model
 from ghostpad.model.latent_action_model import LatentActionModel
 

@@ -18,7 +18,8 @@ import torch
 from shipping import shipped_folder, shipping_options, size_or_exit
 from world import table
 
-from ghostpad.evaluation.controls.mapping import ControlsConfig, map_controls
+from ghostpad.evaluation.config import ControlsConfig
+from ghostpad.evaluation.controls.mapping import map_controls
 from ghostpad.evaluation.rollouts.build import METRICS_FILE, describe
 from ghostpad.frames.ingest import open_data
 from ghostpad.io import write_json

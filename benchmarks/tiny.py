@@ -16,7 +16,8 @@ from pathlib import Path
 
 os.environ["OMP_WAIT_POLICY"] = "passive"  # before torch loads
 
-from ghostpad.evaluation.report.evaluate import EvaluateConfig, evaluate
+from ghostpad.evaluation.config import EvaluateConfig
+from ghostpad.evaluation.report.evaluate import evaluate
 from ghostpad.frames.ingest import open_data
 from ghostpad.presets import tiny
 from ghostpad.sources.atari import RecordConfig, record

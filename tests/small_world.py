@@ -5,8 +5,7 @@ from pathlib import Path
 import torch
 
 from ghostpad.frames.store import FrameStore
-from ghostpad.world.config import WorldConfig
-from ghostpad.world.dynamics import DynamicsConfig
+from ghostpad.world.config import DynamicsConfig, WorldConfig
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 from small_model import saved, small_model
 

@@ -4,8 +4,8 @@ import torch
 
 from ghostpad.buttons.assignment import ButtonFinder
 from ghostpad.buttons.selection import UNUSED_NLL
+from ghostpad.world.config import DynamicsConfig
 from ghostpad.world.conv_dynamics import ConvDynamics
-from ghostpad.world.dynamics import DynamicsConfig
 
 
 def test_responsibilities_are_posteriors_softened_by_the_temperature() -> None:

@@ -28,9 +28,8 @@ from ghostpad.objects.recordings import Recordings, TrackedObject
 from ghostpad.objects.training import fit_action_motion
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.world import preparation
-from ghostpad.world.config import WorldConfig
+from ghostpad.world.config import DynamicsConfig, WorldConfig
 from ghostpad.world.conv_dynamics import ConvDynamics
-from ghostpad.world.dynamics import DynamicsConfig
 from ghostpad.world.sampling import Labels
 from ghostpad.world.train import make_world_loop
 from ghostpad.world.trainable import TrainableWorld

@@ -11,9 +11,6 @@ import pytest
 import ghostpad
 from ghostpad import cli
 
-LOADS_TORCH = ("evaluate", "world", "controls")
-"""Verbs whose options are not yet apart from the code that computes."""
-
 
 def run(*arguments, **settings):
     """Run `python -m ghostpad …` in a process of its own."""
@@ -68,7 +65,7 @@ def test_help_of_every_verb_shows_defaults(verb, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--version"], ["evalute"], *([verb, "--help"] for verb in cli.VERBS if verb not in LOADS_TORCH)],
+    [[], ["--version"], ["evalute"], *([verb, "--help"] for verb in cli.VERBS)],
     ids=" ".join,
 )
 def test_asking_for_help_never_loads_torch(arguments):

@@ -13,7 +13,8 @@ from ghostpad.buttons.control_map import ControlMap
 from ghostpad.cli import main
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
-from ghostpad.evaluation.controls.mapping import ControlsConfig, fit_and_study
+from ghostpad.evaluation.config import ControlsConfig
+from ghostpad.evaluation.controls.mapping import fit_and_study
 from ghostpad.evaluation.inference import to_numpy
 from ghostpad.frames.ingest import open_data
 from ghostpad.games.breakout import detector as breakout

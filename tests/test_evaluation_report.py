@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation.assess import Amounts, assess
+from ghostpad.evaluation.assess import assess
+from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.report import evaluate as verb
 from ghostpad.evaluation.report.figures import event_styles
 from ghostpad.evaluation.report.format import DASH, quantity

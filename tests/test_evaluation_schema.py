@@ -4,7 +4,8 @@ import pathlib
 
 import pytest
 
-from ghostpad.evaluation.assess import Amounts, assess
+from ghostpad.evaluation.assess import assess
+from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.schema import VERSION, describe, documented_keys, get, keys_of, nest
 from ghostpad.games import game_named
 from known_models import KnownModel

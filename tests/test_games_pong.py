@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from ghostpad.evaluation.assess import Amounts, assess
+from ghostpad.evaluation.assess import assess
+from ghostpad.evaluation.config import Amounts
 from ghostpad.frames.ingest import open_data
 from ghostpad.games import game_named, recognize
 from ghostpad.sources.atari import RecordConfig, record

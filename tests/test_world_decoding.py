@@ -2,9 +2,9 @@
 
 import torch
 
+from ghostpad.world.config import DynamicsConfig
 from ghostpad.world.conv_dynamics import ConvDynamics
 from ghostpad.world.decoding import decode, randomly_masked
-from ghostpad.world.dynamics import DynamicsConfig
 
 
 def dynamics_of_rows() -> ConvDynamics:

@@ -84,7 +84,8 @@ def demo(config: DemoConfig) -> dict[str, Any]:
 
 def _stages(config: DemoConfig) -> list[Stage]:
     # Imported here, so that `ghostpad demo --help` does not load torch.
-    from ghostpad.evaluation.report.evaluate import EvaluateConfig, evaluate
+    from ghostpad.evaluation.config import EvaluateConfig
+    from ghostpad.evaluation.report.evaluate import evaluate
     from ghostpad.frames.ingest import open_data
     from ghostpad.labels.extract import ExtractConfig, extract
     from ghostpad.presets import tiny, train

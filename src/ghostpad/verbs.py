@@ -72,7 +72,7 @@ VERBS = {
     ),
     "evaluate": Verb(
         "measure a model on held-out episodes, and write a report",
-        "ghostpad.evaluation.report.evaluate:EvaluateConfig",
+        "ghostpad.evaluation.config:EvaluateConfig",
         "ghostpad.evaluation.report.evaluate:evaluate",
         "--model checkpoints/latent_action --data bulk_videos",
     ),
@@ -85,7 +85,7 @@ VERBS = {
     ),
     "controls": Verb(
         "map a world's buttons to the game's controls, from a few labels",
-        "ghostpad.evaluation.controls.mapping:ControlsConfig",
+        "ghostpad.evaluation.config:ControlsConfig",
         "ghostpad.evaluation.controls.mapping:map_controls",
         "--world checkpoints/world --data bulk_videos --labels 64",
     ),

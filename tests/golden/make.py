@@ -186,8 +186,8 @@ def world_nll(store_path: Path) -> list[list[float]]:
 
 def metrics(store_path: Path, folder: Path) -> dict[str, Any]:
     """Evaluate a shipped model: the content of its `metrics.json`."""
-    from ghostpad.evaluation.assess import Amounts
-    from ghostpad.evaluation.report.evaluate import EvaluateConfig, evaluate
+    from ghostpad.evaluation.config import Amounts, EvaluateConfig
+    from ghostpad.evaluation.report.evaluate import evaluate
 
     amounts = Amounts(ssim=16, counterfactual=32, other_splits=16, probe=256, examples=4, galleries=4, tsne=0)
     config = EvaluateConfig(
@@ -203,8 +203,7 @@ def metrics(store_path: Path, folder: Path) -> dict[str, Any]:
 
 def world_training(store_path: Path, folder: Path) -> dict[str, Any]:
     """Train a very small world for a few steps: every term at every step, and the buttons it found."""
-    from ghostpad.world.config import WorldConfig
-    from ghostpad.world.dynamics import DynamicsConfig
+    from ghostpad.world.config import DynamicsConfig, WorldConfig
     from ghostpad.world.train import train_world
     from ghostpad.world.world_model import WorldModel
 

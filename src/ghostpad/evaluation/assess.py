@@ -7,6 +7,7 @@ import numpy as np
 
 import ghostpad
 from ghostpad.evaluation.codebook import entropy, summarize_codes
+from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.ground_truth import GroundTruth, detector_accuracy, read_ground_truth
 from ghostpad.evaluation.inference import Model, draw_blocks, infer_codes
 from ghostpad.evaluation.measurements import Measurements, Plan, measure, metrics_of_sums
@@ -25,28 +26,6 @@ _NUM_DETECTOR_FRAMES = 2000
 """True frames on which the detector is compared with recorded truth."""
 _NUM_RECOGNIZED = 64
 """Frames, spread over the data, by which the game is recognized."""
-
-
-@dataclass(frozen=True)
-class Amounts:
-    """How much to measure; drawn by the seed where there is more."""
-
-    transitions: int | None = None
-    """most transitions of the split, in blocks of neighbours; all when not given"""
-    ssim: int = 512
-    """transitions whose SSIM is taken"""
-    counterfactual: int = 1024
-    """transitions that are also decoded with the codes of others (ΔPSNR, leak test)"""
-    other_splits: int = 512
-    """transitions of each other split, to compare with"""
-    probe: int = 4096
-    """training transitions on which the probe for the controls is fitted"""
-    examples: int = 36
-    """transitions shown in the report"""
-    galleries: int = 96
-    """codes shown in the report"""
-    tsne: int = 1000
-    """transitions on the t-SNE map; 0 for no t-SNE"""
 
 
 @dataclass(frozen=True)

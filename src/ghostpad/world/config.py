@@ -1,4 +1,7 @@
-"""Settings of a training run of a world model."""
+"""Settings of the dynamics and of a training run of a world model.
+
+They stand apart from the code they configure, so that `ghostpad world --help` does not load torch.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +9,24 @@ from typing import Literal
 
 from ghostpad.errors import UserError
 from ghostpad.training.config import LoopConfig, OptimizerConfig
-from ghostpad.world.dynamics import DynamicsConfig
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """Kind and sizes of the dynamics."""
+
+    kind: str = "conv"
+    """which dynamics; conv is a convolutional network over the grid of codes"""
+    history: int = 8
+    """frames that the next transition is predicted from, at least 2"""
+    num_buttons: int = 5
+    """number of buttons, 2 to 8"""
+    widths: tuple[int, ...] = (48, 96, 128)
+    """channels after a convolution of stride 4 over the frames, and after each of stride 2 that follows"""
+    blocks: int = 3
+    """residual blocks on the grid before the button is known"""
+    button_blocks: int = 1
+    """residual blocks on the grid after it is known"""
 
 
 @dataclass(frozen=True)

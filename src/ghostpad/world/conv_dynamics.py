@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ghostpad.world.dynamics import Dynamics, DynamicsConfig
+from ghostpad.world.config import DynamicsConfig
+from ghostpad.world.dynamics import Dynamics
 from ghostpad.world.expectation import Prior
 
 BRIGHTNESS = (0.299, 0.587, 0.114)

@@ -8,7 +8,6 @@ M buttons.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from importlib import import_module
 
 import torch
@@ -17,29 +16,12 @@ from torch import Tensor, nn
 
 from ghostpad.buttons.selection import UNUSED_NLL
 from ghostpad.errors import UserError
+from ghostpad.world.config import DynamicsConfig
 from ghostpad.world.decoding import decode
 from ghostpad.world.expectation import Prior
 
 DYNAMICS = {"conv": "ghostpad.world.conv_dynamics:ConvDynamics"}
 """Module and class of each kind of dynamics."""
-
-
-@dataclass(frozen=True)
-class DynamicsConfig:
-    """Kind and sizes of the dynamics."""
-
-    kind: str = "conv"
-    """which dynamics; conv is a convolutional network over the grid of codes"""
-    history: int = 8
-    """frames that the next transition is predicted from, at least 2"""
-    num_buttons: int = 5
-    """number of buttons, 2 to 8"""
-    widths: tuple[int, ...] = (48, 96, 128)
-    """channels after a convolution of stride 4 over the frames, and after each of stride 2 that follows"""
-    blocks: int = 3
-    """residual blocks on the grid before the button is known"""
-    button_blocks: int = 1
-    """residual blocks on the grid after it is known"""
 
 
 class Dynamics(nn.Module, ABC):

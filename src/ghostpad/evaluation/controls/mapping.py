@@ -1,6 +1,6 @@
 """The verb `controls`: fit the control map of a world to few labelled transitions, and report on it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from ghostpad.buttons.control_labels import read_labels
 from ghostpad.buttons.control_map import CONTROLS_FILE, ControlMap, fit_control_map
 from ghostpad.errors import UserError
+from ghostpad.evaluation.config import ControlsConfig
 from ghostpad.evaluation.controls.report import draw_curves, print_report
 from ghostpad.evaluation.controls.study import (
     Sample,
@@ -30,30 +31,6 @@ from ghostpad.world.world_model import WorldModel
 PICTURE = "controls.png"
 _BLOCK = 16
 """Neighbours that are drawn together: enough for windows; few, as neighbours resemble each other."""
-
-
-@dataclass(frozen=True)
-class ControlsConfig:
-    """Options of `ghostpad controls`."""
-
-    world: str = "checkpoints/world"
-    """world (folder, file or shipped name) whose buttons are tied to controls"""
-    data: Path = Path("bulk_videos")
-    """folder of episodes, or a frame store"""
-    labels: int | None = None
-    """labelled transitions to fit the map to; all that are drawn when not given"""
-    labels_file: Path | None = None
-    """csv file with episode,frame,control; the recorded controls when not given"""
-    out: Path | None = None
-    """folder for controls.json and controls.png; the world's own when not given"""
-    transitions: int = 2048
-    """transitions to draw at most, from training and from test episodes each"""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N"""
-    seed: int = 0
-    """seed of the draws"""
-    workers: int | None = None
-    """processes for reading episodes and inferring buttons; all cores when not given"""
 
 
 def map_controls(config: ControlsConfig) -> ControlMap:

@@ -1,14 +1,14 @@
 """`ghostpad evaluate`: measure a model on held-out episodes, and write `metrics.json` and `report.html`."""
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation.assess import Amounts, assess
+from ghostpad.evaluation.assess import assess
+from ghostpad.evaluation.config import EvaluateConfig
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
@@ -19,30 +19,6 @@ if TYPE_CHECKING:
     from ghostpad.model.latent_action_model import LatentActionModel
 
 METRICS, REPORT = "metrics.json", "report.html"
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """What to evaluate, on what, and how much of it."""
-
-    model: Path = Path("checkpoints/latent_action")
-    """folder of a training run (its best.pt, else last.pt), a checkpoint, or a shipped name"""
-    data: Path = Path("bulk_videos")
-    """folder of episodes or a frame store"""
-    split: Literal["train", "validation", "test"] = "test"
-    """episodes to measure on"""
-    out: Path = Path("reports/latent_action")
-    """folder for report.html and metrics.json"""
-    compare: tuple[Path, ...] = ()
-    """more models, measured on the same transitions"""
-    amounts: Amounts = field(default_factory=Amounts)
-    """how many transitions, codes and labels to use"""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N"""
-    seed: int = 0
-    """seed of every random choice"""
-    workers: int | None = None
-    """processes for ingesting a folder; all cores when not given"""
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostpad.evaluation.assess import Amounts, Assessment
+from ghostpad.evaluation.assess import Assessment
+from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.inference import decode, to_bytes
 from ghostpad.evaluation.measurements import Measurements
 from ghostpad.evaluation.reconstruction import changed

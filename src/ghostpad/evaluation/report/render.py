@@ -15,11 +15,12 @@ from ghostpad.evaluation.report.summary import criteria, verdicts
 def render(assessments: Sequence[Assessment], illustrations: Illustrations) -> str:
     """The report on the first model, with its illustrations and the other models beside it."""
     first = assessments[0]
+    events = {item.code: words(item.event) for item in illustrations.galleries if item.event}
     # Keys are anchors and names of templates; a view of None leaves its section out.
     views = {
         "criteria": criteria(first.metrics, first.truth.game),
         "comparison": sections.comparison(assessments),
-        "examples": sections.examples(first, illustrations),
+        "examples": sections.examples(first, illustrations.examples, illustrations.clip),
         "reconstruction": {},
         "elements": sections.elements(first),
         "splits": sections.splits(first),
@@ -28,7 +29,7 @@ def render(assessments: Sequence[Assessment], illustrations: Illustrations) -> s
         "codes": {"galleries": illustrations.galleries} if illustrations.galleries else None,
         "transfer": {"rows": illustrations.transfers} if illustrations.transfers else None,
         "controls": sections.controls(first),
-        "maps": sections.maps(first, illustrations),
+        "maps": sections.maps(first, illustrations.code_map, illustrations.transition_map, events),
         "missing": {} if first.metrics["absent"] else None,
     }
     environment = Environment(

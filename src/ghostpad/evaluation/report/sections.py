@@ -14,8 +14,8 @@ from ghostpad.evaluation.measurements import Measurements
 from ghostpad.evaluation.reconstruction import psnr_db
 from ghostpad.evaluation.report import figures, game_view
 from ghostpad.evaluation.report.format import quantity, show, words
-from ghostpad.evaluation.report.illustrations import Illustrations
 from ghostpad.evaluation.report.pictures import data_uri, error_map, over_grid
+from ghostpad.evaluation.report.tsne import TsneMap
 from ghostpad.evaluation.schema import get
 
 View = dict[str, Any]
@@ -52,9 +52,9 @@ def comparison(assessments: Sequence[Assessment]) -> View | None:
     return {"models": assessments, "game_rows": rows, "plot": plot}
 
 
-def examples(assessment: Assessment, illustrations: Illustrations) -> View | None:
-    """Transitions with prediction, error and codes, and a film strip of consecutive ones."""
-    measured, chosen = assessment.measurements, illustrations.examples
+def examples(assessment: Assessment, chosen: np.ndarray, clip: np.ndarray) -> View | None:
+    """The chosen transitions with prediction, error and codes, and a film strip of the clip."""
+    measured = assessment.measurements
     if not len(chosen):
         return None
     frames, next_frames = _read(assessment, chosen)
@@ -81,7 +81,7 @@ def examples(assessment: Assessment, illustrations: Illustrations) -> View | Non
     return {
         "examples": items,
         "most_frequent": most_frequent.reshape(measured.codes.shape[1:]).tolist(),
-        "film": _film(assessment, illustrations.clip),
+        "film": _film(assessment, clip),
     }
 
 
@@ -152,18 +152,19 @@ def controls(assessment: Assessment) -> View | None:
     return {"plot": plot}
 
 
-def maps(assessment: Assessment, illustrations: Illustrations) -> View | None:
-    """Codes and transitions in the plane, by t-SNE."""
+def maps(
+    assessment: Assessment, codes: TsneMap | None, transitions: TsneMap | None, events: dict[int, str]
+) -> View | None:
+    """Codes and transitions in the plane, by t-SNE; `events` names codes by what they are informative of."""
     plots: View = {}
     columns = {words(name): column for name, column in assessment.truth.events.items()}
     styles = figures.event_styles(columns)
-    if illustrations.code_map is not None:
-        numbers, places = illustrations.code_map
+    if codes is not None:
+        numbers, places = codes
         counts = np.array(assessment.metrics["codebook"]["histogram"])[numbers]
-        named = {item.code: words(item.event) for item in illustrations.galleries if item.event}
-        plots["Codes by their embeddings"] = figures.code_map(numbers, places, counts, named, styles)
-    if illustrations.transition_map is not None:
-        rows, places = illustrations.transition_map
+        plots["Codes by their embeddings"] = figures.code_map(numbers, places, counts, events, styles)
+    if transitions is not None:
+        rows, places = transitions
         groups = {name: column[rows] for name, column in columns.items() if column[rows].any()}
         # Rare events are drawn last, on top of frequent ones.
         groups = dict(sorted(groups.items(), key=lambda group: -group[1].sum()))
