@@ -40,7 +40,7 @@ KEYS: dict[str, tuple[str, str]] = {
     ),
     **{f"psnr_db_{n}": ("dB", f"PSNR at frame {n}, MSE pooled over the starts") for n in PSNR_FRAMES},
     **{f"copy_psnr_db_{n}": ("dB", f"the same for showing the start for {n} frames") for n in PSNR_FRAMES},
-    **REFERENCE_GAME.rollout_metrics,
+    **{name: metric[:2] for name, metric in REFERENCE_GAME.rollout_metrics.items()},
 }
 """Unit and meaning of every number of `open_loop`. A number at the end: of how many frames it needs."""
 
