@@ -25,8 +25,8 @@ from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.labels.encoders import fast_encoder
+from ghostpad.labels.engines import label_locally
 from ghostpad.labels.extract import ExtractConfig, origin_of
-from ghostpad.labels.local import label_locally
 from ghostpad.labels.shards import RUN, RunEncoder, plan_shards
 from ghostpad.machine import num_cores, peak_memory_mb, resolve_device
 from ghostpad.model.latent_action_model import LatentActionModel

@@ -14,10 +14,10 @@ import pytest
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
+from ghostpad.labels import lerobot
 from ghostpad.labels.export import ExportConfig, LabelFormatName, export
 from ghostpad.labels.extract import ExtractConfig, extract
-from ghostpad.labels.formats import lerobot
-from ghostpad.labels.formats.lerobot import Statistics
+from ghostpad.labels.lerobot import Statistics
 from small_model import saved, small_model
 
 

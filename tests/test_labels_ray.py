@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from ghostpad.errors import UserError
+from ghostpad.labels.engines import Job, label_with_ray
 from ghostpad.labels.extract import ExtractConfig, extract, origin_of
-from ghostpad.labels.ray import Job, label_with_ray
 from ghostpad.labels.shards import plan_shards
 from small_model import saved, small_model
 

@@ -1,7 +1,7 @@
 """Latent actions of whole data sets: extracted, read back as training data, exported to other formats.
 
-`shards` labels one shard, an engine (`local` or `ray`) all of them; `extract` is the verb. `dataset` reads
-labels back (`LatentActionDataset`, which `ghostpad` exports). `formats` has a module per format of `export`.
+`shards` labels one shard, `engines` all of them; `extract` is the verb. `dataset` reads labels back
+(`LatentActionDataset`, which `ghostpad` exports); `formats` and `lerobot` write what `export` offers.
 """
 
 from ghostpad.labels.folder import Labels

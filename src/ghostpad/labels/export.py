@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -11,10 +10,9 @@ from ghostpad.errors import UserError
 from ghostpad.frames.splits import SPLITS
 from ghostpad.io import whole_folder
 from ghostpad.labels.folder import Labels
-from ghostpad.labels.formats import LabelFormat
+from ghostpad.labels.formats import DATASETS, JSONL, NPZ, LabelFormat
 
 ModelFormatName = Literal["safetensors", "onnx"]
-# Each is a module of `ghostpad.labels.formats`.
 LabelFormatName = Literal["lerobot", "npz", "jsonl", "datasets"]
 
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
@@ -45,6 +43,7 @@ def export(config: ExportConfig) -> None:
         UserError: the options contradict each other, or `config.out` is not empty (it stays untouched).
     """
     # Here, so that help does not load torch.
+    from ghostpad.labels.lerobot import LEROBOT
     from ghostpad.model.export import export_model, require_empty
     from ghostpad.model.latent_action_model import LatentActionModel
 
@@ -59,7 +58,8 @@ def export(config: ExportConfig) -> None:
         if config.labels is None or config.model is not None:
             raise UserError(f"--format {config.format} is for labels: give --labels, and no --model")
         labels = Labels.open(config.labels)
-        label_format: LabelFormat = import_module(f"ghostpad.labels.formats.{config.format}").FORMAT
+        formats = {"lerobot": LEROBOT, "npz": NPZ, "jsonl": JSONL, "datasets": DATASETS}
+        label_format = formats[config.format]
         with whole_folder(config.out) as folder:
             label_format.write(labels, folder, config.store, config.fps)
             (folder / "README.md").write_text(dataset_card(labels, label_format), encoding="utf-8")

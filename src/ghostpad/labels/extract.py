@@ -73,7 +73,7 @@ def extract(config: ExtractConfig) -> Labels:
     if missing:
         reopen(config.out)
     if missing and config.engine == "ray":
-        from ghostpad.labels.ray import Job, label_with_ray
+        from ghostpad.labels.engines import Job, label_with_ray
 
         model_path = config.model.resolve() if config.model.exists() else config.model
         job = Job(
@@ -88,7 +88,7 @@ def extract(config: ExtractConfig) -> Labels:
         label_with_ray(job, missing, config.workers, config.ray_address)
     elif missing:
         from ghostpad.labels.encoders import fast_encoder
-        from ghostpad.labels.local import label_locally
+        from ghostpad.labels.engines import label_locally
 
         encoder = fast_encoder(model.to(device), device, config.runtime, config.precision)
         label_locally(store, origin, missing, encoder, config.out, config.workers)

@@ -8,8 +8,9 @@ Dimensions: T frames of an episode, n numbers of a feature, H W frame.
 """
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ import pyarrow.parquet as pq
 from ghostpad.io import write_json
 from ghostpad.labels.dataset import LabelReader
 from ghostpad.labels.folder import Labels
-from ghostpad.labels.formats import LabelFormat
-from ghostpad.labels.formats.lerobot_files import FILE, DataFiles, VideoFiles
+from ghostpad.labels.formats import LabelFormat, features_metadata
+from ghostpad.labels.lerobot_files import FILE, LosslessVideo, NumberedFiles
 from ghostpad.progress import progress
 
 CODEBASE_VERSION = "v3.0"
@@ -66,14 +67,9 @@ class Statistics:
 
     def merged(self, other: "Statistics") -> "Statistics":
         """Return the statistics of the values of both."""
-        return Statistics(
-            self.count + other.count,
-            self.num_values + other.num_values,
-            self.sum + other.sum,
-            self.squares + other.squares,
-            np.minimum(self.low, other.low),
-            np.maximum(self.high, other.high),
-        )
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        counts = self.count + other.count, self.num_values + other.num_values
+        return Statistics(*counts, self.sum + other.sum, self.squares + other.squares, low, high)
 
     def plain(self) -> dict[str, Any]:
         """Return nested lists under min, max, mean, std and count; zeros without values."""
@@ -98,31 +94,38 @@ def write(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> 
         UserError: the store cannot be found, or is another one.
     """
     reader = LabelReader(labels, None if labels.origin.with_frames else labels.open_store(store).path)
-    fps = fps or max(1, round(labels.manifest["fps"] or 30))
-    features = _features(labels, fps)
-    size = (labels.manifest["height"], labels.manifest["width"])
+    rate = fps or max(1, round(labels.manifest["fps"] or 30))
+    features = _features(labels, rate)
+    schema = _schema(features)
+    new_video = partial(LosslessVideo, fps=rate, size=(labels.manifest["height"], labels.manifest["width"]))
+    new_table = partial(pq.ParquetWriter, schema=schema)
+    videos = NumberedFiles(folder / "videos" / CAMERA, ".mp4", VIDEO_MB, FILES_PER_CHUNK, new_video)
+    data = NumberedFiles(folder / "data", ".parquet", DATA_MB, FILES_PER_CHUNK, new_table)
     statistics: dict[str, list[Statistics]] = {name: [] for name in features}
     table: list[dict[str, Any]] = []
     # Episodes that are too short for a transition have no labels, and are left out.
     labelled = [int(index) for index in np.flatnonzero(reader.lengths)]
-    with (
-        VideoFiles(folder / "videos" / CAMERA, VIDEO_MB, FILES_PER_CHUNK, fps, size) as videos,
-        DataFiles(folder / "data", DATA_MB, FILES_PER_CHUNK, features) as data,
-    ):
+    with closing(videos), closing(data):
         for number, source in enumerate(progress(labelled, what="export", unit="episodes")):
             first_row = table[-1]["dataset_to_index"] if table else 0
-            rows = _rows(labels, reader, source, number, first_row, fps)
+            rows = _rows(labels, reader, source, number, first_row, rate)
             length = len(rows["index"])
             seen = {name: Statistics.of(_known(name, values)) for name, values in rows.items()}
-            entry = {"episode_index": number, "tasks": ["play"], "length": length, **data.write(rows)}
+            columns = [_column(rows[field.name], field.type) for field in schema]
+            data.writer().write_table(pa.Table.from_arrays(columns, schema=schema))
+            video = videos.writer()
+            start = video.num_frames / rate
+            seen[CAMERA] = _write_video(video, reader, source, length)
+            place = {**videos.place, "from_timestamp": start, "to_timestamp": start + length / rate}
+            entry: dict[str, Any] = {"episode_index": number, "tasks": ["play"], "length": length}
+            entry |= {f"data/{name}": value for name, value in data.place.items()}
             entry |= {"dataset_from_index": first_row, "dataset_to_index": first_row + length}
-            place, seen[CAMERA] = _write_video(videos, reader, source, length)
-            entry |= place
+            entry |= {f"videos/{CAMERA}/{name}": value for name, value in place.items()}
             for name, part in seen.items():
                 statistics[name].append(part)
                 entry |= {f"stats/{name}/{key}": value for key, value in part.plain().items()}
             table.append(entry | {"split": labels.manifest["episodes"][source]["split"]})
-    _write_meta(folder / "meta", features, fps, table)
+    _write_meta(folder / "meta", features, rate, table)
     plain = {name: reduce(Statistics.merged, parts).plain() for name, parts in statistics.items()}
     write_json(folder / "meta" / "stats.json", plain)
 
@@ -132,8 +135,8 @@ def _features(labels: Labels, fps: int) -> dict[str, dict[str, Any]]:
     video = {
         "video.height": height,
         "video.width": width,
-        "video.codec": VideoFiles.codec,
-        "video.pix_fmt": VideoFiles.pixel_format,
+        "video.codec": LosslessVideo.codec,
+        "video.pix_fmt": LosslessVideo.pixel_format,
         "video.is_depth_map": False,
         "video.fps": fps,
         "video.channels": 3,
@@ -151,6 +154,23 @@ def _features(labels: Labels, fps: int) -> dict[str, dict[str, Any]]:
     scalars = {"next.done": "bool", "timestamp": "float32"}
     scalars |= dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
     return features | {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in scalars.items()}
+
+
+def _schema(features: dict[str, dict[str, Any]]) -> pa.Schema:
+    """A feature of shape (1,) is a column of scalars, any other one of lists; video is not in the table."""
+    columns = {}
+    for name, feature in features.items():
+        if feature["dtype"] != "video":
+            kind = pa.type_for_alias(feature["dtype"])
+            columns[name] = kind if feature["shape"] == [1] else pa.list_(kind, feature["shape"][0])
+    schema = pa.schema(columns)
+    return schema.with_metadata(features_metadata(schema))
+
+
+def _column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.array(values.ravel(), kind)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), kind.value_type), kind.list_size)
 
 
 def _rows(
@@ -183,21 +203,16 @@ def _known(name: str, values: np.ndarray) -> np.ndarray:
     return values[(values != UNKNOWN).all(1)] if name in (ACTION, "action") else values
 
 
-def _write_video(
-    videos: VideoFiles, reader: LabelReader, source: int, num_frames: int
-) -> tuple[dict[str, Any], Statistics]:
-    """Append an episode to the video; returns where it is, and statistics of every `_EVERY`-th frame."""
-    start, parts = videos.begin_episode(), []
+def _write_video(video: LosslessVideo, reader: LabelReader, source: int, num_frames: int) -> Statistics:
+    """Append an episode to the video; returns statistics of every `_EVERY`-th frame."""
+    parts = []
     for first in range(0, num_frames, _FRAMES_AT_ONCE):
         indices = np.arange(first, min(first + _FRAMES_AT_ONCE, num_frames))
         frames_THWC = reader.frames(source, indices, False).transpose(0, 2, 3, 1)
         sample = frames_THWC[::_EVERY]
         parts.append(Statistics.of(sample.reshape(-1, 3, 1, 1) / 255, count=len(sample)))
-        videos.add(frames_THWC)
-    place = {**videos.place, "from_timestamp": start, "to_timestamp": start + num_frames / videos.fps}
-    return {f"videos/{CAMERA}/{name}": value for name, value in place.items()}, reduce(
-        Statistics.merged, parts
-    )
+        video.add(frames_THWC, starts_episode=first == 0)
+    return reduce(Statistics.merged, parts)
 
 
 def _write_meta(
@@ -229,7 +244,7 @@ def _write_meta(
     pq.write_table(pa.Table.from_pylist([episode | own_place for episode in episodes]), path)
 
 
-FORMAT = LabelFormat(
+LEROBOT = LabelFormat(
     write,
     loading="""\
 A LeRobotDataset v3.0: `LeRobotDataset("user/name", root="{folder}")`. The video is H.264 in RGB with

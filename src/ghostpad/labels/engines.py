@@ -1,12 +1,15 @@
-"""The engine for a Ray cluster: the same shards, the same function, the same files.
+"""The engines that label shards: threads on this machine, or actors of a Ray cluster.
 
-Data and output folder must be visible to every machine under the same path.
+Both run `label_shard` and write the same files. Every machine of a cluster must see the data and the output
+folder under the same path.
 """
 
 import importlib
 import logging
 import os
 import socket
+import threading
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,51 @@ import torch
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.labels.encoders import Precision, Runtime, fast_encoder
-from ghostpad.labels.shards import Origin, Shard, label_shard
+from ghostpad.labels.shards import Origin, RunEncoder, Shard, label_shard
 from ghostpad.machine import num_cores, resolve_device
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.progress import progress
+
+
+class _Stopped(Exception):
+    """Another thread failed, or the user interrupted."""
+
+
+def label_locally(
+    store: FrameStore,
+    origin: Origin,
+    shards: list[Shard],
+    encoder: RunEncoder,
+    out: Path,
+    workers: int | None = None,
+) -> None:
+    """Label `shards` of `store` into the folder `out` in `workers` threads; None for one per core.
+
+    Threads are enough: encoders and readers release Python's lock while they work.
+    """
+    stop = threading.Event()
+    bar = progress(what="extract", unit="transitions", total=sum(shard.num_transitions for shard in shards))
+
+    def advance(num_transitions: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        bar.update(num_transitions)
+
+    threads_per_call = torch.get_num_threads()
+    torch.set_num_threads(1)  # shards are labelled in parallel instead
+    try:
+        with bar, ThreadPoolExecutor(workers or num_cores()) as pool:
+            jobs = [pool.submit(label_shard, store, shard, encoder, origin, out, advance) for shard in shards]
+            try:
+                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+                for job in done:
+                    job.result()
+            except BaseException:
+                stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    finally:
+        torch.set_num_threads(threads_per_call)
 
 
 @dataclass(frozen=True)
