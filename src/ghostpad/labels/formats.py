@@ -33,7 +33,7 @@ class LabelFormat:
 
 
 def write_datasets(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> None:
-    """Write `data/<split>-<number>.parquet`, at most one file per split and shard, for Hugging Face `datasets`.
+    """Write `data/<split>-<number>.parquet`, a file per split and shard, for Hugging Face `datasets`.
 
     The columns are those of the labels and `episode`, its name. Frames in the labels become images.
     """
@@ -120,7 +120,7 @@ print(shard["codes"].shape, shard["episode_index"][:3], shard["frame_index"][:3]
 
 
 def write_jsonl(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> None:
-    """Write `labels.jsonl`, a line per transition with the field names of LAPA (laq/inference_sthv2.py there).
+    """Write `labels.jsonl`, a line per transition with the field names of LAPA (its laq/inference_sthv2.py).
 
     `delta` holds the codes as strings; `image` and `next_image` name the frames as in a folder of episodes.
     The field `vision`, tokens of LAPA's own image tokenizer, is left to LAPA.
