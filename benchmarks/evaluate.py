@@ -20,7 +20,6 @@ import numpy as np
 
 from ghostpad.evaluation.assess import assess
 from ghostpad.evaluation.config import Amounts
-from ghostpad.evaluation.report.illustrations import illustrate
 from ghostpad.evaluation.report.render import render
 from ghostpad.frames.ingest import open_data
 from ghostpad.machine import num_cores, peak_memory_mb
@@ -79,7 +78,7 @@ def main() -> None:
         profile.enable()
         amounts = Amounts(options.transitions, tsne=0)
         assessment = assess(model, store, "test", amounts, seed=0)
-        render([assessment], illustrate(assessment, amounts, seed=0))
+        render([assessment], amounts, seed=0)
         profile.disable()
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     metrics = assessment.metrics

@@ -16,12 +16,10 @@ from ghostpad.evaluation.assess import assess
 from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.report import evaluate as verb
 from ghostpad.evaluation.report.figures import event_styles
-from ghostpad.evaluation.report.format import DASH, quantity
-from ghostpad.evaluation.report.game_view import element_metrics
-from ghostpad.evaluation.report.illustrations import illustrate
+from ghostpad.evaluation.report.format import DASH, element_metrics, quantity
+from ghostpad.evaluation.report.illustrations import choose_clip
 from ghostpad.evaluation.report.pictures import data_uri, over_grid
-from ghostpad.evaluation.report.render import render
-from ghostpad.evaluation.report.sections import predict
+from ghostpad.evaluation.report.render import predict, render
 from ghostpad.evaluation.report.summary import criteria, verdicts
 from ghostpad.evaluation.schema import complete, keys_of
 from ghostpad.evaluation.validation import alarms, validation_metrics
@@ -46,7 +44,7 @@ def perfect(store):
 
 
 def report(assessment, amounts=FEW, *others) -> str:
-    return render([assessment, *others], illustrate(assessment, amounts, seed=0))
+    return render([assessment, *others], amounts, seed=0)
 
 
 def test_a_perfect_model_scores_perfectly(perfect):
@@ -225,7 +223,8 @@ def test_codes_that_encode_the_paddle_score_a_clear_pattern(store):
 
 
 def test_the_film_strip_shows_consecutive_frames_of_one_episode(perfect):
-    measured, clip = perfect.measurements, illustrate(perfect, FEW, seed=0).clip
+    measured = perfect.measurements
+    clip = choose_clip(perfect.truth.events, measured.transitions, measured.rows, seed=0)
     assert len(clip) == 8
     assert (np.diff(measured.frame_index[clip]) == 1).all()
     assert len(np.unique(measured.episode_index[clip])) == 1

@@ -27,7 +27,6 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         UserError: the model or the data cannot be read or do not fit each other, or `out` has other files.
     """
-    from ghostpad.evaluation.report.illustrations import illustrate
     from ghostpad.evaluation.report.render import render  # loads matplotlib
 
     began = time.perf_counter()
@@ -39,13 +38,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         assess(model, store, config.split, config.amounts, config.seed, name=str(path))
         for path, model in zip(paths, models, strict=True)
     ]
-    illustrations = illustrate(assessments[0], config.amounts, config.seed)
-    metrics = assessments[0].metrics
+    page, metrics = render(assessments, config.amounts, config.seed), assessments[0].metrics
     if config.compare:
         metrics["compare"] = {item.name: item.metrics for item in assessments[1:]}
     metrics["timing"] = {"seconds": round(time.perf_counter() - began, 1)}
     with whole_file(config.out / REPORT) as temporary:
-        temporary.write_text(render(assessments, illustrations), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
     write_json(config.out / METRICS, metrics)
     print(f"report: {config.out / REPORT}\nmetrics: {config.out / METRICS}")
     return metrics

@@ -1,12 +1,14 @@
-"""Numbers as the report prints them: with their unit, and a dash where there is none."""
+"""Numbers and names as the report prints them, and which of them a game offers."""
 
 import re
 from typing import Any
 
 from ghostpad.evaluation.schema import get
+from ghostpad.games import Game
 
 DASH = "\N{EN DASH}"
 _DIGITS = {"dB": 2, "px": 2, "%": 1, "bits": 3}
+_UNITS = {"pixels": "px", "0…1": ""}
 
 
 def quantity(value: float | None, unit: str = "", digits: int | None = None) -> str:
@@ -49,3 +51,36 @@ def words(name: str) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun, in the plural where that is due."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def element_metrics(game: Game | None) -> dict[str, dict[str, tuple[str, str]]]:
+    """By element, title and unit of each metric that tables show."""
+    return {
+        name: {
+            key: (metric.title, _UNITS.get(metric.unit, "%"))
+            for key, metric in element.metrics.items()
+            if metric.title
+        }
+        for name, element in (game.elements.items() if game else ())
+    }
+
+
+def key_metrics(game: Game | None) -> dict[str, tuple[str, str]]:
+    """The few metrics that the summary quotes: by their name in `splits`, key and label."""
+    labels = {
+        f"{name}.{key}": f"{words(name)} {title}"
+        for name, titles in element_metrics(game).items()
+        for key, (title, _) in titles.items()
+    }
+    paths = game.key_metrics if game else {}
+    return {name: (f"elements.{path}", labels[path]) for name, path in paths.items()}
+
+
+def transfer_key(metrics: dict[str, Any]) -> str | None:
+    """Key of the share of frames in which codes move the player's element as they did in their own frame."""
+    return next((f"transfer.{key}" for key, share in metrics["transfer"].items() if share is not None), None)
+
+
+def player(game: Game | None) -> str:
+    """The element that the player moves."""
+    return game.controlled.name if game and game.controlled else "player"

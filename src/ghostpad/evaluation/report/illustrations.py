@@ -1,19 +1,17 @@
-"""Illustrations of an assessment: transitions, a clip, where codes are chosen, codes applied to other frames.
+"""What the report draws of a model: transitions, a clip, where codes are chosen, codes on other frames.
 
 Dimensions: T transitions, H W frame, h w grid of codes, K codebook size.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ghostpad.evaluation.assess import Assessment
-from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.inference import decode, to_bytes
 from ghostpad.evaluation.measurements import Measurements
 from ghostpad.evaluation.reconstruction import changed
 from ghostpad.evaluation.report.pictures import mark, to_rgb
-from ghostpad.evaluation.report.tsne import TsneMap, codebook_map, transition_map
 from ghostpad.frames.pairs import Transitions
 from ghostpad.sums import ratio
 
@@ -24,70 +22,6 @@ MIN_CROP = 48
 NUM_CROPS, NUM_TARGETS = 4, 4
 """Transitions shown of each code; frames that the codes of an event are applied to."""
 _MIN_LIFT = 1.5
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Transitions in which one code is chosen."""
-
-    code: int
-    choices: int
-    """how often, over all cells"""
-    place: tuple[int, int]
-    """row and column of the cell that chooses it most"""
-    event: str | None
-    """the event that it is most informative of, None without one"""
-    lift: float
-    """P(event | code in any cell) / P(event)"""
-    pictures: list[np.ndarray]
-    """frame and next frame around the cell side by side, (h, w, 3) uint8, changes marked"""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """The codes of one transition applied to other frames."""
-
-    event: str
-    source: np.ndarray
-    """(H, W, 3) next frame of that transition, changes marked"""
-    predictions: list[np.ndarray]
-    """(H, W, 3) decoded from other frames and its codes, changes marked"""
-
-
-@dataclass(frozen=True)
-class Illustrations:
-    """What the report shows beside the numbers.
-
-    Attributes:
-        examples: positions of transitions, ascending.
-        clip: positions of a few consecutive transitions.
-        galleries: where codes are chosen, the most informative codes first.
-        transfers: codes of one transition applied to other frames.
-        code_map: t-SNE of the codes, if asked for and possible.
-        transition_map: t-SNE of transitions, if asked for and possible.
-    """
-
-    examples: np.ndarray
-    clip: np.ndarray
-    galleries: list[Gallery]
-    transfers: list[Transfer]
-    code_map: TsneMap | None
-    transition_map: TsneMap | None
-
-
-def illustrate(assessment: Assessment, amounts: Amounts, seed: int) -> Illustrations:
-    """Draw what the report shows of a model, by the seed."""
-    measured, events = assessment.measurements, assessment.truth.events
-    examples = choose_examples(events, len(measured.rows), amounts.examples, seed)
-    shown = len(examples) > 0
-    return Illustrations(
-        examples,
-        choose_clip(events, measured.transitions, measured.rows, seed) if shown else examples,
-        galleries(assessment, amounts.galleries),
-        transfers(assessment, seed) if shown else [],
-        codebook_map(assessment.model, measured.codes, seed) if amounts.tsne else None,
-        transition_map(measured.codes, amounts.tsne, seed) if amounts.tsne else None,
-    )
 
 
 def choose_examples(events: dict[str, np.ndarray], num: int, most: int, seed: int) -> np.ndarray:
@@ -122,8 +56,14 @@ def choose_clip(
     return (starts[:, None] + np.arange(CLIP_LENGTH)).ravel()
 
 
-def galleries(assessment: Assessment, most: int) -> list[Gallery]:
-    """At most `most` of the codes in use, the most informative ones first."""
+def galleries(assessment: Assessment, most: int) -> list[dict[str, Any]]:
+    """Transitions in which a code is chosen, for at most `most` codes, the most informative ones first.
+
+    Returns:
+        For each `code`: its `choices` over all cells, the `place` (row and column) that chooses it most, the
+        `event` that it is most informative of, if any, with `lift` P(event | code in any cell) / P(event),
+        and `pictures` (h, w, 3) uint8 of frame and next frame around a cell.
+    """
     measured, codebook_size = assessment.measurements, assessment.model.codebook_size
     flat = measured.codes.reshape(len(measured.codes), -1)
     present_TK = np.zeros((len(flat), codebook_size), bool)
@@ -134,15 +74,25 @@ def galleries(assessment: Assessment, most: int) -> list[Gallery]:
     found = []
     for code in map(int, order[choices[order] > 0][:most]):
         counts = (measured.codes == code).sum(0)
-        row, column = map(int, np.unravel_index(counts.argmax(), counts.shape))
-        event = names[code] if lifts[code] >= _MIN_LIFT else None
-        crops = _crops(measured, code, assessment.model.grayscale)
-        found.append(Gallery(code, int(choices[code]), (row, column), event, float(lifts[code]), crops))
+        gallery = {
+            "code": code,
+            "choices": int(choices[code]),
+            "place": tuple(map(int, np.unravel_index(counts.argmax(), counts.shape))),
+            "event": names[code] if lifts[code] >= _MIN_LIFT else None,
+            "lift": float(lifts[code]),
+            "pictures": _crops(measured, code, assessment.model.grayscale),
+        }
+        found.append(gallery)
     return found
 
 
-def transfers(assessment: Assessment, seed: int) -> list[Transfer]:
-    """For some events the codes of one transition, applied to frames drawn by the seed."""
+def transfers(assessment: Assessment, seed: int) -> list[dict[str, Any]]:
+    """For some events the codes of one transition, applied to frames drawn by the seed.
+
+    Returns:
+        For each `event`: `source` (H, W, 3), the true next frame of that transition, and `predictions` from
+        other frames and its codes.
+    """
     model, measured, truth = assessment.model, assessment.measurements, assessment.truth
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(measured.rows))[:NUM_TARGETS]
@@ -154,8 +104,9 @@ def transfers(assessment: Assessment, seed: int) -> list[Transfer]:
             source = int(rng.choice(happens))
             pair = measured.transitions.read(measured.rows[[source]], model.grayscale)
             predicted = to_bytes(decode(model, frames, measured.codes[[source]].repeat(len(frames), 0)))
-            marked = map(mark, predicted, changed(frames, predicted))
-            found.append(Transfer(event, mark(pair[1][0], changed(*pair)[0]), list(marked)))
+            predictions = list(map(mark, predicted, changed(frames, predicted)))
+            source_picture = mark(pair[1][0], changed(*pair)[0])
+            found.append({"event": event, "source": source_picture, "predictions": predictions})
     return found
 
 

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ghostpad.evaluation.report import game_view
-from ghostpad.evaluation.report.format import quantity, show
+from ghostpad.evaluation.report.format import key_metrics, player, quantity, show, transfer_key
 from ghostpad.evaluation.schema import get
 from ghostpad.evaluation.validation import IGNORED_DB, alarms
 from ghostpad.games import Game
@@ -47,7 +46,7 @@ def verdicts(metrics: dict[str, Any], game: Game | None) -> list[Verdict]:
         psnr, copy = (show(metrics, f"reconstruction.{key}psnr_db", "dB", 1) for key in ("", "copy_"))
         text = f"The predictions are {compared} copying the current frame: {psnr} against {copy}."
         found.append(Verdict("good" if gain >= 3 else "bad", text))
-    found += [_element(metrics, key, label) for key, label in game_view.key_metrics(game).values()]
+    found += [_element(metrics, key, label) for key, label in key_metrics(game).values()]
     delta = get(metrics, "reconstruction.delta_psnr_db")
     if delta is not None and delta >= IGNORED_DB:
         text = f"The codes matter: the codes of another transition cost {quantity(delta, 'dB', 1)}."
@@ -69,7 +68,7 @@ def criteria(metrics: dict[str, Any], game: Game | None) -> list[Criterion]:
     """The success criteria, each with its number."""
     psnr, active = get(metrics, "reconstruction.psnr_db"), get(metrics, "codebook.active")
     color = "RGB" if metrics["color"] == "rgb" else "grayscale"
-    shown = [f"{label} {show(metrics, key, '%')}" for key, label in game_view.key_metrics(game).values()]
+    shown = [f"{label} {show(metrics, key, '%')}" for key, label in key_metrics(game).values()]
     return [
         Criterion(
             "Reconstruction PSNR above 28 dB",
@@ -149,12 +148,12 @@ def _element(metrics: dict[str, Any], key: str, label: str) -> Verdict | None:
 
 
 def _transfer(metrics: dict[str, Any], game: Game | None) -> Verdict | None:
-    key = game_view.transfer_key(metrics)
+    key = transfer_key(metrics)
     if key is None:
         return None
     share, near = get(metrics, key), get(metrics, f"{key}_near")
     others = f"{quantity(share, '%', 0)} of other frames"
-    text = f"Codes that move the {game_view.player(game)} move it the same way in {others}"
+    text = f"Codes that move the {player(game)} move it the same way in {others}"
     if near is not None and near > share:
         text += f" ({quantity(near, '%', 0)} from nearly the same position)"
     return Verdict("good" if share >= TRANSFER_SHARE else "bad" if share < 0.6 else "plain", f"{text}.")
