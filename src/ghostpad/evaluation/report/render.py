@@ -1,7 +1,7 @@
 """Lays the measurements of one or more models out as one HTML file that loads nothing from the network.
 
-Each section that needs more than `metrics.json` has a function. It returns plain values, pictures and plots for
-its template, or None where there is nothing to show; the report then leaves the section out.
+Each section that needs more than `metrics.json` has a function. It returns plain values, pictures and plots,
+or None where there is nothing to show; the report then leaves the section out.
 """
 
 from collections.abc import Sequence
