@@ -16,7 +16,7 @@ from ghostpad.evaluation.ground_truth import detect_all, detector_accuracy, read
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.games import GAMES
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 
 NEEDED = {"ball_within_1px": 0.99, "paddle_within_1px": 0.999, "brick_states": 0.9995}
 EPISODE_FRAMES = 1000

@@ -23,7 +23,7 @@ from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.report.render import render
 from ghostpad.frames.ingest import open_data
 from ghostpad.machine import num_cores, peak_memory_mb
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 
 PARTS = {
     "SSIM": "structural_similarity",

@@ -64,7 +64,7 @@ def _load(path: Path) -> LatentActionModel:
 
 
 def _record(scratch: Path) -> Path:
-    from ghostpad.sources.atari import RecordConfig, record
+    from ghostpad.sources.recorder import RecordConfig, record
 
     record(RecordConfig(out=scratch / "bulk_videos", episodes=10, max_frames=600))
     return scratch / "bulk_videos"

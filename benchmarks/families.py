@@ -32,7 +32,7 @@ from ghostpad.io import whole_file
 from ghostpad.machine import resolve_device
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.presets import PRESETS
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 from ghostpad.training.config import TrainConfig
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import make_loop, train

@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _record(scratch: Path) -> Path:
-    from ghostpad.sources.atari import RecordConfig, record
+    from ghostpad.sources.recorder import RecordConfig, record
 
     record(RecordConfig(out=scratch / "bulk_videos", episodes=8, max_frames=600))
     return scratch / "bulk_videos"

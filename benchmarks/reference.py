@@ -25,7 +25,7 @@ from ghostpad.frames.ingest import open_data
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import resolve_device
 from ghostpad.presets import PRESETS
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 from ghostpad.training.latent_action import train
 
 CPU_STEPS = 300

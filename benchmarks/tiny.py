@@ -20,7 +20,7 @@ from ghostpad.evaluation.config import EvaluateConfig
 from ghostpad.evaluation.report.evaluate import evaluate
 from ghostpad.frames.ingest import open_data
 from ghostpad.presets import tiny
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 from ghostpad.training.latent_action import train
 
 # name, where it stands in metrics.json, the aim, whether more is better

@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _record(scratch: Path) -> Path:
-    from ghostpad.sources.atari import RecordConfig, record
+    from ghostpad.sources.recorder import RecordConfig, record
 
     record(RecordConfig(out=scratch / "bulk_videos", episodes=6, max_frames=300))
     return scratch / "bulk_videos"

@@ -23,7 +23,7 @@ from ghostpad.evaluation.rollouts.build import KEYS, measure, recorded_map
 from ghostpad.evaluation.rollouts.film import write_rollout_film
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.store import FrameStore
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 from ghostpad.world.world_model import WorldModel
 
 FRESH_SEED, FRESH_EPISODES = 30_000, 100

@@ -25,7 +25,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.games.breakout.player import Tracker
 from ghostpad.io import whole_file, write_json
 from ghostpad.machine import num_cores
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 from ghostpad.sums import bootstrap
 from ghostpad.world.world_model import WorldModel
 from imitation import (

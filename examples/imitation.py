@@ -19,7 +19,7 @@ from ghostpad.frames.sequences import read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.luma import luma
 from ghostpad.model.encoder import FramePyramid, grid_sizes
-from ghostpad.sources.atari import RecordConfig, open_emulator
+from ghostpad.sources.atari import open_emulator
 from ghostpad.training.config import LoopConfig, OptimizerConfig
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.loop import Loop
@@ -203,7 +203,7 @@ def play_game(player: Player, num_games: int, max_frames: int, seed: int, histor
     Raises:
         UserError: ale-py is missing.
     """
-    emulators = [open_emulator(RecordConfig(), seed * 1_000_003 + number) for number in range(num_games)]
+    emulators = [open_emulator("breakout", seed * 1_000_003 + number) for number in range(num_games)]
     actions = emulators[0].getMinimalActionSet()
     first = np.stack([_picture(emulator) for emulator in emulators])
     clips = np.repeat(first[:, None], history, 1)

@@ -27,7 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def episodes_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Four episodes of 40 frames of real Breakout, as PNG folders. Read only: copy it before changing it."""
     pytest.importorskip("ale_py")
-    from ghostpad.sources.atari import RecordConfig, record
+    from ghostpad.sources.recorder import RecordConfig, record
 
     out = tmp_path_factory.mktemp("recorded") / "bulk_videos"
     record(RecordConfig(out=out, episodes=4, max_frames=40, seed=0, workers=2))

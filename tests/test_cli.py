@@ -106,7 +106,7 @@ def test_openmp_threads_wait_passively_before_torch_loads():
         ("record --sticky x", "--sticky: 'x' is not a number; see ghostpad record --help"),
         (
             "record --policy x",
-            "--policy is one of mixed, random, tracker, not 'x'; see ghostpad record --help",
+            "--policy x: must be mixed, random, tracker or module:function",
         ),
         ("ingest", "SOURCE is missing; see ghostpad ingest --help"),
         (
@@ -157,10 +157,10 @@ def test_the_last_value_of_an_option_counts(options, value):
 
 
 def test_a_renamed_flag_still_works_and_warns_once(monkeypatch, capsys):
-    from ghostpad.sources import atari
+    from ghostpad.sources import recorder
 
     seen = []
-    monkeypatch.setattr(atari, "record", seen.append)
+    monkeypatch.setattr(recorder, "record", seen.append)
     monkeypatch.setitem(cli.FLAGS, "record", {"--rounds": "--episodes", "--colors": None})
     assert cli.main(["record", "--rounds", "3", "--colors", "5", "--sticky", "0.25"]) == 0
     assert (seen[0].episodes, seen[0].sticky) == (3, 0.25)
@@ -213,23 +213,23 @@ def test_without_a_preset_training_follows_the_reference_specification(monkeypat
     ],
 )
 def test_what_can_go_wrong_has_a_status_and_a_line(error, status, line, monkeypatch, capsys):
-    from ghostpad.sources import atari
+    from ghostpad.sources import recorder
 
     def fail(config):
         raise error
 
-    monkeypatch.setattr(atari, "record", fail)
+    monkeypatch.setattr(recorder, "record", fail)
     assert cli.main(["record"]) == status
     assert capsys.readouterr().err == f"ghostpad: {line}\n"
 
 
 def test_a_bug_is_not_hidden(monkeypatch):
-    from ghostpad.sources import atari
+    from ghostpad.sources import recorder
 
     def fail(config):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(atari, "record", fail)
+    monkeypatch.setattr(recorder, "record", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["record"])
 

@@ -18,7 +18,7 @@ from ghostpad.evaluation.controls.mapping import fit_and_study
 from ghostpad.evaluation.inference import to_numpy
 from ghostpad.frames.ingest import open_data
 from ghostpad.games.breakout import detector as breakout
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 from ghostpad.training.checkpoint import write_checkpoint
 from recordings import noise, write_pngs
 from small_world import small_world

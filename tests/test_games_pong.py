@@ -9,7 +9,7 @@ from ghostpad.evaluation.assess import assess
 from ghostpad.evaluation.config import Amounts
 from ghostpad.frames.ingest import open_data
 from ghostpad.games import game_named, recognize
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 from known_models import KnownModel
 
 PONG = game_named("pong")

@@ -13,7 +13,7 @@ from PIL import Image
 from ghostpad.errors import UserError
 
 pytest.importorskip("ale_py")
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 
 
 def _bytes_of(folder: Path) -> dict[str, bytes]:

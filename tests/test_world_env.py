@@ -13,7 +13,7 @@ from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.games.breakout.player import Tracker
 from ghostpad.games.breakout.scoreboard import read_lives
-from ghostpad.sources.atari import RecordConfig, open_emulator
+from ghostpad.sources.atari import open_emulator
 from ghostpad.training.checkpoint import write_checkpoint
 from ghostpad.world.expectation import WorldState
 from ghostpad.world.rollouts import Rollout
@@ -157,7 +157,7 @@ def stepped(rollout, controls):
 def lost_game():
     """A real game to its end: frames, points of each, lives after each."""
     pytest.importorskip("ale_py")
-    emulator = open_emulator(RecordConfig(), 0)
+    emulator = open_emulator("breakout", 0)
     actions = emulator.getMinimalActionSet()
     play = Tracker(np.random.default_rng(0), 4)
     frames, points, lives = [emulator.getScreenRGB()], [0], [emulator.lives()]

@@ -89,7 +89,7 @@ def _stages(config: DemoConfig) -> list[Stage]:
     from ghostpad.frames.ingest import open_data
     from ghostpad.labels.extract import ExtractConfig, extract
     from ghostpad.presets import tiny, train
-    from ghostpad.sources.atari import RecordConfig, record
+    from ghostpad.sources.recorder import RecordConfig, record
 
     out, seed, machine = config.out, config.seed, {"device": config.device, "workers": config.workers}
     videos, model = out / "bulk_videos", out / "checkpoints" / "latent_action"

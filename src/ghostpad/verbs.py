@@ -32,11 +32,11 @@ def load(reference: str) -> Any:
 # In the order of the pipeline.
 VERBS = {
     "record": Verb(
-        "play an Atari game and write its frames as folders of PNGs",
-        "ghostpad.sources.atari:RecordConfig",
-        "ghostpad.sources.atari:record",
+        "play an Atari game or other environment and write PNG frames",
+        "ghostpad.sources.recorder:RecordConfig",
+        "ghostpad.sources.recorder:record",
         "--game breakout --episodes 40",
-        done="{out}: {episodes} episodes of {game}",
+        done="{out}: {episodes} episodes",
     ),
     "ingest": Verb(
         "turn recordings into a frame store: lossless, and quick to read",

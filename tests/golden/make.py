@@ -64,7 +64,7 @@ PASSING = {"pairs_per_second", "memory_gb", "gpu_memory_gb", "timing", "ghostpad
 def make_store(folder: Path) -> Path:
     """Record a little Breakout below `folder`, and give the frame store of it: always the same bytes."""
     from ghostpad.frames.ingest import open_data
-    from ghostpad.sources.atari import RecordConfig, record
+    from ghostpad.sources.recorder import RecordConfig, record
 
     record(RecordConfig(out=folder / "recorded", episodes=20, max_frames=80, seed=0, workers=1))
     return open_data(folder / "recorded", 1).path

@@ -7,7 +7,8 @@ import numpy as np
 
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
-from ghostpad.sources.atari import RecordConfig, draw_player, open_emulator
+from ghostpad.sources.atari import open_emulator
+from ghostpad.sources.recorder import RecordConfig, draw_player
 
 _NEEDED = {"game", "frame_skip", "sticky", "seed", "recorded_policy", "controls"}
 
@@ -39,8 +40,7 @@ class Replay:
         Raises:
             UserError: ale-py is missing or has no such game.
         """
-        config = RecordConfig(game=self.game, frame_skip=self.frame_skip, sticky=self.sticky)
-        emulator = open_emulator(config, self.seed)
+        emulator = open_emulator(self.game, self.seed, self.frame_skip, self.sticky)
         actions = emulator.getMinimalActionSet()
         for control in self.controls:
             emulator.act(actions[control])
