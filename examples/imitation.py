@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.frames.controls import control_classes
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.luma import luma
 from ghostpad.model.encoder import FramePyramid, grid_sizes

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from ghostpad.errors import UserError
-from ghostpad.frames.batches import Batch
-from ghostpad.frames.windows import check_windows, cut_windows
+from ghostpad.frames.batches import Batch, check_windows, cut_windows
 
 CELL, WINDOW = 8, (24, 16)
 

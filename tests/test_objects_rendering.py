@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.games.breakout.detector import detect
 from ghostpad.objects.rendering import (

@@ -11,8 +11,7 @@ import pytest
 from ghostpad.errors import UserError
 from ghostpad.frames.ingest import IngestConfig, ingest
 from ghostpad.sources import registry
-from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit, damage_is
-from ghostpad.sources.parsing import pack_colors
+from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit, damage_is, pack_colors
 from recordings import noise, write_pngs
 
 
@@ -63,10 +62,10 @@ def test_a_folder_that_cannot_be_listed_is_rejected(folder: Path, monkeypatch: p
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    from ghostpad.sources import png_episodes
+    from ghostpad.sources import png
 
-    scandir = png_episodes.os.scandir
-    monkeypatch.setattr(png_episodes.os, "scandir", refuse)
+    scandir = png.os.scandir
+    monkeypatch.setattr(png.os, "scandir", refuse)
     with pytest.raises(UserError, match=r"in/b: cannot be read \(Permission denied\)"):
         ingest(IngestConfig(folder))
 

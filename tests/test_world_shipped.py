@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from ghostpad.buttons.control_map import ControlMap
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.games.breakout import detector as breakout
 from ghostpad.model.pretrained import shipped_models

@@ -10,8 +10,7 @@ import torch
 from ghostpad import renamed
 from ghostpad.errors import UserError
 from ghostpad.frames.controls import read_controls
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.world.config import DynamicsConfig, WorldConfig

@@ -4,8 +4,9 @@
 training. Nothing here knows a model or a game.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ghostpad.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ghostpad.frames.batches import Batch, BatchLoader
@@ -14,11 +15,6 @@ if TYPE_CHECKING:
     from ghostpad.frames.store import FrameStore
 
 __all__ = ["Batch", "BatchLoader", "FramePairDataset", "FrameStore", "Transitions", "open_data"]
-_MODULES = dict(zip(__all__, ("batches", "batches", "pairs", "store", "pairs", "ingest"), strict=True))
-
-
-def __getattr__(name: str) -> Any:
-    """Load public names on first use: workers that decode frames must not load torch."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+# Workers that decode frames must not load torch.
+_MODULES = ("batches", "batches", "pairs", "store", "pairs", "ingest")
+__getattr__ = lazy_exports(__name__, dict(zip(__all__, _MODULES, strict=True)))

@@ -13,8 +13,7 @@ from PIL import Image, ImageOps
 
 from ghostpad.frames.encoding import HEADER_BYTES, MAX_COLORS, RGB, Encoding, Size, rgb_of
 from ghostpad.frames.manifest import Episode
-from ghostpad.sources.base import BadInput, Frame, IngestLog, OnBad, Rejected, Unit
-from ghostpad.sources.parsing import pack_colors
+from ghostpad.sources.base import BadInput, Frame, IngestLog, OnBad, Rejected, Unit, pack_colors
 
 _BUFFER_BYTES = 1 << 18  # a few frames per system call take half the time of one
 # The hash of an episode combines hashes of parts of this many frames; in each, the first is hashed whole,

@@ -16,8 +16,7 @@ from ghostpad.frames.encoding import MAX_COLORS, Encoding, EncodingName, rgb_of
 from ghostpad.frames.manifest import MANIFEST, Episode, read_manifest
 from ghostpad.frames.splits import Splitting
 from ghostpad.luma import luma
-from ghostpad.sources.base import MAX_SIDE
-from ghostpad.sources.parsing import pack_colors
+from ghostpad.sources.base import MAX_SIDE, pack_colors
 
 _WHITE = np.float32(255)
 

@@ -10,8 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequence
+from ghostpad.frames.pairs import Transitions, read_sequence
 from ghostpad.objects.detection import Object
 from ghostpad.objects.scene import Scene
 from ghostpad.objects.tracking import (

@@ -15,8 +15,17 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ghostpad.errors import UserError
-from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit, damage_is
-from ghostpad.sources.parsing import choose_camera, is_control, stamp
+from ghostpad.sources.base import (
+    BadInput,
+    Frame,
+    IngestLog,
+    Source,
+    Unit,
+    choose_camera,
+    damage_is,
+    is_control,
+    stamp,
+)
 from ghostpad.sources.png import decode_png
 from ghostpad.sources.video import read_video
 

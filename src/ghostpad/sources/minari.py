@@ -17,8 +17,20 @@ import pyarrow.dataset as pads
 from PIL import Image
 
 from ghostpad.errors import UserError
-from ghostpad.sources.base import MAX_SIDE, BadInput, Frame, IngestLog, Source, Unit, damage_is
-from ghostpad.sources.parsing import choose_camera, is_control, natural_key, pack_colors, stamp
+from ghostpad.sources.base import (
+    MAX_SIDE,
+    BadInput,
+    Frame,
+    IngestLog,
+    Source,
+    Unit,
+    choose_camera,
+    damage_is,
+    is_control,
+    natural_key,
+    pack_colors,
+    stamp,
+)
 
 _METADATA = Path("data") / "metadata.json"
 _HDF5 = "main_data.hdf5"

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ghostpad.errors import UserError
-from ghostpad.sources.base import BadInput, IngestLog, Source, Unit, damage_is
+from ghostpad.sources.base import BadInput, IngestLog, Source, Unit, damage_is, natural_key
 from ghostpad.sources.lerobot import LeRobotDataset
 from ghostpad.sources.minari import MinariDataset
-from ghostpad.sources.parsing import natural_key
-from ghostpad.sources.png_episodes import PngEpisode
+from ghostpad.sources.png import PngEpisode
 from ghostpad.sources.video import Video
 
 SOURCES: tuple[Source, ...] = (LeRobotDataset(), MinariDataset(), Video(), PngEpisode())

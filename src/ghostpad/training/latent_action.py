@@ -9,12 +9,11 @@ import torch
 
 from ghostpad.config import differences, to_plain
 from ghostpad.errors import UserError
-from ghostpad.frames.batches import Batch, BatchLoader, training_palette
+from ghostpad.frames.batches import Batch, BatchLoader, check_windows, cut_windows, training_palette
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore
-from ghostpad.frames.windows import check_windows, cut_windows
 from ghostpad.machine import resolve_device
 from ghostpad.model import FrameFormat, LatentActionModel, LatentActionModelConfig
 from ghostpad.model.latent_action_model import read_model

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.pairs import read_sequences
 from ghostpad.objects.dropout import drop_objects
 from ghostpad.world.config import WorldConfig
 from ghostpad.world.sampling import Labelled, Labels, WorldBatch

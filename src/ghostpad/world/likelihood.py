@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from ghostpad.buttons.selection import buttons_needed
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.model.frame_format import pairs_at_once
 from ghostpad.progress import progress
 from ghostpad.workers import map_in_order

@@ -18,8 +18,7 @@ from ghostpad.buttons.discovery import (
     recognize_buttons,
 )
 from ghostpad.errors import UserError
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.machine import num_cores
 from ghostpad.objects.background import fit_scene, fit_static_region
 from ghostpad.objects.overshoot import fit_overshoot, trajectories

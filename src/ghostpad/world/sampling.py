@@ -13,8 +13,7 @@ from ghostpad.buttons.assignment import MAX_CONTROLS
 from ghostpad.buttons.control_map import noop_control
 from ghostpad.errors import UserError
 from ghostpad.frames.controls import read_controls
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.pairs import Transitions, read_sequences
 
 
 @dataclass(frozen=True)

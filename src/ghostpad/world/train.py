@@ -9,8 +9,7 @@ import torch
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.ingest import open_data
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import resolve_device

@@ -13,8 +13,7 @@ import torch
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
 from ghostpad.evaluation.reconstruction import pair_sums, summarize
-from ghostpad.frames.pairs import Transitions
-from ghostpad.frames.sequences import read_sequences
+from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import Game, recognize
 from ghostpad.machine import num_cores
