@@ -2,8 +2,8 @@
 
 The flow: `registry.list_units` asks each format whether it recognizes a path. The `Source` that does lists
 `Unit`s without decoding anything. Workers decode these into `Frame`s, which `ghostpad.frames` stores.
-To add a format, subclass `Source` and `Unit` in a new file, and add the source to `registry.SOURCES`. The functions
-at the end are shared by several formats.
+To add a format, subclass `Source` and `Unit` in a new file, and add the source to `registry.SOURCES`.
+The functions at the end are shared by several formats.
 """
 
 import re
