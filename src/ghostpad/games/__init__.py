@@ -8,6 +8,7 @@ import numpy as np
 from ghostpad.games.base import Controlled, Game, RolloutStates, Scoreboard, ScriptedPlayer
 from ghostpad.games.breakout import Breakout
 from ghostpad.games.elements import Bar, Element, GameState, Metric, Sprite, Tiles
+from ghostpad.games.freeway import Freeway
 from ghostpad.games.pong import Pong
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
     "recognize",
 ]
 
-GAMES: tuple[Game, ...] = (Breakout(), Pong())
+GAMES: tuple[Game, ...] = (Breakout(), Pong(), Freeway())
 """The registry: a new game is one module and one entry here."""
 REFERENCE_GAME = GAMES[0]
 """Its metric keys belong to the stable schema: they are in every `metrics.json`, null for other games."""

@@ -1,7 +1,8 @@
 """Elements of games and how a predicted frame is scored on them: predicted state against true state.
 
 An element reads its columns from the state of a game and offers per-transition quantities (`score`) and the
-metrics of their sums (`summarize`). Kinds: `Sprite`, `Bar`, `Tiles`; a game may bring its own.
+metrics of their sums (`summarize`). Kinds: `Sprite`, `Bar`, `Tiles`; a game may bring its own. One element
+may stand for n like objects, such as cars: its columns are (N, n), and it is scored on all of them together.
 
 Dimensions: N transitions.
 """
@@ -43,6 +44,16 @@ def _placed(what: str) -> dict[str, Metric]:
         ),
         "p95_px": Metric("pixels", "95th percentile of the same", "95th percentile of the distance"),
     }
+
+
+def _per_transition(sums: Mapping[str, Any]) -> Sums:
+    """(N,) of quantities of one object, or over n objects their sums, of the distances their mean."""
+    reduced = {}
+    for name, values in as_floats(sums).items():
+        if values.ndim > 1 and name == "distance":
+            values = ratio(np.nansum(values, 1), (~np.isnan(values)).sum(1))
+        reduced[name] = values.sum(1) if values.ndim > 1 else values
+    return reduced
 
 
 class Element(ABC):
@@ -87,7 +98,10 @@ class _Positioned(Element):
 
     @abstractmethod
     def _offsets(self, state: GameState, true: GameState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where it is visible in truth, where it is detected, and the distance of the two (pixels), (N,)."""
+        """Where it is visible in truth, where it is detected, and the distance of the two (pixels).
+
+        (N,) each, (N, n) for n objects.
+        """
 
     def _position_sums(self, state: GameState, true: GameState) -> dict[str, Any]:
         there, detected, distance = self._offsets(state, true)
@@ -113,12 +127,12 @@ class _Positioned(Element):
 
 @dataclass(frozen=True)
 class Sprite(_Positioned):
-    """A small object, or a fixed number of them (columns (N, n)), with a position.
+    """A small object, or n of them, with a position.
 
     Attributes:
         x: column of its left pixel, negative where it is not visible.
         y: column of its top pixel.
-        count: column with the number of objects that are visible.
+        count: column with the number of objects that are visible, (N,).
     """
 
     x: str
@@ -153,14 +167,14 @@ class Sprite(_Positioned):
         """Distances are the larger of |Δx| and |Δy|, in pixels."""
         sums = self._position_sums(predicted, true)
         there, detected = sums["there"], predicted[self.x] >= 0
-        sums |= {"transitions": np.ones(len(there)), "false": predicted[self.count] > true[self.count]}
         for axis, column in (("vx", self.x), ("vy", self.y)):
             start = current[column].astype(int)
             moved = np.where(there & (current[self.x] >= 0), np.sign(true[column] - start), 0)
             sums[f"{axis}_moved"] = moved != 0
             correct = np.sign(predicted[column] - start) == moved
             sums[f"{axis}_right"] = (moved != 0) & detected & correct
-        return as_floats(sums)
+        false = {"transitions": np.ones(len(there)), "false": predicted[self.count] > true[self.count]}
+        return _per_transition(sums) | as_floats(false)
 
     def summarize(self, sums: Sums) -> Sums:
         """Shares of the transitions whose true next frame shows it; false ones of all transitions."""
@@ -187,7 +201,7 @@ class Sprite(_Positioned):
 
 @dataclass(frozen=True)
 class Bar(_Positioned):
-    """A bar that moves along one axis.
+    """A bar, or n of them, that moves along one axis.
 
     Attributes:
         position: column of its first pixel along that axis, negative where it is not visible.
@@ -218,7 +232,7 @@ class Bar(_Positioned):
         intersection = np.maximum(np.minimum(end, true_end) - np.maximum(start, true_start), 0)
         union = np.maximum(end, true_end) - np.minimum(start, true_start)
         overlap = np.where(sums["found"], ratio(intersection, union), 0)
-        return as_floats({**sums, "overlap": overlap})
+        return _per_transition({**sums, "overlap": overlap})
 
     def _offsets(self, state: GameState, true: GameState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         position, true_position = state[self.position].astype(int), true[self.position].astype(int)
