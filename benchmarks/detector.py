@@ -2,8 +2,8 @@
 
     python benchmarks/detector.py [--frames N] [--seed S]
 
-Records N frames (default 5,000) of Breakout and of Pong, from which nothing was tuned, and prints how often
-ball, paddles and bricks are found where memory has them, on gray and on RGB pictures.
+Records N frames (default 5,000) of each registered game, from which nothing was tuned, and prints how often
+its elements are found where memory has them, on gray and on RGB pictures.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.games import GAMES
 from ghostpad.sources.recorder import RecordConfig, record
 
-NEEDED = {"ball_within_1px": 0.99, "paddle_within_1px": 0.999, "brick_states": 0.9995}
+NEEDED = {"breakout": {"ball_within_1px": 0.99, "paddle_within_1px": 0.999, "brick_states": 0.9995}}
 EPISODE_FRAMES = 1000
 
 
@@ -29,9 +29,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=20_000)
     options = parser.parse_args()
-    print(
-        "| game | pictures | frames | ball visible | what | right | needed |\n|---|---|--:|--:|---|--:|--:|"
-    )
+    print("| game | pictures | frames | what | right | needed |\n|---|---|--:|---|--:|--:|")
     for game in GAMES:
         with tempfile.TemporaryDirectory() as folder:
             videos = Path(folder) / "videos"
@@ -53,11 +51,11 @@ def main() -> None:
 
 
 def _print(game: str, color: str, numbers: dict[str, float]) -> None:
-    head = f"{game} | {color} | {numbers['num_frames']} | {numbers['ball_visible']}"
-    for key, share in numbers.items():
-        if key not in ("num_frames", "ball_visible"):
-            needed = f"{100 * NEEDED[key]:g} %" if game == "breakout" else ""
-            print(f"| {head} | {key.replace('_', ' ')} | {100 * share:.3f} % | {needed} |")
+    head = f"{game} | {color} | {numbers['num_frames']}"
+    for key, value in numbers.items():
+        if isinstance(value, float):  # the others are numbers of frames
+            needed = NEEDED.get(game, {}).get(key)
+            print(f"| {head} | {key.replace('_', ' ')} | {value:.3%} | {f'{needed:.2%}' if needed else ''} |")
 
 
 if __name__ == "__main__":

@@ -3,18 +3,18 @@
 from pathlib import Path
 
 from ghostpad.evaluation.rollouts import build
-from ghostpad.evaluation.schema import describe, documented_keys
+from ghostpad.evaluation.schema import describe, describe_all
 
 DOCS = Path(__file__).parent.parent / "docs"
-TABLES = {"metrics.md": documented_keys(), "world.md": build.KEYS}
+TABLES = {"metrics.md": describe_all(), "world.md": describe(build.KEYS)}
 BEGIN, END = "<!-- keys -->\n", "\n<!-- /keys -->"
 
 
 def main() -> None:
-    for name, keys in TABLES.items():
+    for name, tables in TABLES.items():
         text = (DOCS / name).read_text(encoding="utf-8")
         head, rest = text.split(BEGIN)
-        page = f"{head}{BEGIN}{describe(keys)}{END}{rest.split(END)[1]}"
+        page = f"{head}{BEGIN}{tables}{END}{rest.split(END)[1]}"
         (DOCS / name).write_text(page, encoding="utf-8")
 
 

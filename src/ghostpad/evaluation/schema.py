@@ -128,14 +128,6 @@ def keys_of(game: Game | None) -> dict[str, Metric]:
     return COMMON_KEYS | game_keys(REFERENCE_GAME) | (game_keys(game) if game else {})
 
 
-def documented_keys() -> dict[str, Metric]:
-    """The keys of all registered games."""
-    keys = dict(COMMON_KEYS)
-    for game in GAMES:
-        keys |= game_keys(game)
-    return keys
-
-
 def complete(metrics: dict[str, Any], absent: dict[str, str], game: Game | None) -> dict[str, Any]:
     """Fill in missing keys with `null`, and give a reason for every `null`.
 
@@ -148,12 +140,13 @@ def complete(metrics: dict[str, Any], absent: dict[str, str], game: Game | None)
         A copy ready for JSON, with floats rounded to 6 decimals, and the reasons that apply under `absent`.
     """
     whole = _plain(metrics)
-    for key in keys_of(game).keys() - {"timing", "absent"}:
-        _place(whole, key.split("."))
+    for key in keys_of(game):
+        if key not in ("timing", "absent"):
+            _place(whole, key.split("."))
     if game:
         foreign = {f"elements.{name}" for name in REFERENCE_GAME.elements.keys() - game.elements.keys()}
         foreign |= game_keys(REFERENCE_GAME).keys() - game_keys(game).keys()
-        absent = absent | dict.fromkeys(sorted(foreign), NOT_IN_GAME)
+        absent = dict.fromkeys(sorted(foreign), NOT_IN_GAME) | absent
     reasons = {}
     for key in _nulls(whole):
         owner = next((start for start in absent if key == start or key.startswith(f"{start}.")), key)
@@ -185,6 +178,12 @@ def describe(keys: Mapping[str, tuple[str, ...]]) -> str:
     """Keys with unit and meaning as a Markdown table, for the pages in `docs/`."""
     rows = [f"| `{key}` | {unit} | {meaning} |" for key, (unit, meaning, *_) in keys.items()]
     return "\n".join(["| key | unit | meaning |", "|---|---|---|", *rows])
+
+
+def describe_all() -> str:
+    """All keys of `metrics.json` as Markdown: those of any game, then a section for each registered game."""
+    games = [f"### {game.name.capitalize()}\n\n{describe(game_keys(game))}" for game in GAMES]
+    return "\n\n".join([describe(COMMON_KEYS), *games])
 
 
 def _place(whole: dict[str, Any], path: list[str]) -> None:
