@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from ghostpad.evaluation.assess import Amounts, assess
+from ghostpad.evaluation.assess import assess
+from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.schema import NOT_IN_GAME
 from ghostpad.frames.ingest import open_data
 from ghostpad.games import game_named, recognize
-from ghostpad.sources.atari import RecordConfig, record
+from ghostpad.sources.recorder import RecordConfig, record
 from ghostpad.sums import total
 from known_models import KnownModel
 

@@ -171,9 +171,8 @@ def _hits(state: GameState, stride: int) -> np.ndarray:
     now, then = slice(None, -stride), slice(stride, None)
     if "pushed" in state:
         return state["pushed"][then] > state["pushed"][now]
-    top = state["player_y"][:, None] - LANES_TOP - LANE_HEIGHT * np.arange(NUM_LANES)
-    in_lane = (
-        (top < CAR_ROWS.stop) & (top + PLAYER_HEIGHT > CAR_ROWS.start) & (state["player_y"] >= 0)[:, None]
-    )
-    touches = (in_lane & _in_player_columns(state)).any(1)
+    player = state["player_y"][:, None]
+    top = player - LANES_TOP - LANE_HEIGHT * np.arange(NUM_LANES)
+    in_lane = (player >= 0) & (top < CAR_ROWS.stop) & (top + PLAYER_HEIGHT > CAR_ROWS.start)
+    touches = np.asarray((in_lane & _in_player_columns(state)).any(1))
     return first_of_two(touches[then] & ~touches[now], stride)
