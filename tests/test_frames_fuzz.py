@@ -89,6 +89,7 @@ def pngs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_pngs(tmp_path_factory.mktemp("pngs") / "in", episodes)
     (root / "b" / "episode.json").write_text(json.dumps({"controls": [0, 1, 2], "lives": [5, 5, 5, 5]}))
     np.savez(root / "b" / "truth.npz", ball_x=np.arange(4))
+    np.savez(root / "b" / "branches.npz", frame_index=[1], next_frames=np.zeros((1, 2, 8, 9, 3), np.uint8))
     return root
 
 
@@ -112,7 +113,7 @@ def test_mutated_pngs_are_rejected_or_decoded_exactly(
 
 
 @fuzz
-@given(st.sampled_from(["episode.json", "truth.npz"]), mutations)
+@given(st.sampled_from(["episode.json", "truth.npz", "branches.npz"]), mutations)
 def test_mutated_metadata_never_costs_frames(
     pngs: Path, name: str, changes: list[tuple[float, str, int]]
 ) -> None:
@@ -122,7 +123,7 @@ def test_mutated_metadata_never_costs_frames(
         store = outcome(source)
         assert store is not None
         assert [episode.num_frames for episode in store.episodes] == [4, 4, 4]
-        store.controls(1), store.truth(1), store.control_names(1)
+        store.controls(1), store.truth(1), store.control_names(1), store.branches(1)
 
 
 @fuzz

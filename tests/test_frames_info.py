@@ -42,6 +42,14 @@ def test_every_line_states_the_contents_of_the_store(
     assert lines["disk"].startswith(f"{size / 1e6:.1f} MB")
 
 
+def test_the_number_of_branches_is_mentioned(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("e1", "e2"):
+        next_frames = np.zeros((3, 2, 32, 48, 3), np.uint8)
+        np.savez(source / name / "branches.npz", frame_index=[0, 2, 4], next_frames=next_frames)
+    ingest(IngestConfig(source))
+    assert _printed(InfoConfig(source), capsys)["known beside"] == "branches of 6 frames in 2 episodes"
+
+
 def test_rejected_input_is_mentioned(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (source / "e4" / "3.png").write_bytes(b"")
     store = ingest(IngestConfig(source, on_bad="skip"))

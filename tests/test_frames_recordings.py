@@ -12,6 +12,7 @@ from ghostpad.errors import UserError
 from ghostpad.frames import ingest as ingest_module
 from ghostpad.frames.ingest import IngestConfig, ingest, open_data
 from ghostpad.frames.store import FrameStore
+from ghostpad.sources.branches import Branches
 from input_rows import RECORDINGS, Rows, lengths
 from recordings import noise, write_lerobot, write_minari, write_pngs, write_video
 
@@ -94,6 +95,29 @@ def metadata_and_truth(source: Path) -> None:
         if controls is not None and truth
     ]
     assert found == [([0], [0, 1]), ([3, 0], [3, 4, 5])]
+
+
+@row("`branches.npz` beside the frames")
+def branches(source: Path) -> None:
+    frames = np.stack(noise(3 * 2, seed=5)).reshape(3, 2, 32, 48, 3)
+    Branches(np.array([0, 2, 4]), frames).save(source / "b" / "branches.npz")
+    store = ingest(IngestConfig(source))
+    found = store.branches(1)
+    assert found is not None
+    assert store.branches(0) is None
+    assert np.array_equal(found.frame_index, [0, 2, 4])
+    assert np.array_equal(found.next_frames, frames)
+    (source / "b" / "3.png").unlink()
+    (source / "d").mkdir()
+    for number, frame in enumerate(noise(2, "gray")):  # too many colours for a palette: all are written again
+        Image.fromarray(frame).save(source / "d" / f"{number}.png")
+    store = ingest(IngestConfig(source, on_bad="skip"))
+    parts = [part for index in range(len(store.episodes)) if (part := store.branches(index)) is not None]
+    assert [part.frame_index.tolist() for part in parts] == [[0], [0]]  # no branch spans the gap
+    assert np.array_equal(parts[1].next_frames, frames[2:])
+    resized = ingest(IngestConfig(source, source.parent / "small", on_bad="skip", height=16)).branches(1)
+    assert resized is not None
+    assert resized.next_frames.shape == (1, 2, 16, 24, 3)
 
 
 @row("video files: mp4, mkv, webm, gif")

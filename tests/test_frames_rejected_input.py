@@ -148,7 +148,7 @@ def one_frame(source: Path, name: str) -> None:
     skips(source, {"a": 6, "c": 6}, "single frame", frame=None)
 
 
-@row("damaged `episode.json` or `truth.npz`")
+@row("damaged `episode.json`, `truth.npz` or `branches.npz`")
 def damaged_metadata(source: Path, name: str) -> None:
     (source / "b" / "episode.json").write_text('{"controls": [0,')
     fails(name, source)
@@ -159,6 +159,17 @@ def damaged_metadata(source: Path, name: str) -> None:
         with pytest.raises(UserError, match=r"truth\.npz that cannot be read"):
             ingest(IngestConfig(source, source.parent / "other"))
     (source / "b" / "truth.npz").unlink()
+    one = np.zeros((1, 2, 32, 48, 3), np.uint8)
+    for index, frames in (
+        ([0], one[0]),
+        ([0], one.astype(float)),
+        ([3, 1], np.repeat(one, 2, 0)),
+        ([[0]], one),
+    ):
+        np.savez(source / "b" / "branches.npz", frame_index=index, next_frames=frames)
+        with pytest.raises(UserError, match=r"branches\.npz that cannot be read"):
+            ingest(IngestConfig(source, source.parent / "other"))
+    (source / "b" / "branches.npz").unlink()
     (source / "b" / "episode.json").write_text('{"controls": [-1, "up"]}')
     with pytest.raises(UserError, match=r"episode\.json of another form"):
         ingest(IngestConfig(source, source.parent / "other"))

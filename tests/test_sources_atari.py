@@ -13,6 +13,7 @@ from PIL import Image
 from ghostpad.errors import UserError
 
 pytest.importorskip("ale_py")
+from ghostpad.sources.branches import Branches
 from ghostpad.sources.recorder import RecordConfig, record
 
 
@@ -83,7 +84,9 @@ def test_a_second_run_completes_what_is_missing_and_touches_nothing_else(
     assert (out / "episode_0000" / "0.png").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("change", [{"frame_skip": 2}, {"seed": 7}, {"max_frames": 31}, {"policy": "random"}])
+@pytest.mark.parametrize(
+    "change", [{"frame_skip": 2}, {"seed": 7}, {"max_frames": 31}, {"policy": "random"}, {"branches": 3}]
+)
 def test_recordings_with_different_options_are_not_mixed(config: RecordConfig, change: dict) -> None:
     with pytest.raises(UserError, match=f"recorded with {next(iter(change))}=.*--out"):
         record(dataclasses.replace(config, episodes=4, **change))
@@ -106,6 +109,9 @@ def test_a_folder_with_other_files_is_refused(config: RecordConfig, tmp_path: Pa
         ({"max_frames": 1}, "--max-frames 1"),
         ({"frame_skip": 0}, "--frame-skip 0"),
         ({"sticky": 1.0}, "--sticky 1.0"),
+        ({"sticky": 0.1, "branches": 2}, "--branches needs --sticky 0"),
+        ({"branches": -1}, "--branches -1"),
+        ({"policy": "expert"}, "mixed, random, tracker or module:function"),
     ],
 )
 def test_options_out_of_range_are_refused(
@@ -122,6 +128,24 @@ def test_without_ale_py_the_error_names_the_package_extra(
     monkeypatch.setitem(sys.modules, "ale_py", None)
     with pytest.raises(UserError, match=r"ghostpad\[atari\]"):
         record(config)
+
+
+def test_branches_show_the_next_frame_under_every_control_from_the_same_state(tmp_path: Path) -> None:
+    config = RecordConfig(out=tmp_path / "b", episodes=1, max_frames=60, branches=8, workers=1)
+    record(config)
+    episode = config.out / "episode_0000"
+    branches = Branches.load(episode / "branches.npz")
+    metadata = json.loads((episode / "episode.json").read_text())
+    assert metadata["branches"] == 8
+    assert branches.next_frames.shape == (8, 4, 210, 160, 3)
+    for frame, next_frames in zip(branches.frame_index, branches.next_frames, strict=True):
+        recorded = np.asarray(Image.open(episode / f"{frame + 1}.png"))
+        assert np.array_equal(next_frames[metadata["controls"][frame]], recorded)
+    right, left = branches.next_frames[:, 2], branches.next_frames[:, 3]
+    assert (right != left).any(axis=(1, 2, 3)).sum() >= 3  # not where the paddle stays at the edge
+    record(dataclasses.replace(config, out=tmp_path / "plain", branches=0))
+    for path in (tmp_path / "plain").rglob("*.png"):
+        assert path.read_bytes() == (episode / path.name).read_bytes()
 
 
 def test_any_game_plays_with_random_controls(tmp_path: Path) -> None:

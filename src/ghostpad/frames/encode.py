@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from ghostpad.frames.encoding import HEADER_BYTES, MAX_COLORS, RGB, Encoding, Size, rgb_of
 from ghostpad.frames.manifest import Episode
 from ghostpad.sources.base import BadInput, Frame, IngestLog, OnBad, Rejected, Unit, pack_colors
+from ghostpad.sources.branches import Branches
 
 _BUFFER_BYTES = 1 << 18  # a few frames per system call take half the time of one
 # The hash of an episode combines hashes of parts of this many frames; in each, the first is hashed whole,
@@ -74,7 +75,7 @@ def encode_unit(task: EncodeTask) -> tuple[list[NewEpisode], IngestLog]:
             files.with_suffix(".npy").unlink()
             continue
         episodes.append(episode)
-        _write_beside(unit, start, episode.episode, log)
+        _write_beside(task, start, episode.episode, log)
     return episodes, log
 
 
@@ -101,11 +102,15 @@ class _EpisodeCount:
         return self.count
 
 
-def _write_beside(unit: Unit, start: Frame, episode: Episode, log: IngestLog) -> None:
+def _write_beside(task: EncodeTask, start: Frame, episode: Episode, log: IngestLog) -> None:
     """Write what is known beside the frames."""
+    unit = task.unit
     try:
         metadata = unit.metadata(start.episode, start.number, episode.num_frames)
         truth = unit.truth(start.number, episode.num_frames)
+        branches = unit.branches(start.number, episode.num_frames)
+        if branches is not None:
+            branches = _fit_branches(branches, task)
     except BadInput as bad:
         log.reject(unit.name, unit.path, bad)
         return
@@ -113,6 +118,18 @@ def _write_beside(unit: Unit, start: Frame, episode: Episode, log: IngestLog) ->
         episode.files.with_suffix(".json").write_text(json.dumps(metadata), encoding="utf-8")
     if truth is not None:
         np.savez(episode.files.with_suffix(".truth.npz"), allow_pickle=False, **truth)
+    if branches is not None and len(branches):
+        branches.save(episode.files.with_suffix(".branches.npz"))
+
+
+def _fit_branches(branches: Branches, task: EncodeTask) -> Branches:
+    """Bring the frames of branches to the size of the store; errors as for `fit`."""
+    shape = branches.next_frames.shape
+    if shape[2:4] == task.size or not len(branches):
+        return branches
+    flat = branches.next_frames.reshape(-1, *shape[2:])
+    fitted = [rgb_of(fit(pack_colors(frame), task.size, task.resize, task.crop).ravel()) for frame in flat]
+    return Branches(branches.frame_index, np.stack(fitted).reshape(*shape[:2], *task.size, 3))
 
 
 def fit(colors: np.ndarray, size: Size, resize: bool, crop: bool) -> np.ndarray:

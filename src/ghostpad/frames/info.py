@@ -70,9 +70,12 @@ def _known(store: FrameStore) -> str:
     every = range(len(store.episodes))
     controls = sum(store.controls(index) is not None for index in every)
     truth = sum(episode.files.with_suffix(".truth.npz").exists() for episode in store.episodes)
+    branches = [len(found) for index in every if (found := store.branches(index)) is not None]
     known = [
         f"{name} of {count} episodes" for name, count in (("controls", controls), ("truth", truth)) if count
     ]
+    if branches:
+        known.append(f"branches of {sum(branches)} frames in {len(branches)} episodes")
     return ", ".join(known) or "nothing (frames alone are enough)"
 
 

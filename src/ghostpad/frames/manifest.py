@@ -43,7 +43,7 @@ class Episode:
     num_still: int
     """Transitions in which no pixel changes."""
     files: Path
-    """Path of its files in the store, without suffixes: `.npy`, `.json` and `.truth.npz`."""
+    """Path of its files in the store, without suffixes: `.npy`, `.json`, `.truth.npz`, `.branches.npz`."""
 
     @cached_property
     def metadata(self) -> dict[str, Any] | None:

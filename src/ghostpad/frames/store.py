@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ghostpad.frames.manifest import MANIFEST, Episode, read_manifest
 from ghostpad.frames.splits import Splitting
 from ghostpad.luma import luma
 from ghostpad.sources.base import MAX_SIDE, pack_colors
+from ghostpad.sources.branches import Branches
 
 _WHITE = np.float32(255)
 
@@ -160,6 +162,20 @@ class FrameStore:
             return None
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
+
+    def branches(self, episode_index: int) -> Branches | None:
+        """The next frame of some frames under every control, in RGB; None when not recorded.
+
+        Raises:
+            UserError: the store is damaged.
+        """
+        path = self.episodes[episode_index].files.with_suffix(".branches.npz")
+        if not path.exists():
+            return None
+        try:
+            return Branches.load(path)
+        except (OSError, KeyError, ValueError, BadZipFile):
+            raise UserError(f"{path}: damaged; delete {self.path} and ingest again") from None
 
     def controls(self, episode_index: int) -> np.ndarray | None:
         """The control held during each transition, int8 (N − 1,); None when not recorded."""

@@ -98,7 +98,7 @@ class StoreUpdate:
     def _place(self, episode: Episode, before: Encoding, encoding: Encoding) -> Episode:
         """Give the files of an episode a new number, and its pixels the new encoding."""
         files, is_new = self.staging / f"{next(self._numbers):06d}", episode.files.parent == self.staging
-        for suffix in (".npy", ".json", ".truth.npz"):
+        for suffix in (".npy", ".json", ".truth.npz", ".branches.npz"):
             source, target = episode.files.with_suffix(suffix), files.with_suffix(suffix)
             if suffix == ".npy" and encoding.table_from(before) is not None:
                 with target.open("wb") as file:

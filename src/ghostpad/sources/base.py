@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from ghostpad.errors import UserError
+from ghostpad.sources.branches import Branches
 
 MAX_SIDE = 4096
 """Largest height and width of a frame, in pixels."""
@@ -130,6 +131,10 @@ class Unit(ABC):
 
     def truth(self, start: int, num_frames: int) -> dict[str, np.ndarray] | None:
         """The true state of the game in these frames, as in `truth.npz`; errors as for `metadata`."""
+        return None
+
+    def branches(self, start: int, num_frames: int) -> Branches | None:
+        """The branches of these frames, as in `branches.npz`; errors as for `metadata`."""
         return None
 
 

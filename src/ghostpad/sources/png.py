@@ -1,4 +1,4 @@
-"""Folders of PNG frames, `<episode>/0.png, 1.png, …`, beside them `episode.json` and `truth.npz`.
+"""Folders of PNG frames, `<episode>/0.png, …`, beside them `episode.json`, `truth.npz`, `branches.npz`.
 
 A PNG is distrusted: every chunk is checked before Pillow sees the picture.
 """
@@ -20,9 +20,10 @@ import numpy as np
 from PIL import Image
 
 from ghostpad.sources.base import MAX_SIDE, BadInput, Frame, IngestLog, Source, Unit, damage_is, is_control
+from ghostpad.sources.branches import Branches
 
 _FRAME_NAME = re.compile(r"\d{1,15}\.png", re.ASCII | re.IGNORECASE)
-_METADATA, _TRUTH = "episode.json", "truth.npz"
+_METADATA, _TRUTH, _BRANCHES = "episode.json", "truth.npz", "branches.npz"
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK_HEAD = struct.Struct(">I4s")
 
@@ -61,7 +62,7 @@ class PngUnit(Unit):
     """The PNGs of one folder."""
 
     files: tuple[tuple[int, str], ...]
-    """Number and name of each, in order; `episode.json` and `truth.npz` count from the first."""
+    """Number and name of each, in order; what lies beside them counts from the first."""
 
     def frames(self, log: IngestLog) -> Iterator[Frame]:
         """Decode the files in order."""
@@ -112,6 +113,14 @@ class PngUnit(Unit):
             raise BadInput(f"has a {_TRUTH} of another length")
         return cut
 
+    def branches(self, start: int, num_frames: int) -> Branches | None:
+        """`branches.npz`, cut to the frames asked for."""
+        path = self.path / _BRANCHES
+        if not path.is_file():
+            return None
+        with damage_is(f"has a {_BRANCHES} that cannot be read"):
+            return Branches.load(path).part(start - self.files[0][0], num_frames)
+
 
 def _list_files(folder: Path, log: IngestLog) -> tuple[dict[int, str], str]:
     """File name by frame number, and a fingerprint of the names, sizes and times of all files that matter."""
@@ -130,7 +139,7 @@ def _list_files(folder: Path, log: IngestLog) -> tuple[dict[int, str], str]:
                 log.reject(folder.name, entry.path, reason, number)
                 continue
             files[number] = entry.name
-        elif not (entry.name in (_METADATA, _TRUTH) and entry.is_file()):
+        elif not (entry.name in (_METADATA, _TRUTH, _BRANCHES) and entry.is_file()):
             continue
         status = entry.stat()
         digest.update(f"{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
