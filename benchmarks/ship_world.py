@@ -18,14 +18,17 @@ import torch
 from shipping import shipped_folder, shipping_options, size_or_exit
 from world import table
 
+from ghostpad import __version__
+from ghostpad.config import to_plain
 from ghostpad.evaluation.config import ControlsConfig
 from ghostpad.evaluation.controls.mapping import map_controls
 from ghostpad.evaluation.rollouts.build import METRICS_FILE, describe
 from ghostpad.frames.ingest import open_data
-from ghostpad.io import write_json
+from ghostpad.io import whole_file, write_json
 from ghostpad.machine import num_cores
+from ghostpad.model.export import write_safetensors
 from ghostpad.world.starts import write_starts
-from ghostpad.world.world_model import WorldModel
+from ghostpad.world.world_model import KIND, WorldModel
 
 CARD = """# {name}
 
@@ -63,6 +66,17 @@ Model hash `{model_hash}`, data fingerprint `{data_fingerprint}`.
 """
 
 
+def save(world: WorldModel, folder: Path) -> None:
+    """Write `model.safetensors` and `config.json` into `folder`, for `WorldModel.from_pretrained`.
+
+    In full precision: rounded weights would choose other codes wherever two are nearly as near.
+    """
+    with whole_file(folder / "model.safetensors") as temporary:
+        write_safetensors(temporary, world.state_dict())
+    plain = {"kind": KIND, "version": __version__, "model_config": to_plain(world.config)}
+    write_json(folder / "config.json", {**plain, "model_hash": world.model_hash})
+
+
 def main() -> None:
     """Export, tie, measure, describe."""
     parser = shipping_options(__doc__)
@@ -87,7 +101,7 @@ def main() -> None:
     out = shipped_folder(options.name)
     store = open_data(options.data)
     shutil.rmtree(out, ignore_errors=True)
-    averaged([options.checkpoint, *options.average]).save_pretrained(out)
+    save(averaged([options.checkpoint, *options.average]), out)
     world = WorldModel.from_pretrained(out)
     write_starts(out, store, world.history)
     found = map_controls(ControlsConfig(world=str(out), data=store.path))
@@ -98,8 +112,8 @@ def main() -> None:
     found.write(out)
     (out / "controls.png").unlink(missing_ok=True)
     size = size_or_exit(out)
-    told = describe(world, store, found, options.starts, num_workers=num_cores())
-    write_json(out / METRICS_FILE, told)
+    metrics = describe(world, store, found, options.starts, num_workers=num_cores())
+    write_json(out / METRICS_FILE, metrics)
     card = CARD.format(
         name=options.name,
         history=world.history,
@@ -112,13 +126,13 @@ def main() -> None:
         num_labels=found.num_labels,
         num_starts=options.starts,
         command=options.command,
-        table=table(told["world"]),
-        model_hash=told["model_hash"],
-        data_fingerprint=told["data_fingerprint"],
+        table=table(metrics["world"]),
+        model_hash=metrics["model_hash"],
+        data_fingerprint=metrics["data_fingerprint"],
     )
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     print(card)
-    print(json.dumps(told["buttons"], indent=1))
+    print(json.dumps(metrics["buttons"], indent=1))
 
 
 @torch.no_grad()

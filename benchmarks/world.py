@@ -1,4 +1,4 @@
-"""How far a world goes on its own: all its numbers beside the emulator, as a table.
+"""Open-loop rollouts of a world: all its numbers beside the emulator, as a table.
 
     python benchmarks/world.py [WORLD] [--data STORE] [--starts 100] [--frames 500] [--film FILE]
 
@@ -58,14 +58,14 @@ def main() -> None:
         store = open_data(options.data) if options.data else _fresh(Path(folder))
         control_map = (ControlMap.read(world.folder) if world.folder else None) or recorded_map(world, store)
         began = time.perf_counter()
-        told = measure(world, control_map, store, options.starts, options.frames, options.seed)
+        metrics = measure(world, control_map, store, options.starts, options.frames, options.seed)
         seconds = time.perf_counter() - began
         if options.film and control_map:
             write_rollout_film(world, control_map, store, options.film, seed=options.seed)
     if options.json:
-        options.json.write_text(json.dumps(told, indent=1))
+        options.json.write_text(json.dumps(metrics, indent=1))
     print(f"{options.world}, {options.starts} held-out starts, {seconds:.0f} s\n")
-    print(table(told))
+    print(table(metrics))
 
 
 def _fresh(folder: Path) -> FrameStore:
@@ -75,18 +75,18 @@ def _fresh(folder: Path) -> FrameStore:
     return open_data(videos)
 
 
-def table(told: dict[str, Any]) -> str:
+def table(metrics: dict[str, Any]) -> str:
     """The numbers with their 95 % intervals and aims, as Markdown."""
     rows = ["| what | found | 95 % | aim | met | unit | meaning |", "|---|--:|---|--:|---|---|---|"]
     for name, (unit, meaning, *_) in KEYS.items():
-        value, ends = told[name], told["intervals"].get(name)
+        value, ends = metrics[name], metrics["intervals"].get(name)
         aim, more = AIMS.get(name, (None, True))
         met = (
             "" if aim is None or value is None else "yes" if (value >= aim) == more or value == aim else "no"
         )
         cells = [
             name,
-            f"{value:.4g}" if value is not None else f"none: {told['absent'][name]}",
+            f"{value:.4g}" if value is not None else f"none: {metrics['absent'][name]}",
             f"{ends[0]:.4g} … {ends[1]:.4g}" if ends else "",
             f"{'≥' if more else '≤'} {aim:g}" if aim is not None else "",
             met,

@@ -33,7 +33,7 @@ def test_a_run_leaves_what_play_and_controls_need(
     assert "Buttons: " in said and "metrics.json" in said
 
 
-def test_a_new_run_clears_what_belonged_to_the_old_world(store: FrameStore, tmp_path: Path) -> None:
+def test_a_new_run_clears_what_belonged_to_the_previous_world(store: FrameStore, tmp_path: Path) -> None:
     config = dataclasses.replace(small_world_config(store, tmp_path), starts=0, steps=2)
     build_world(config)
     (config.out / "controls.json").write_text("{}")
@@ -45,6 +45,6 @@ def test_a_new_run_clears_what_belonged_to_the_old_world(store: FrameStore, tmp_
     assert not (config.out / "controls.json").exists()
 
 
-def test_the_map_for_measuring_comes_from_recorded_controls(store: FrameStore) -> None:
+def test_the_map_for_measuring_is_fitted_to_recorded_controls(store: FrameStore) -> None:
     found = recorded_map(small_world(store), store)
     assert found is not None and found.control_names == ("NOOP", "FIRE", "RIGHT", "LEFT")

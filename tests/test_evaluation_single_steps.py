@@ -21,10 +21,10 @@ class Prophet:
     NAMED = 2
 
     def __init__(self):
-        self.told, self.pressed, self.seen = [], [], []
+        self.next_frames, self.pressed, self.seen = [], [], []
 
     def button_probabilities(self, frames, next_frames):
-        self.told = next_frames
+        self.next_frames = next_frames
         return torch.eye(4)[[self.NAMED] * len(frames)]
 
     def start(self, frames):
@@ -34,8 +34,8 @@ class Prophet:
         self.pressed += list(buttons)
         self.seen += list(state[:, -1])
         drawn = state[:, -1].copy()
-        if len(self.told):
-            drawn[buttons == self.NAMED] = self.told[buttons == self.NAMED]
+        if len(self.next_frames):
+            drawn[buttons == self.NAMED] = self.next_frames[buttons == self.NAMED]
         return SimpleNamespace(pictures=drawn.transpose(0, 2, 3, 1)), None
 
 

@@ -1,4 +1,4 @@
-"""Noise, floods, crowds and the deaf: each harms its own connection and nobody else's."""
+"""Malformed messages, floods, crowds and pages that do not read: each harms its own connection alone."""
 
 import contextlib
 import random
@@ -186,7 +186,7 @@ def sits_down(port):
     return False
 
 
-def test_when_all_seats_are_taken_the_next_is_told_and_may_come_later(narrow):
+def test_when_all_seats_are_taken_the_next_player_is_refused_and_may_join_later(narrow):
     with Player(narrow) as first:
         with Player(narrow, join=False) as second:
             second.send(type="join")
@@ -220,7 +220,7 @@ def test_a_page_that_says_nothing_any_more_loses_its_seat(port, monkeypatch):
         assert gone.closed() == (POLICY, "nothing was heard from this page")
 
 
-def test_a_game_that_breaks_takes_nobody_with_it(port, player, world, monkeypatch):
+def test_an_error_in_one_game_does_not_end_the_others(port, player, world, monkeypatch):
     whole = world.step
 
     def breaks_at_button_2(state, button, *rest):

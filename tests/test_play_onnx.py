@@ -45,7 +45,7 @@ def test_buttons_matter_to_the_twin_too(twin, store):
     assert (twin.predict(state, 0) != twin.predict(state, 1)).any()
 
 
-def test_the_world_itself_stays_as_it_was(world, twin, store):
+def test_the_exported_world_is_not_changed(world, twin, store):
     assert type(world.dynamics).__name__ == "ConvDynamics"
     assert type(world.latent_action_model.decoder).__name__ == "Decoder"
     assert twin.latent_action_model.grid == world.latent_action_model.grid
@@ -62,7 +62,7 @@ def test_another_pair_has_other_codes(world, twin, store):
 def test_the_faster_of_the_two_is_taken(world, twin, store, monkeypatch, faster):
     monkeypatch.setattr(onnx_world, "export_world", lambda *given: twin)
     times = iter([0.01, 0.02] if faster else [0.02, 0.01])
-    monkeypatch.setattr(onnx_world, "_seconds", lambda *tried: next(times))
+    monkeypatch.setattr(onnx_world, "seconds_per_step", lambda *tried: next(times))
     taken, engine = fastest(world, begun(world, store))
     assert engine.startswith("ONNX Runtime" if faster else "PyTorch")
     assert (taken is world) != faster

@@ -90,7 +90,7 @@ def test_keys_hold_buttons(page, key, button):
     page.until("document.getElementById('delay').textContent.endsWith(' ms')")
 
 
-def test_the_newest_of_two_opposite_keys_counts_and_the_older_comes_back(page):
+def test_the_newest_of_two_opposite_keys_counts_until_it_is_released(page):
     page.key("ArrowRight", True)
     page.until(f"{BUTTON} == 1")
     page.key("ArrowLeft", True)
@@ -129,7 +129,7 @@ def test_pause_step_and_start_over(page):
     assert page.run(BUTTON) == -1
 
 
-def test_a_lost_server_and_a_full_one_are_told(tab, world, store):
+def test_the_page_says_when_the_server_is_lost_or_full(tab, world, store):
     with serving(served_world(world, store, max_players=1)) as port:
         first, second = opened(tab, port), tab()
         second.open(f"http://127.0.0.1:{port}/")

@@ -10,7 +10,8 @@ import torch
 pytest.importorskip("fastapi")
 pytest.importorskip("websockets")
 
-from ghostpad.play.game import RECORDED, PixelFormat, keys_for, noop_control
+from ghostpad.buttons.control_map import noop_control
+from ghostpad.play.game import RECORDED, PixelFormat, keys_for
 from play_server import BREAKOUT, Player, served_world, serving, without_names
 from small_world import small_world
 
@@ -63,7 +64,7 @@ def test_frames_are_those_of_the_world_under_the_same_buttons(player, world, sto
         assert (shown.codes == codes[0].numpy()).all()
 
 
-def test_the_real_game_goes_on_from_there_under_the_same_keys(player, store):
+def test_the_emulator_continues_from_there_under_the_same_keys(player, store):
     episode, frame = 2, 15
     player.reset(episode, frame)
     for at in range(frame, frame + 12):
@@ -95,7 +96,7 @@ def test_a_tap_between_two_frames_is_not_lost(player):
     assert [player.step().control for _ in range(3)] == [FIRE, NOOP, NOOP]
 
 
-def test_paused_nothing_comes_but_single_steps(player):
+def test_a_paused_game_sends_single_steps_alone(player):
     before = player.reset(0, 10)
     with pytest.raises(TimeoutError):
         player.frame(timeout=0.3)
@@ -139,7 +140,7 @@ def test_every_recorded_frame_can_be_begun_from(player, store):
 
 
 @pytest.mark.parametrize("place", [(4, 0), (0, 40), (2**31, 2**31)])
-def test_a_frame_that_there_is_not_is_refused_and_the_game_goes_on(player, place):
+def test_a_start_frame_out_of_range_is_refused_and_the_game_continues(player, place):
     before = player.frame()
     player.send(type="reset", episode=place[0], frame=place[1])
     while not (refusals := [m for m in player.said if m["type"] == "refused"]):

@@ -92,9 +92,9 @@ def test_every_start_leads_the_emulator_to_its_frame(folder, store):
 
 def test_recordings_of_others_make_starts_without_a_real_game(folder, store, own):
     shutil.copytree(store.path, own / "foreign.store")
-    for told in (own / "foreign.store").rglob("*.json"):
-        if told.name != "manifest.json":
-            told.unlink()
+    for file in (own / "foreign.store").rglob("*.json"):
+        if file.name != "manifest.json":
+            file.unlink()
     write_starts(own, FrameStore.open(own / "foreign.store"), 2, num_starts=5)
     assert (read_starts(own) == read_starts(folder)).all()
     assert read_replays(own) == []
@@ -114,8 +114,8 @@ def test_without_the_emulator_there_is_no_real_game_and_it_says_why(folder, monk
 def test_an_emulator_that_leads_elsewhere_is_not_shown(own):
     with np.load(own / "starts.npz") as archive:
         arrays = dict(archive)
-    told = json.loads(str(arrays["replays"][3]))
-    arrays["replays"][3] = json.dumps(told | {"controls": [1] * 7})
+    replay = json.loads(str(arrays["replays"][3]))
+    arrays["replays"][3] = json.dumps(replay | {"controls": [1] * 7})
     np.savez(own / "starts.npz", **arrays)
     game = load_world(PlayConfig(world=own)).new_game(0)
     assert game.start(0, 3).real is None
@@ -142,7 +142,7 @@ def mistake(**options):
     return str(raised.value)
 
 
-def test_mistakes_are_told_in_one_line(folder, own, store, tmp_path):
+def test_mistakes_are_reported_in_one_line(folder, own, store, tmp_path):
     assert mistake(players=0) == "--players 0: must be at least 1"
     assert mistake(fps=0.5) == "--fps 0.5: must be from 1 to 60"
     assert mistake(port=65536) == "--port 65536: must be from 0 to 65535"
@@ -159,13 +159,13 @@ def test_mistakes_are_told_in_one_line(folder, own, store, tmp_path):
 
 
 def test_controls_of_another_world_are_refused(own):
-    told = json.loads((own / "controls.json").read_text())
-    told["control_given_button"].append([0.25] * 4)
-    (own / "controls.json").write_text(json.dumps(told))
+    control_map = json.loads((own / "controls.json").read_text())
+    control_map["control_given_button"].append([0.25] * 4)
+    (own / "controls.json").write_text(json.dumps(control_map))
     assert "is for 4 buttons, but the world has 3" in mistake(world=own)
 
 
-def test_a_port_in_use_is_told_before_anything_is_loaded(capsys):
+def test_a_port_in_use_is_reported_before_anything_is_loaded(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert cli.main(["play", "--port", str(port)]) == 2

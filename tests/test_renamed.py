@@ -1,8 +1,15 @@
 """Weights and config fields under their former and their present names."""
 
+import dataclasses
+from pathlib import Path
+
 import pytest
+import torch
 
 from ghostpad import renamed
+from ghostpad.frames.store import FrameStore
+from ghostpad.world.train import train_world
+from small_world import small_world_config
 
 NAMES = {"old.": "new.", "old.part.": "part.inside."}
 
@@ -64,3 +71,28 @@ def test_a_run_of_version_0_1_on_windows_cannot_be_resumed_as_one_on_whole_frame
     current |= {"dynamics": {"kind": "conv"}, "objects": "off"}
     assert renamed.current_config({**run, "window": 0}) == current
     assert renamed.current_config({**run, "window": 5}) == {**current, "window": 5}
+
+
+def test_a_world_training_of_version_0_1_resumes_exactly(store: FrameStore, tmp_path: Path) -> None:
+    config = dataclasses.replace(small_world_config(store, tmp_path), steps=4)
+    train_world(config)
+    former = dataclasses.replace(config, out=tmp_path / "former")
+    train_world(dataclasses.replace(former, stop_after=2))
+    last = former.out / "last.pt"
+    content = torch.load(last, weights_only=True)
+    plain, weights = content["config"], renamed.former_weights(content["model"])
+    for old, new in (
+        ("lapses", "object_dropout"),
+        ("movement_steps", "object_steps"),
+        ("past_share", "warmup_share"),
+    ):
+        plain[old] = plain.pop(new)
+    plain["window"] = 0
+    for part in (plain, content["model_config"]):
+        part["dynamics"]["goes_on"] = bool(part.pop("objects"))
+        del part["dynamics"]["kind"]
+    del weights["objects_active"]
+    torch.save({**content, "model": weights}, last)
+    train_world(dataclasses.replace(former, resume=True))
+    one, other = (torch.load(c.out / "last.pt", weights_only=True)["model"] for c in (config, former))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

@@ -205,15 +205,15 @@ def test_the_step_that_begins_anew_pays_nothing(tmp_path, monkeypatch):
     np.savez(tmp_path / "starts.npz", frames=film[None, :2])
     world = Film(tmp_path, film)
     world.num_channels, world.shown = 1, 1
-    monkeypatch.setattr("ghostpad.world.env._loaded", lambda *_: world)
+    monkeypatch.setattr("ghostpad.world.env.WorldModel.from_pretrained", lambda *_: world)
     envs = WorldVectorEnv(2, max_episode_steps=2)
     envs.reset()
-    told = [envs.step(np.zeros(2, int)) for _ in range(3)]
-    assert [reward.tolist() for _, reward, *_ in told] == [[1, 1], [1, 1], [0, 0]]
-    assert [truncated.all() for _, _, _, truncated, _ in told] == [False, True, False]
+    results = [envs.step(np.zeros(2, int)) for _ in range(3)]
+    assert [reward.tolist() for _, reward, *_ in results] == [[1, 1], [1, 1], [0, 0]]
+    assert [truncated.all() for _, _, _, truncated, _ in results] == [False, True, False]
 
 
-def test_a_brick_that_comes_back_pays_once(lost_game, tmp_path):
+def test_a_brick_that_reappears_pays_once(lost_game, tmp_path):
     broken = int(lost_game.points.argmax())
     film = np.concatenate([lost_game.frames[broken - 1 : broken + 1]] * 3)
     np.savez(tmp_path / "starts.npz", frames=film[None, :2])
@@ -232,12 +232,12 @@ def test_other_games_have_no_points(tmp_path):
     assert stepped(rollout, np.zeros(1, int)) == (np.zeros(1), np.zeros(1, bool))
 
 
-def test_without_gymnasium_the_mend_is_one_line(tmp_path):
+def test_without_gymnasium_one_line_says_what_to_install(tmp_path):
     program = "import sys; sys.modules['gymnasium'] = None; import ghostpad.world.env"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    mend = 'the environment needs gymnasium; install it with: pip install "ghostpad[atari]"'
-    assert run.stderr.splitlines()[-1] == f"ghostpad.errors.UserError: {mend}"
+    message = 'the environment needs gymnasium; install it with: pip install "ghostpad[atari]"'
+    assert run.stderr.splitlines()[-1] == f"ghostpad.errors.UserError: {message}"
 
 
 def test_a_world_without_starts_is_named(folder, tmp_path):

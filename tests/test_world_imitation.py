@@ -40,8 +40,8 @@ def test_the_loss_is_the_cross_entropy_with_soft_buttons():
     policy = Policy(1, 3, (64, 48)).eval()
     clips = torch.randint(0, 256, (5, 1, 1, 64, 48), dtype=torch.uint8)
     shares = torch.rand(5, 3).softmax(1)
-    told = np.log(policy.probabilities(clips.numpy()))
-    expected = -(shares.numpy() * told).sum(1).mean()
+    logs = np.log(policy.probabilities(clips.numpy()))
+    expected = -(shares.numpy() * logs).sum(1).mean()
     assert float(policy(Moves(clips, shares))[0].detach()) == pytest.approx(float(expected), rel=1e-4)
 
 

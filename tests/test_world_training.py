@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from ghostpad import renamed
 from ghostpad.errors import UserError
 from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions, read_sequences
@@ -194,27 +193,6 @@ def test_a_run_resumes_bit_for_bit_in_the_middle_of_its_rollouts(config: WorldCo
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     world = WorldModel.from_pretrained(config.out)
     assert world.num_buttons == 3 and not world.training
-
-
-def test_a_run_of_version_0_1_resumes_exactly(config: WorldConfig) -> None:
-    config = dataclasses.replace(config, steps=4)
-    train_world(config)
-    former = dataclasses.replace(config, out=config.out.with_name("former"))
-    train_world(dataclasses.replace(former, stop_after=2))
-    last = former.out / "last.pt"
-    content = torch.load(last, weights_only=True)
-    plain, weights = content["config"], renamed.former_weights(content["model"])
-    for new, old in (("object_steps", "movement_steps"), ("object_dropout", "lapses")):
-        plain[old] = plain.pop(new)
-    plain |= {"past_share": plain.pop("warmup_share"), "window": 0}
-    for part in (plain, content["model_config"]):
-        part["dynamics"]["goes_on"] = bool(part.pop("objects"))
-        del part["dynamics"]["kind"]
-    del weights["objects_active"]
-    torch.save({**content, "model": weights}, last)
-    train_world(dataclasses.replace(former, resume=True))
-    one, other = (torch.load(c.out / "last.pt", weights_only=True)["model"] for c in (config, former))
-    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_world_starts_from_another(config: WorldConfig) -> None:

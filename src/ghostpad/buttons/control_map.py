@@ -131,7 +131,7 @@ def _buttons_to_press(
     return tuple(int(button) for button in np.where(buttons < 0, buttons[noop], buttons))
 
 
-def noop_control(names: Sequence[str], frequency_C: Sequence[float] | np.ndarray) -> int:
-    """Number of the control that presses nothing, by its name; else of the most frequent one."""
+def noop_control(names: Sequence[str], frequency_C: Sequence[float] | np.ndarray = (1.0,)) -> int:
+    """Number of the control that presses nothing, by its name; else of the most frequent, or first, one."""
     named = [number for number, name in enumerate(names) if name.lower().endswith(NOOP_NAMES)]
     return named[0] if named else int(np.argmax(frequency_C))

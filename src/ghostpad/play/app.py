@@ -22,8 +22,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ghostpad.buttons.control_map import ControlMap
-from ghostpad.play.game import Game, PixelFormat, keys_for, noop_control, random_controls
+from ghostpad.buttons.control_map import ControlMap, noop_control
+from ghostpad.play.game import Game, PixelFormat, keys_for, random_controls
 from ghostpad.play.messages import MAX_FPS, MAX_TEMPERATURE, Join
 from ghostpad.play.session import (
     INTERNAL_ERROR,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ghostpad.buttons.control_map import NOOP_NAMES, ControlMap
+from ghostpad.buttons.control_map import ControlMap, noop_control
 from ghostpad.errors import UserError
 from ghostpad.objects.detection import pack_colors
 from ghostpad.play.starts import Starts
@@ -25,11 +25,6 @@ KEYS = ("up", "down", "left", "right", "fire")
 def keys_for(control_name: str) -> frozenset[str]:
     """Keys that hold a control, by its name: `RIGHTFIRE` → right and fire, `paddle left` → left."""
     return frozenset(key for key in KEYS if key in control_name.lower())
-
-
-def noop_control(names: tuple[str, ...]) -> int:
-    """The control that presses nothing: by its name, else the first."""
-    return next((index for index, name in enumerate(names) if name.lower().endswith(NOOP_NAMES)), 0)
 
 
 def random_controls(controls: ControlMap) -> frozenset[int]:
@@ -85,28 +80,17 @@ class PixelFormat:
 
 @dataclass(frozen=True)
 class EmulatorPicture:
-    """The screen of the emulator.
-
-    Attributes:
-        height: in pixels.
-        width: in pixels.
-        pixels: one byte for each, row by row.
-        new_colors: (256, 3) uint8, the colours of the bytes when some of them appear for the first time.
-    """
+    """The screen of the emulator, one byte for each pixel, row by row."""
 
     height: int
     width: int
     pixels: bytes
     new_colors: np.ndarray | None
+    """(256, 3) uint8, the colours of the bytes when some of them appear for the first time"""
 
 
 class EmulatorGame:
-    """The real game, under the controls of a world.
-
-    Args:
-        emulator: an `ALEInterface` with a game.
-        control_names: of the world.
-    """
+    """The real game in an `ALEInterface`, under the controls of a world."""
 
     def __init__(self, emulator: Any, control_names: tuple[str, ...]) -> None:
         self._emulator = emulator
@@ -136,23 +120,17 @@ class EmulatorGame:
 
 @dataclass(frozen=True)
 class GameFrame:
-    """One frame of a game.
-
-    Attributes:
-        button: pressed on the way to it, `RECORDED` at a start.
-        control: held on the way to it, `RECORDED` at a start.
-        codes_hw: of the transition.
-        picture: bytes in the world's `PixelFormat`.
-        real: the emulator beside it, if there is one.
-        milliseconds: time that the prediction took.
-    """
+    """One frame of a game, and the button and control that led to it, `RECORDED` at a start."""
 
     button: int
     control: int
     codes_hw: np.ndarray
     picture: bytes
+    """in the world's `PixelFormat`"""
     real: EmulatorPicture | None
+    """the emulator beside it, if there is one"""
     milliseconds: float
+    """time that the prediction took"""
 
 
 class Game:

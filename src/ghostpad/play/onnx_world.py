@@ -5,14 +5,13 @@ Dimensions: k frames of history, C colour channels, H W frame, D embedding, K co
 
 import copy
 import importlib.util
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ghostpad.evaluation.rollouts.single_steps import seconds_per_step
 from ghostpad.model.export import to_onnx
 from ghostpad.world.dynamics import Dynamics
 from ghostpad.world.expectation import Prior, to_unit
@@ -35,7 +34,7 @@ def fastest(world: WorldModel, state: WorldState) -> tuple[WorldModel, str]:
     if world.device.type != "cpu" or not all(map(importlib.util.find_spec, needed)):
         return world, pytorch
     exported = export_world(world, state)
-    if _seconds(exported, state) >= _seconds(world, state):
+    if seconds_per_step(exported, state, _TRIALS) >= seconds_per_step(world, state, _TRIALS):
         return world, pytorch
     import onnxruntime
 
@@ -126,13 +125,3 @@ def _prior(*tensors: Tensor) -> Prior | None:
 
 def _tensors(prior: Prior | None) -> tuple[Tensor, ...]:
     return () if prior is None else (prior.codes, prior.mask)
-
-
-def _seconds(world: WorldModel, state: WorldState) -> float:
-    """Median time of a step."""
-    times = []
-    for _ in range(_TRIALS):
-        began = time.perf_counter()
-        state, _ = world.step(state, 0)
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)

@@ -47,23 +47,17 @@ class CloseConnection(Exception):
 
 @dataclass
 class Requests:
-    """What the player asked for last.
-
-    Attributes:
-        fps: frames per second.
-        temperature: of the codes.
-        paused: whether the game stands still.
-        single_step: whether to play one frame although paused.
-        reset: episode and frame to start from, None when that was done.
-        last_press: number of the last press.
-    """
+    """What the player asked for last."""
 
     fps: float
     temperature: float = 0.0
     paused: bool = False
     single_step: bool = False
+    """whether to play one frame although paused"""
     reset: tuple[int, int] | None = (0, 0)
+    """episode and frame to start from, None when that was done"""
     last_press: int = 0
+    """number of the last press"""
 
 
 class MessageReader:

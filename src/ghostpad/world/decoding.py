@@ -1,7 +1,7 @@
 """Iterative decoding of a grid of codes, after MaskGIT.
 
 The dynamics predict each cell's marginal. Where an object may go one of two ways, each cell alone says
-"rather not here", and the likeliest codes of all cells show it nowhere. So confident cells are decided first,
+"rather not here", and the likeliest codes of all cells show it nowhere. So confident cells are fixed first,
 and the open ones are predicted again given these, as in MaskGIT (https://arxiv.org/abs/2202.04200) and in the
 dynamics of Genie (https://arxiv.org/abs/2402.15391).
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 CONFIDENT = 0.9
-"""Probability from which a code is decided in the first pass."""
+"""Probability from which a code is fixed in the first pass."""
 NUM_PASSES = 4
 """Passes over the cells that are still open after it."""
 
@@ -28,14 +28,10 @@ def decode(
     temperature: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Decode a grid of codes (B, h, w) int64.
+    """Decode a grid of codes (B, h, w) int64 from the features of histories under one button each.
 
-    Args:
-        dynamics: a `Dynamics`.
-        features: of `Dynamics.encode`.
-        buttons_B: the buttons that are held.
-        temperature: 0 takes the likeliest code of each cell, 1 draws from the predicted distribution.
-        generator: source of the draws.
+    `dynamics` are `Dynamics`. Temperature 0 takes the likeliest code of each cell, 1 draws from the predicted
+    distribution.
     """
     codes, chance = _draw(dynamics.logits(features, buttons_B).float(), temperature, generator)
     given = torch.where(chance >= CONFIDENT, codes, dynamics.mask_code)
@@ -45,7 +41,7 @@ def decode(
             break
         logits = dynamics.logits(features, buttons_B, given).float()
         codes, chance = _draw(logits, temperature, generator)
-        # So many cells may stay open after this pass; the most confident ones are decided.
+        # So many cells may stay open after this pass; the most confident ones are fixed.
         num_left = num_open * (NUM_PASSES - number) // NUM_PASSES
         is_open = given == dynamics.mask_code
         doubt = torch.where(is_open, 1 - chance, -1.0).flatten(1)
@@ -69,9 +65,9 @@ def _draw(
 
 
 def randomly_masked(codes_Bhw: Tensor, mask_code: int) -> Tensor:
-    """Codes for training: half of the grids wholly masked, of the others a random share of the cells given.
+    """Codes for training: half of the grids wholly masked, of the others a random share of the cells.
 
-    The share is the cosine of a uniform number, as in MaskGIT: mostly few cells are masked.
+    The share that is given is the cosine of a uniform number, as in MaskGIT.
     """
     batch = len(codes_Bhw)
     share_B = torch.rand(batch, device=codes_Bhw.device).mul(math.pi / 2).cos()

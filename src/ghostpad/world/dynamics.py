@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from ghostpad.buttons.selection import UNUSED_NLL
 from ghostpad.errors import UserError
 from ghostpad.world.config import DynamicsConfig
-from ghostpad.world.decoding import decode
 from ghostpad.world.expectation import Prior
 
 DYNAMICS = {"conv": "ghostpad.world.conv_dynamics:ConvDynamics"}
@@ -37,7 +36,9 @@ class Dynamics(nn.Module, ABC):
     """
 
     active: Tensor
+    """(M,) bool, the buttons in use; training drops those that explain nothing"""
     buttons: nn.Embedding
+    """the weights (M, …) that distinguish buttons"""
 
     def __init__(
         self, config: DynamicsConfig, num_channels: int, num_codes: int, grid: tuple[int, int]
@@ -47,18 +48,12 @@ class Dynamics(nn.Module, ABC):
             raise UserError("a world needs at least 2 frames of history and 2 to 8 buttons")
         self.num_channels, self.num_codes, self.grid = num_channels, num_codes, grid
         self.num_buttons, self.history = config.num_buttons, config.history
-        # Which buttons are in use; training drops those that explain nothing.
         self.register_buffer("active", torch.ones(config.num_buttons, dtype=torch.bool))
 
     @property
     def mask_code(self) -> int:
-        """Stands in a partly decided grid for a cell whose code is still open: the mask token of MaskGIT."""
+        """Stands in a partly decoded grid for a cell whose code is open: the mask token of MaskGIT."""
         return self.num_codes
-
-    @property
-    def button_embedding(self) -> Tensor:
-        """The weights (M, …) that tell buttons apart."""
-        return self.buttons.weight
 
     @abstractmethod
     def encode(self, history_BkCHW: Tensor, prior: Prior | None = None) -> Tensor:
@@ -74,28 +69,8 @@ class Dynamics(nn.Module, ABC):
             given_Bhw: codes that are decided, `mask_code` elsewhere; all cells are open when not given.
         """
 
-    def predict(self, history_BkCHW: Tensor, buttons_B: Tensor, prior: Prior | None = None) -> Tensor:
-        """Logits (B, K, h, w) of the codes that follow a history under a button."""
-        return self.logits(self.encode(history_BkCHW, prior), buttons_B).float()
-
-    def sample(
-        self,
-        features: Tensor,
-        buttons_B: Tensor,
-        temperature: float = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """A grid of codes (B, h, w) int64, decoded iteratively.
-
-        The likeliest at temperature 0, else drawn.
-        """
-        return decode(self, features, buttons_B, temperature, generator)
-
     def nll(self, features: Tensor, codes_Bhw: Tensor) -> Tensor:
-        """Negative log-likelihood (B, M), nats, of the whole grid of codes under each button.
-
-        It is `UNUSED_NLL` under buttons that were dropped.
-        """
+        """Negative log-likelihood (B, M), nats, of the codes; `UNUSED_NLL` under dropped buttons."""
         in_use = self.active.nonzero()[:, 0]
         batch, num = len(features), len(in_use)
         features, codes = features.repeat_interleave(num, 0), codes_Bhw.repeat_interleave(num, 0)

@@ -55,7 +55,7 @@ class WorldEnv(gymnasium.Env[np.ndarray, np.int64]):
         Args:
             world: a world model, its folder, or the name of a shipped one.
             render_mode: None or `rgb_array`.
-            temperature: of the codes, 0 for the likeliest.
+            temperature: sampling temperature of the codes, 0 for the likeliest.
             device: where to compute.
 
         Raises:
@@ -63,8 +63,7 @@ class WorldEnv(gymnasium.Env[np.ndarray, np.int64]):
         """
         self.rollout = _rollout(world, 1, temperature, device)
         self.render_mode, self.temperature = render_mode, temperature
-        self.action_space = gymnasium.spaces.Discrete(len(self.rollout.control_names))
-        self.observation_space = _observation_space(self.rollout)
+        self.action_space, self.observation_space = _spaces(self.rollout)
 
     def get_action_meanings(self) -> list[str]:
         """Names of the actions."""
@@ -103,7 +102,7 @@ class WorldEnv(gymnasium.Env[np.ndarray, np.int64]):
 
 
 class WorldVectorEnv(VectorEnv):
-    """N worlds, stepped in one batch; those that ended start again at the next step.
+    """N worlds, stepped in one batch; those that ended or took `max_episode_steps` restart at the next step.
 
     `reset(options={"start": i})` starts all from the i-th recorded history, or each from its own of N.
     """
@@ -119,37 +118,19 @@ class WorldVectorEnv(VectorEnv):
         device: str = "cpu",
         max_episode_steps: int = MAX_STEPS,
     ) -> None:
-        """Load a world once for all.
-
-        Args:
-            num_envs: N, at least 1.
-            world: as in `WorldEnv`, like the next three.
-            render_mode: the same.
-            temperature: the same.
-            device: the same.
-            max_episode_steps: after which an episode is truncated.
-
-        Raises:
-            UserError: as in `WorldEnv`.
-        """
+        """Load a world once for all; arguments and errors as in `WorldEnv`."""
         self.rollout = _rollout(world, num_envs, temperature, device)
         self.num_envs, self.render_mode, self.temperature = num_envs, render_mode, temperature
         self.max_episode_steps = max_episode_steps
-        self.single_action_space = gymnasium.spaces.Discrete(len(self.rollout.control_names))
-        self.single_observation_space = _observation_space(self.rollout)
+        self.single_action_space, self.single_observation_space = _spaces(self.rollout)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._steps = np.zeros(num_envs, int)
-        self._ended = np.zeros(num_envs, bool)
+        self._steps, self._ended = np.zeros(num_envs, int), np.zeros(num_envs, bool)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start all again; returns the frames (N, H, W, 3) and the infos.
-
-        Raises:
-            UserError: there is no such start.
-        """
+        """Start all again; returns the frames (N, H, W, 3) and the infos. Errors as in `WorldEnv.reset`."""
         super().reset(seed=seed)
         self.rollout.seed(int(self.np_random.integers(2**31)))
         starts = self._restart(np.arange(self.num_envs), (options or {}).get("start"))
@@ -177,8 +158,7 @@ class WorldVectorEnv(VectorEnv):
             start = self.np_random.integers(len(self.rollout.start_frames), size=len(games))
         starts = np.broadcast_to(np.asarray(start, int), games.shape)
         self.rollout.restart(games, starts)
-        self._steps[games] = 0
-        self._ended[games] = False
+        self._steps[games], self._ended[games] = 0, False
         return starts
 
     def _info(self) -> dict[str, Any]:
@@ -193,15 +173,17 @@ def _rollout(world: WorldModel | Path | str, num: int, temperature: float, devic
     if multiprocessing.parent_process() is not None:
         # One of many processes; and a forked one would wait forever for the threads of its parent.
         torch.set_num_threads(1)
-    return Rollout.from_world(_loaded(world, device), num)
+    if not isinstance(world, WorldModel):
+        world = WorldModel.from_pretrained(world, device)
+    return Rollout.from_world(world, num)
 
 
-def _loaded(world: WorldModel | Path | str, device: str) -> WorldModel:
-    return world if isinstance(world, WorldModel) else WorldModel.from_pretrained(world, device)
-
-
-def _observation_space(rollout: Rollout) -> gymnasium.spaces.Box:
-    return gymnasium.spaces.Box(0, 255, (rollout.world.height, rollout.world.width, 3), np.uint8)
+def _spaces(rollout: Rollout) -> tuple[gymnasium.spaces.Discrete, gymnasium.spaces.Box]:
+    """The space of actions, and that of observations."""
+    shape = (rollout.world.height, rollout.world.width, 3)
+    return gymnasium.spaces.Discrete(len(rollout.control_names)), gymnasium.spaces.Box(
+        0, 255, shape, np.uint8
+    )
 
 
 if ENV_ID not in gymnasium.registry:

@@ -60,6 +60,23 @@ class Expectation:
 
 
 @dataclass(frozen=True)
+class RecordedTransitions:
+    """N recorded transitions as the dynamics are trained on them.
+
+    Attributes:
+        features: of the histories, see `Dynamics.encode`.
+        codes: (N, h, w) int64.
+        expected: what the object prior expects; None without it.
+        frames: both frames (N, C, H, W) in [0, 1], without composited objects.
+    """
+
+    features: Tensor
+    codes: Tensor
+    expected: Expectation | None
+    frames: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
 class Forecast:
     """What is known of the next transition of N worlds before its codes are decided.
 

@@ -15,10 +15,7 @@ STARTS_FILE = "starts.npz"
 
 
 def read_starts(folder: Path | None) -> np.ndarray:
-    """Read the histories of a world's folder, see `WorldModel.start`.
-
-    Returns:
-        (S, k, H, W, C) uint8, the newest frame last; C is 1 or 3.
+    """Read the histories of a world's folder: (S, k, H, W, C) uint8, the newest frame last; C is 1 or 3.
 
     Raises:
         UserError: the file is missing or damaged.

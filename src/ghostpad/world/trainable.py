@@ -5,7 +5,7 @@ M buttons.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from torch import Tensor
 from ghostpad.buttons.assignment import ButtonFinder
 from ghostpad.frames.batches import Batch
 from ghostpad.model.frame_format import palette_indices
-from ghostpad.world.decoding import randomly_masked
-from ghostpad.world.expectation import Expectation, to_unit
+from ghostpad.world.decoding import decode, randomly_masked
+from ghostpad.world.expectation import RecordedTransitions
 from ghostpad.world.sampling import Labelled, RolloutBuffer, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 
@@ -31,25 +31,6 @@ RELUCTANCE = 10.0
 """Nats by which a button that mostly has no effect must explain a transition better than others."""
 MOSTLY = 0.5
 """Share of its labelled transitions from which a button mostly has no effect."""
-
-
-@dataclass(frozen=True)
-class Explained:
-    """B recorded transitions, and how well each button explains them.
-
-    Attributes:
-        features: of the histories, see `Dynamics.encode`.
-        codes: (B, h, w).
-        nll: (B, M) nats under each button; (B, 1) under the given buttons, where those of all are given.
-        expected: what the object prior expects; None without it.
-        frames: both frames (B, C, H, W) in [0, 1], without composited objects.
-    """
-
-    features: Tensor
-    codes: Tensor
-    nll: Tensor
-    expected: Expectation | None
-    frames: tuple[Tensor, Tensor]
 
 
 class TrainableWorld(WorldModel):
@@ -104,28 +85,33 @@ class TrainableWorld(WorldModel):
             return self._rollout_loss(batch)
         infers = batch.temperature is not None
         if infers:
-            self.finder.initialize(self.dynamics.button_embedding)
+            self.finder.initialize(self.dynamics.buttons.weight)
         else:
             self.finder.prune(self.dynamics.active, self.least_buttons)
         noop = self._noop(batch.labelled)
-        explained, buttons, loss = self._code_loss(batch, noop)
+        recorded, buttons, loss = self._code_loss(batch, noop)
         if batch.is_rollout:
-            self.predicted, _ = self._predicted(batch.history[:, -1], explained, buttons)
+            self.predicted, _ = self._predicted(batch.history[:, -1], recorded, buttons)
         terms = {"code_loss": loss}
         if batch.labelled is not None:
             terms["labelled"] = self._labelled_loss(batch.labelled, noop)
             loss = loss + LABELLED_WEIGHT * terms["labelled"]
         if self.reconstruction_weight and not infers:
-            terms["reconstruction"] = self._drawing_loss(*explained.frames, explained.codes)
+            terms["reconstruction"] = self._drawing_loss(*recorded.frames, recorded.codes)
             loss = loss + self.reconstruction_weight * terms["reconstruction"]
         terms["loss"] = loss
         return loss, {name: value.detach() for name, value in terms.items()}
 
-    def _code_loss(self, batch: WorldBatch, noop: Tensor | None) -> tuple[Explained, Tensor, Tensor]:
+    def _code_loss(
+        self, batch: WorldBatch, noop: Tensor | None
+    ) -> tuple[RecordedTransitions, Tensor, Tensor]:
         """The transitions, the button of each (the given or the most likely one), and nats per cell."""
-        infers = batch.temperature is not None
-        explained = self._explain(batch.history, batch.next_frames[:, 0], batch.given_buttons, infers)
-        nll, buttons = explained.nll, batch.given_buttons
+        recorded, buttons = self.encode_recorded(batch.history, batch.next_frames[:, 0]), batch.given_buttons
+        with torch.set_grad_enabled(batch.temperature is not None and torch.is_grad_enabled()):
+            if buttons is not None:
+                nll = self.dynamics.nll_under(buttons, recorded.features, recorded.codes)[:, None]
+            else:
+                nll = self.nll_of(recorded)
         if buttons is None:
             buttons = self._most_likely(nll.detach(), noop)
             if batch.buttons is not None:
@@ -135,12 +121,12 @@ class TrainableWorld(WorldModel):
             self.rollouts.sampling.record(batch.rows, nll.detach().amin(1))
         if batch.temperature is not None:
             shares = self.finder.responsibilities(nll, batch.temperature)
-            return explained, buttons, (shares * nll).sum(1).mean() / explained.codes[0].numel()
-        given = randomly_masked(explained.codes, self.dynamics.mask_code)
-        logits = self.dynamics.logits(explained.features, buttons, given)
-        losses = F.cross_entropy(logits.float(), explained.codes, reduction="none")
+            return recorded, buttons, (shares * nll).sum(1).mean() / recorded.codes[0].numel()
+        given = randomly_masked(recorded.codes, self.dynamics.mask_code)
+        logits = self.dynamics.logits(recorded.features, buttons, given)
+        losses = F.cross_entropy(logits.float(), recorded.codes, reduction="none")
         # Masked cells alone: where most are given there is little left to learn.
-        return explained, buttons, (losses * (given == self.dynamics.mask_code)).mean()
+        return recorded, buttons, (losses * (given == self.dynamics.mask_code)).mean()
 
     def _noop(self, labelled: Labelled | None) -> Tensor | None:
         """The button () that stands for pressing nothing, once labels have shown it."""
@@ -162,39 +148,15 @@ class TrainableWorld(WorldModel):
 
     def _labelled_loss(self, labelled: Labelled, noop: Tensor | None) -> Tensor:
         """Cross-entropy of the codes under the button that stands for the recorded control."""
-        explained = self._explain(labelled.history, labelled.next_frames)
-        nll = explained.nll
+        recorded = self.encode_recorded(labelled.history, labelled.next_frames)
+        with torch.no_grad():
+            nll = self.nll_of(recorded)
         self.rollouts.sampling.record(labelled.rows, nll.amin(1))
         buttons = self.finder.buttons_of(labelled.controls, nll)
         if noop is not None:
             has_no_effect = nll[:, noop] < nll.gather(1, buttons[:, None])[:, 0] + TIE
             self.finder.update_no_effect(buttons, has_no_effect)
-        return F.cross_entropy(self.dynamics.logits(explained.features, buttons).float(), explained.codes)
-
-    def _explain(
-        self,
-        history_BkCHW: np.ndarray,
-        next_BCHW: np.ndarray,
-        buttons_B: Tensor | None = None,
-        learns: bool = False,
-    ) -> Explained:
-        """Codes and nll of recorded transitions (uint8), under the given buttons alone if there are any."""
-        expected, model = None, self.latent_action_model
-        if self.uses_objects:
-            expected = self.codes.expect_recorded(history_BkCHW, next_BCHW)
-            frame, next_frame, codes = self.codes.transition(expected, next_BCHW)
-        else:
-            frame, next_frame = (to_unit(part, self.device) for part in (history_BkCHW[:, -1], next_BCHW))
-            codes = model.codes_of_pairs(frame, next_frame)
-        features = self.encode(history_BkCHW, expected)
-        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            if buttons_B is not None:
-                nll = self.dynamics.nll_under(buttons_B, features, codes)[:, None]
-            else:
-                nll = self.dynamics.nll(features, codes)
-                if expected is not None:
-                    nll = nll + self.prior.nll(expected.tracks).to(nll)
-        return Explained(features, codes, nll, expected, (frame, next_frame))
+        return F.cross_entropy(self.dynamics.logits(recorded.features, buttons).float(), recorded.codes)
 
     def _drawing_loss(self, frames: Tensor, next_frames: Tensor, codes: Tensor) -> Tensor:
         """Reconstruction loss of the frames that the decoder draws from these codes."""
@@ -205,8 +167,6 @@ class TrainableWorld(WorldModel):
             colors = [palette_indices(part, model.palette_PC) for part in (inner, inner_next)]
             batch = Batch(inner, inner_next, *colors)
         return model.reconstruction_loss(model.decoder(inner, model.quantizer.dequantize(codes)), batch)
-
-    # -- rollouts ---------------------------------------------------------------------------------------
 
     def _rollout_loss(self, batch: WorldBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean losses over a rollout of the frames that follow."""
@@ -221,24 +181,23 @@ class TrainableWorld(WorldModel):
     def _rolled_out(self, batch: WorldBatch) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
         history = batch.history
         for index in range(batch.next_frames.shape[1]):
-            explained = self._explain(history, batch.next_frames[:, index])
-            buttons = explained.nll.argmin(1)
-            logits = self.dynamics.logits(explained.features, buttons)
-            drawn, codes = self._predicted(history[:, -1], explained, buttons)
-            loss = self._drawing_loss(*explained.frames, codes)
-            code_loss = F.cross_entropy(logits.float(), explained.codes)
+            recorded = self.encode_recorded(history, batch.next_frames[:, index])
+            buttons = self.nll_of(recorded).argmin(1)
+            logits = self.dynamics.logits(recorded.features, buttons)
+            drawn, codes = self._predicted(history[:, -1], recorded, buttons)
+            loss = self._drawing_loss(*recorded.frames, codes)
+            code_loss = F.cross_entropy(logits.float(), recorded.codes)
             yield drawn, {"reconstruction": loss, "code_loss": code_loss}
             history = np.concatenate([history[:, 1:], drawn[:, None]], 1)
 
     def _predicted(
-        self, newest: np.ndarray, explained: Explained, buttons: Tensor
+        self, newest: np.ndarray, recorded: RecordedTransitions, buttons: Tensor
     ) -> tuple[np.ndarray, Tensor]:
         """The next frames under these buttons, and the codes that led there."""
-        expected = explained.expected
+        expected = recorded.expected
         if expected is not None:
-            moved = self.prior.predict(expected.tracks, buttons)
-            expected = Expectation(moved, expected.backgrounds, expected.frames, expected.prior)
-        codes = self.dynamics.sample(explained.features.detach(), buttons)
+            expected = replace(expected, tracks=self.prior.predict(expected.tracks, buttons))
+        codes = decode(self.dynamics, recorded.features.detach(), buttons)
         return self.draw(newest, codes, buttons, expected), codes
 
     def after_step(

@@ -17,22 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ghostpad import __version__
-from ghostpad.config import to_plain
 from ghostpad.errors import UserError
-from ghostpad.io import whole_file, write_json
 from ghostpad.model import LatentActionModel, LatentActionModelConfig
-from ghostpad.model.export import write_safetensors
 from ghostpad.model.frame_format import to_frames
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
 from ghostpad.objects.prior import ObjectPrior
 from ghostpad.objects.tracking import same_apart_from_controllable
 from ghostpad.world.config import DynamicsConfig
+from ghostpad.world.decoding import decode
 from ghostpad.world.dynamics import make_dynamics
 from ghostpad.world.expectation import (
     Expectation,
     Forecast,
     ObjectCodes,
+    RecordedTransitions,
     WorldState,
     to_bytes,
     to_unit,
@@ -100,15 +98,13 @@ class WorldModel(nn.Module):
         """SHA-256 (hex) over configuration and weights."""
         return hash_of(self.config, self.state_dict())
 
-    # -- rollouts ---------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def start(self, frames: np.ndarray | Tensor) -> WorldState:
-        """Start worlds from recorded frames.
+        """Start worlds from recorded frames, of which the last k count; the oldest of fewer is repeated.
 
         Args:
             frames: uint8 or float in [0, 1], the newest last: (N, n, H, W, 3) or (N, n, C, H, W), without N
-                for one world. The last k count; with fewer, the oldest is repeated before them.
+                for one world.
 
         Raises:
             UserError: shapes, types or ranges do not fit.
@@ -146,26 +142,23 @@ class WorldModel(nn.Module):
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> tuple[WorldState, Tensor]:
-        """Hold a button for one transition.
+        """Hold a button for one transition; buttons and errors as in `predict`.
 
         Args:
             state: N worlds.
-            buttons: as in `predict`.
+            buttons: (N,), or one for all.
             temperature: 0 takes the likeliest codes and object positions, 1 draws them from the predicted
                 distributions, higher values flatten these.
             generator: source of the draws.
 
         Returns:
             The worlds one frame later, and the codes (N, h, w) int64 of the transition.
-
-        Raises:
-            UserError: as in `predict`, or a negative temperature.
         """
         if not temperature >= 0:
             raise UserError(f"temperature {temperature}: must be at least 0")
         buttons_N = self._checked(state, buttons)
         forecast = self._forecast(state, buttons_N, temperature, generator)
-        codes_Nhw = self.dynamics.sample(forecast.features, buttons_N, temperature, generator)
+        codes_Nhw = decode(self.dynamics, forecast.features, buttons_N, temperature, generator)
         next_frames = self.draw(state.frames[:, -1], codes_Nhw, buttons_N, forecast.expected)
         control = None
         if forecast.expected is not None:
@@ -231,8 +224,6 @@ class WorldModel(nn.Module):
         model = self.latent_action_model
         return to_bytes(model.frames_of_codes(to_unit(newest_NCHW, self.device), codes_Nhw))
 
-    # -- likelihood -------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def nll(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """Negative log-likelihood (N, M), nats, of recorded transitions under each button.
@@ -246,17 +237,29 @@ class WorldModel(nn.Module):
         Raises:
             UserError: shapes, types or ranges do not fit.
         """
-        state, model = self.start(frames), self.latent_action_model
+        state = self.start(frames)
         self._checked(state, 0)
-        shown, _ = to_frames(next_frames, model.config.frames, self.device, "next_frames")
-        if not self.uses_objects:
-            codes_Nhw = model.codes_of_pairs(to_unit(state.frames[:, -1], self.device), shown)
-            return self.dynamics.nll(self.encode(state.frames), codes_Nhw)
-        next_NCHW = to_bytes(shown)
-        expected = self.codes.expect_recorded(state.frames, next_NCHW)
-        _, _, codes_Nhw = self.codes.transition(expected, next_NCHW)
-        nll_NM = self.dynamics.nll(self.encode(state.frames, expected), codes_Nhw)
-        return nll_NM + self.prior.nll(expected.tracks).to(nll_NM)
+        shown, _ = to_frames(next_frames, self.latent_action_model.config.frames, self.device, "next_frames")
+        return self.nll_of(self.encode_recorded(state.frames, to_bytes(shown)))
+
+    def encode_recorded(self, frames_NkCHW: np.ndarray, next_NCHW: np.ndarray) -> RecordedTransitions:
+        """Features and codes of recorded transitions (uint8)."""
+        if self.uses_objects:
+            expected = self.codes.expect_recorded(frames_NkCHW, next_NCHW)
+            frame, next_frame, codes_Nhw = self.codes.transition(expected, next_NCHW)
+        else:
+            expected = None
+            frame, next_frame = (to_unit(part, self.device) for part in (frames_NkCHW[:, -1], next_NCHW))
+            codes_Nhw = self.latent_action_model.codes_of_pairs(frame, next_frame)
+        features = self.encode(frames_NkCHW, expected)
+        return RecordedTransitions(features, codes_Nhw, expected, (frame, next_frame))
+
+    def nll_of(self, recorded: RecordedTransitions) -> Tensor:
+        """The same (N, M) of encoded transitions."""
+        nll_NM = self.dynamics.nll(recorded.features, recorded.codes)
+        if recorded.expected is None:
+            return nll_NM
+        return nll_NM + self.prior.nll(recorded.expected.tracks).to(nll_NM)
 
     def button_probabilities(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """P(button | transition) by Bayes' rule with a uniform prior: (N, M), rows sum to 1.
@@ -264,8 +267,6 @@ class WorldModel(nn.Module):
         Args and errors as in `nll`.
         """
         return (-self.nll(frames, next_frames)).softmax(1)
-
-    # -- files ------------------------------------------------------------------------------------------
 
     @classmethod
     def from_pretrained(
@@ -295,13 +296,3 @@ class WorldModel(nn.Module):
         """Load weights; worlds of version 0.1, which lack `objects_active`, always used the object prior."""
         active = torch.ones((), dtype=torch.bool)
         return super().load_state_dict({"objects_active": active, **state_dict}, strict, assign)
-
-    def save_pretrained(self, folder: Path) -> None:
-        """Write `model.safetensors` and `config.json` into `folder`, for `from_pretrained`.
-
-        In full precision: rounded weights would choose other codes wherever two are nearly as near.
-        """
-        with whole_file(folder / "model.safetensors") as temporary:
-            write_safetensors(temporary, self.state_dict())
-        plain = {"kind": KIND, "version": __version__, "model_config": to_plain(self.config)}
-        write_json(folder / "config.json", {**plain, "model_hash": self.model_hash})

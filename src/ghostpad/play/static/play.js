@@ -5,7 +5,7 @@ const element = (id) => document.getElementById(id);
 const HEADER_BYTES = 16;
 const NOTHING = 255;           // the button of a recorded frame
 const SIGN_OF_LIFE_MS = 10_000;
-const ASLEEP_MS = 300_000;     // a page that nobody sees for so long gives its seat away
+const ASLEEP_MS = 300_000;     // a page that is hidden for so long gives up its seat
 const FULL = 1013, TURNED_AWAY = 1008;
 const KEYS = {
   ArrowLeft: "left", KeyA: "left", ArrowRight: "right", KeyD: "right", ArrowUp: "up", KeyW: "up",
