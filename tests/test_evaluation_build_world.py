@@ -22,7 +22,7 @@ def test_a_run_leaves_what_play_and_controls_need(
     assert json.loads((config.out / "metrics.json").read_text()) == metrics
     world = WorldModel.from_pretrained(config.out)
     assert metrics["model_hash"] == world.model_hash and metrics["data_fingerprint"] == store.fingerprint
-    assert read_starts(config.out).shape[1:] == (2, 210, 160, 3)
+    assert read_starts(config.out)[0].shape[1:] == (2, 210, 160, 3)
     assert metrics["world"]["inferred_psnr_db"] > 0 and metrics["world"]["frames_per_s"] > 0
     assert (
         metrics["world"]["paddle_error_px_100"] is None

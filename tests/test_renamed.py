@@ -81,12 +81,8 @@ def test_a_world_training_of_version_0_1_resumes_exactly(store: FrameStore, tmp_
     last = former.out / "last.pt"
     content = torch.load(last, weights_only=True)
     plain, weights = content["config"], renamed.former_weights(content["model"])
-    for old, new in (
-        ("lapses", "object_dropout"),
-        ("movement_steps", "object_steps"),
-        ("past_share", "warmup_share"),
-    ):
-        plain[old] = plain.pop(new)
+    for old in ("lapses", "movement_steps", "past_share"):
+        plain[old] = plain.pop(renamed.CONFIG_FIELDS[old])
     plain["window"] = 0
     for part in (plain, content["model_config"]):
         part["dynamics"]["goes_on"] = bool(part.pop("objects"))

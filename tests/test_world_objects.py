@@ -43,7 +43,7 @@ def test_a_step_draws_the_cells_whose_codes_differ_and_composites_the_objects(
     expected = expect(world, state)
     assert expected.prior.mask.sum() == 8
     codes = with_another_code(expected, 5, 4, world.dynamics.num_codes)
-    monkeypatch.setattr(world.dynamics, "sample", lambda *given: codes)
+    monkeypatch.setattr("ghostpad.world.world_model.decode", lambda *given: codes)
     after, own_codes = world.step(state, 0)
     assert own_codes is codes
     background = torch.from_numpy(expected.backgrounds[0])[None]

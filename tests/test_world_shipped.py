@@ -28,7 +28,7 @@ def test_its_files_belong_together(world: WorldModel) -> None:
     assert sum(path.stat().st_size for path in world.folder.iterdir()) <= 16e6
     found = ControlMap.read(world.folder)
     assert found is not None and len(found.control_given_button) == world.num_buttons
-    assert world.start(read_starts(world.folder)[0]).frames.shape[1] == world.history
+    assert world.start(read_starts(world.folder)[0][0]).frames.shape[1] == world.history
 
 
 def test_one_step_is_as_good_as_measured(world: WorldModel, store: FrameStore) -> None:
@@ -49,7 +49,7 @@ def test_the_paddle_goes_where_the_control_says(world: WorldModel) -> None:
     assert found is not None
     moved = {}
     for name in ("LEFT", "NOOP", "RIGHT"):
-        state = world.start(read_starts(world.folder))
+        state = world.start(read_starts(world.folder)[0])
         before = breakout.detect(state.pictures.transpose(0, 3, 1, 2))["paddle_x"]
         for _ in range(3):
             state, _ = world.step(state, torch.full((len(state),), found.to_button(name)))

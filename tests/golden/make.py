@@ -154,7 +154,8 @@ def world_walk(temperature: float) -> dict[str, Any]:
     from ghostpad.world.world_model import WorldModel
 
     world = WorldModel.from_pretrained("breakout-world")
-    state = world.start(read_starts(world.folder)[[0, 5, 16]])
+    frames, _ = read_starts(world.folder)
+    state = world.start(frames[[0, 5, 16]])
     generator = torch.Generator().manual_seed(0)
     in_use = world.buttons_in_use
     buttons, pictures, codes = [], [sha256(state.pictures)], []

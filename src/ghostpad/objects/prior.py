@@ -30,7 +30,7 @@ from ghostpad.objects.tracking import locate_next_controllable, track, track_nex
 
 
 @dataclass(frozen=True)
-class Expectation:
+class ExpectedFrames:
     """What follows in N worlds if all objects that are not composited keep their velocity.
 
     Attributes:
@@ -141,12 +141,12 @@ class ObjectPrior(nn.Module):
                 buttons_N[row], overshoot_N2[row] = each.control
         return ControlState(buttons_N, overshoot_N2)
 
-    def expect(self, tracks: Sequence[Tracks]) -> Expectation:
+    def expect(self, tracks: Sequence[Tracks]) -> ExpectedFrames:
         """What follows if all that is not composited keeps its velocity."""
         backgrounds = [without_objects(each) for each in tracks]
         frames = [extrapolate(*pair) for pair in zip(tracks, backgrounds, strict=True)]
         mask_NHW = torch.from_numpy(np.stack([predicted_mask(each) for each in tracks]))
-        return Expectation(backgrounds, frames, mask_NHW[:, None].float().to(self.device))
+        return ExpectedFrames(backgrounds, frames, mask_NHW[:, None].float().to(self.device))
 
     def next_backgrounds(self, tracks: Sequence[Tracks], next_frames_NCHW: np.ndarray) -> list[np.ndarray]:
         """The next frames (C, H, W) uint8 without the same objects, as far as they are visible there."""

@@ -9,7 +9,7 @@ import numpy as np
 from ghostpad.errors import UserError
 from ghostpad.frames.replay import can_replay, replay
 from ghostpad.frames.store import FrameStore
-from ghostpad.world.starts import STARTS_FILE, read_replays, read_starts
+from ghostpad.world.starts import STARTS_FILE, read_starts
 from ghostpad.world.world_model import WorldModel
 
 
@@ -56,7 +56,7 @@ def starts_of_world(world: WorldModel) -> Starts:
     Raises:
         UserError: there are none, or they have another size.
     """
-    frames, replays = read_starts(world.folder), read_replays(world.folder)
+    frames, replays = read_starts(world.folder)
     if frames.shape[2:4] != (world.height, world.width):
         raise UserError(
             f"{world.folder}/{STARTS_FILE}: frames of another size than this world's; write it again"

@@ -26,13 +26,7 @@ LABELLED_SHARE = 4
 
 
 class Batches:
-    """Batches of a training run.
-
-    Args:
-        config: of the training.
-        world: that is trained.
-        labels: None without recorded controls.
-    """
+    """Batches of a training run; `labels` are given with --labels."""
 
     def __init__(self, config: WorldConfig, world: TrainableWorld, labels: Labels | None) -> None:
         self.config, self.world, self.given = config, world, labels

@@ -51,13 +51,6 @@ class Expectation:
     frames: Pictures
     prior: Prior
 
-    def codes_of(self, world: int, frame: np.ndarray, next_frame: np.ndarray) -> Tensor | None:
-        """The codes (h, w) of a world if they lie between these frames, else None."""
-        same = np.array_equal(frame, self.backgrounds[world]) and np.array_equal(
-            next_frame, self.frames[world]
-        )
-        return self.prior.codes[world] if same else None
-
 
 @dataclass(frozen=True)
 class RecordedTransitions:
@@ -122,12 +115,7 @@ class WorldState:
 
 
 class ObjectCodes:
-    """The object prior in the codes of a latent action model.
-
-    Args:
-        objects: the object prior.
-        model: the latent action model.
-    """
+    """The object prior in the codes of a latent action model."""
 
     def __init__(self, objects: ObjectPrior, model: LatentActionModel) -> None:
         self.objects, self.model = objects, model
@@ -178,23 +166,22 @@ class ObjectCodes:
 
     def _codes_between(self, frames: Pictures, next_frames: Pictures, known: Expectation | None) -> Tensor:
         """Codes (N, h, w) of transitions; each distinct pair of frames is encoded once, known pairs never."""
-        codes: dict[int, Tensor] = {}
-        missing: dict[tuple[bytes, bytes], list[int]] = {}
-        for world, pair in enumerate(zip(frames, next_frames, strict=True)):
-            found = None if known is None else known.codes_of(world, *pair)
-            if found is None:
-                missing.setdefault((pair[0].tobytes(), pair[1].tobytes()), []).append(world)
-            else:
-                codes[world] = found
-        if missing:
-            first = [worlds[0] for worlds in missing.values()]
-            given = (self._unit([part[world] for world in first]) for part in (frames, next_frames))
-            for worlds, found in zip(missing.values(), self.model.codes_of_pairs(*given), strict=True):
-                codes |= dict.fromkeys(worlds, found)
-        return torch.stack([codes[world] for world in range(len(frames))])
+        pairs = _pairs(frames, next_frames)
+        codes: dict[tuple[bytes, bytes], Tensor] = {}
+        if known is not None:
+            codes |= zip(_pairs(known.backgrounds, known.frames), known.prior.codes, strict=True)
+        new = {pair: world for world, pair in enumerate(pairs) if pair not in codes}
+        if new:
+            given = (self._unit([part[world] for world in new.values()]) for part in (frames, next_frames))
+            codes |= zip(new, self.model.codes_of_pairs(*given), strict=True)
+        return torch.stack([codes[pair] for pair in pairs])
 
     def _unit(self, pictures: Pictures) -> Tensor:
         return to_unit(np.stack(pictures), self.model.device)
+
+
+def _pairs(frames: Pictures, next_frames: Pictures) -> list[tuple[bytes, bytes]]:
+    return [(frame.tobytes(), after.tobytes()) for frame, after in zip(frames, next_frames, strict=True)]
 
 
 def to_unit(frames: np.ndarray, device: torch.device) -> Tensor:

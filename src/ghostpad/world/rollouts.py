@@ -55,7 +55,7 @@ class Rollout:
         Raises:
             UserError: the folder holds no starts, or a damaged file.
         """
-        frames = read_starts(world.folder)
+        frames, _ = read_starts(world.folder)
         game = recognize(frames[:, -1].transpose(0, 3, 1, 2))
         control_map = ControlMap.read(world.folder) if world.folder else None
         return cls(world, control_map, frames, game.scoreboard(num) if game else None)

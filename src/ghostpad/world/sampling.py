@@ -110,9 +110,6 @@ class PrioritizedSampling(nn.Module):
     Most transitions of a game are easy; what a world gets wrong (a bounce, a new life) is rare and is learned
     late under uniform sampling. Prioritized replay (https://arxiv.org/abs/1511.05952) of half a batch, so
     that no transition is forgotten and unpredictable ones do not take over.
-
-    Args:
-        num_rows: training transitions.
     """
 
     MOST = 20.0
@@ -125,10 +122,7 @@ class PrioritizedSampling(nn.Module):
 
     @torch.no_grad()
     def record(self, rows_B: Tensor, nll_B: Tensor) -> None:
-        """Keep the nll (B,), nats, of transitions `rows_B`.
-
-        A priority at most halves. Negative rows are skipped.
-        """
+        """Keep the nll (B,), nats, of transitions; a priority at most halves. Negative rows are skipped."""
         known = rows_B >= 0
         rows_B, nll_B = rows_B[known], nll_B[known]
         self.priority[rows_B] = nll_B.float().clamp_max(self.MOST).maximum(self.priority[rows_B] / 2)
@@ -136,13 +130,7 @@ class PrioritizedSampling(nn.Module):
     def choose(
         self, rows_B: np.ndarray, generator: np.random.Generator, among: np.ndarray | None = None
     ) -> np.ndarray:
-        """Replace the first half of `rows_B` by transitions drawn in proportion to their priority.
-
-        Args:
-            rows_B: transitions drawn uniformly.
-            generator: source of the draws.
-            among: the transitions that may be drawn; all when not given.
-        """
+        """Replace half of the uniform draws `rows_B` by others (of `among`), in proportion to priority."""
         priority = self.priority.cpu().numpy().astype(np.float64)
         sums = (priority if among is None else priority[among]).cumsum()
         half = len(rows_B) // 2
@@ -198,10 +186,7 @@ class RolloutBuffer(nn.Module):
         return np.where(chosen == rows_B, rows_B, chosen - np.minimum(back, frames - frames % stride))
 
     def next_batch(self, fresh_rows: np.ndarray, generator: np.random.Generator) -> WorldBatch:
-        """Where the rollouts are, and the recorded frames that follow.
-
-        Restarted ones begin at `fresh_rows`.
-        """
+        """Where the rollouts are, and the recorded frames that follow; restarts begin at `fresh_rows`."""
         gray, length = self.history.shape[2] == 1, self.history.shape[1]
         history, rows = self.history.cpu().numpy().copy(), self.rows.cpu().numpy()
         chance = generator.random(len(rows)) < 1 / self.mean_length
@@ -221,10 +206,7 @@ class RolloutBuffer(nn.Module):
         return WorldBatch(history, next_frames, self.rows.clone(), is_rollout=True)
 
     def advance(self, predicted_BCHW: np.ndarray) -> None:
-        """Take up the predicted frames (uint8).
-
-        A rollout whose recording ends here is restarted next time.
-        """
+        """Append the predicted frames (uint8); a rollout whose recording ends here is restarted next time."""
         newest = torch.from_numpy(predicted_BCHW).to(self.history.device)
         self.history.copy_(torch.cat([self.history[:, 1:], newest[:, None]], 1))
         rows = self.rows.cpu().numpy()

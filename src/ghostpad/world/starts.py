@@ -14,8 +14,12 @@ from ghostpad.io import whole_file
 STARTS_FILE = "starts.npz"
 
 
-def read_starts(folder: Path | None) -> np.ndarray:
-    """Read the histories of a world's folder: (S, k, H, W, C) uint8, the newest frame last; C is 1 or 3.
+def read_starts(folder: Path | None) -> tuple[np.ndarray, list[Replay]]:
+    """Read the histories of a world's folder, and how an emulator reaches each.
+
+    Returns:
+        (S, k, H, W, C) uint8, the newest frame last, C is 1 or 3; and S replays, or none where that was not
+        recorded.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -23,8 +27,8 @@ def read_starts(folder: Path | None) -> np.ndarray:
     path = (folder or Path()) / STARTS_FILE
     try:
         with np.load(path, allow_pickle=False) as archive:
-            frames = archive["frames"]
-            palette = archive.get("palette")
+            frames, palette = archive["frames"], archive.get("palette")
+            replays = [json.loads(text) for text in archive.get("replays", ())]
         if frames.ndim == 4:
             frames = frames[..., None] if palette is None else palette[frames]
         if frames.ndim != 5 or not len(frames) or frames.dtype != np.uint8:
@@ -35,22 +39,7 @@ def read_starts(folder: Path | None) -> np.ndarray:
         ) from None
     except (OSError, KeyError, ValueError, IndexError):
         raise UserError(f"{path}: damaged; write it again with ghostpad world") from None
-    return frames
-
-
-def read_replays(folder: Path | None) -> list[Replay]:
-    """Read how an emulator reaches each of the histories; empty where that was not recorded.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    path = (folder or Path()) / STARTS_FILE
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            plain = [json.loads(text) for text in archive.get("replays", ())]
-    except (OSError, ValueError):
-        raise UserError(f"{path}: damaged; write it again with ghostpad world") from None
-    return [from_plain(Replay, each, str(path)) for each in plain]
+    return frames, [from_plain(Replay, replay, str(path)) for replay in replays]
 
 
 def write_starts(

@@ -51,11 +51,10 @@ class WorldModelConfig:
 
 
 class WorldModel(nn.Module):
-    """Predicts the codes of the next transition under a button and draws the next frame from them.
+    """Predicts the codes of the next transition under a button and draws the next frame from them."""
 
-    Args:
-        config: sizes of the latent action model and of the dynamics.
-    """
+    objects_active: Tensor
+    """() bool; training switches the object prior off where it does not help in a game"""
 
     def __init__(self, config: WorldModelConfig) -> None:
         super().__init__()
@@ -68,10 +67,7 @@ class WorldModel(nn.Module):
         self.grayscale, self.num_channels = frames.grayscale, model.num_channels
         self.history, self.num_buttons = config.dynamics.history, config.dynamics.num_buttons
         self.prior = ObjectPrior(model.num_channels, (frames.height, frames.width), self.num_buttons)
-        # Training may find that the object prior does not help in a game.
         self.register_buffer("objects_active", torch.ones((), dtype=torch.bool))
-
-    objects_active: Tensor
 
     @property
     def uses_objects(self) -> bool:

@@ -72,16 +72,9 @@ def describe(
 ) -> dict[str, Any]:
     """The content of `metrics.json`: the buttons of a world, and how true it is on held-out episodes.
 
-    Args:
-        world: in evaluation mode.
-        store: recordings.
-        control_map: the button for each control; None for single steps alone.
-        num_starts: open-loop rollouts.
-        seed: of what is drawn.
-        num_workers: processes that compute likelihoods.
+    Arguments as in `measure`; `num_workers` processes compute likelihoods.
     """
-    stride = world.latent_action_model.stride
-    transitions = Transitions(store, "validation", stride)
+    transitions = Transitions(store, "validation", world.latent_action_model.stride)
     return {
         "version": FORMAT,
         "split": "test",
@@ -108,9 +101,9 @@ def measure(
         world: in evaluation mode.
         control_map: the button for each control; None for single steps alone.
         store: recordings; open-loop rollouts need those of a game with a scripted player.
-        num_starts: as in `open_loop`, like the next two.
-        num_frames: the same.
-        seed: the same.
+        num_starts: of open-loop rollouts.
+        num_frames: steps from each.
+        seed: of what is drawn.
 
     Returns:
         Every key of `KEYS`, None where a number is missing, with the reason in `absent`; `intervals`.

@@ -63,7 +63,7 @@ class OpenLoopStep:
         controls: (N,) held on the way to this frame, -1 at the start.
         buttons: (N,) pressed in the worlds for them, -1 at the start.
         imagined: (N, C, H, W) uint8, frames of the worlds.
-        true: (N, C, H, W) uint8, frames of the emulators.
+        true: the same, of the emulators.
         over: (N,) bool, whether the emulator's game is over.
     """
 
