@@ -50,30 +50,19 @@ _SECURITY_HEADERS = [
 
 @dataclass(frozen=True)
 class ServedWorld:
-    """A world that is served, and the settings that all players share.
-
-    Attributes:
-        name: of the world.
-        model_hash: of the world.
-        world: in evaluation mode.
-        engine: name of what computes it.
-        controls: the control map.
-        named: whether its controls are those of the game, not the buttons themselves.
-        starts: recorded frames to start from.
-        no_emulator: why there is no real game beside it; empty when there is one.
-        fps: frames per second until a player asks for others.
-        max_players: at once.
-        seed: of the draws.
-    """
+    """A world in evaluation mode that is served, and the settings that all players share."""
 
     name: str
     model_hash: str
     world: WorldModel
     engine: str
+    """name of the library that computes it"""
     controls: ControlMap
     named: bool
+    """whether the controls are those of the game, not the buttons themselves"""
     starts: Starts
     no_emulator: str
+    """why there is no real game beside it; empty when there is one"""
     fps: float
     max_players: int
     seed: int

@@ -21,12 +21,7 @@ _TRIALS = 9
 
 
 def fastest(world: WorldModel, state: WorldState) -> tuple[WorldModel, str]:
-    """The faster one of a world and its copy in ONNX Runtime, with the name of the engine.
-
-    Args:
-        world: in evaluation mode.
-        state: one world, on which both are timed.
-    """
+    """The faster of a world and its copy in ONNX Runtime, timed on `state`, and the name of the engine."""
     pytorch = f"PyTorch {torch.__version__}"
     # On a CPU convolutions are faster with channels last.
     world = world.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -42,12 +37,7 @@ def fastest(world: WorldModel, state: WorldState) -> tuple[WorldModel, str]:
 
 
 def export_world(world: WorldModel, state: WorldState) -> WorldModel:
-    """A copy of a world that shares all but its networks; it steps one game at a time.
-
-    Args:
-        world: on the CPU, in evaluation mode.
-        state: one world; the graphs are exported for its shapes.
-    """
+    """A copy of a world on the CPU that shares all but its networks; it steps one game, shaped as `state`."""
     exported, model = copy.copy(world), copy.copy(world.latent_action_model)
     exported._modules = dict(world._modules)
     model._modules = dict(world.latent_action_model._modules)
@@ -107,21 +97,16 @@ class _OnnxDynamics(Dynamics):
         self._all_masked = torch.full((1, *dynamics.grid), self.mask_code)
         with torch.no_grad():
             features = dynamics.encode(history, prior)
-        encode = _Method(dynamics, lambda history, *prior: dynamics.encode(history, _prior(*prior)))
-        self._encode = _OnnxModule(encode, (history, *_tensors(prior)))
+
+        def encode(history: Tensor, *prior: Tensor) -> Tensor:
+            return dynamics.encode(history, Prior(*prior) if prior else None)
+
+        self._encode = _OnnxModule(_Method(dynamics, encode), (history, *(prior or ())))
         example = (features, torch.zeros(1, dtype=torch.int64), self._all_masked)
         self._logits = _OnnxModule(_Method(dynamics, dynamics.logits), example)
 
     def encode(self, history_BkCHW: Tensor, prior: Prior | None = None) -> Tensor:
-        return self._encode(history_BkCHW, *_tensors(prior))
+        return self._encode(history_BkCHW, *(prior or ()))
 
     def logits(self, features: Tensor, buttons_B: Tensor, given_Bhw: Tensor | None = None) -> Tensor:
         return self._logits(features, buttons_B, self._all_masked if given_Bhw is None else given_Bhw)
-
-
-def _prior(*tensors: Tensor) -> Prior | None:
-    return Prior(*tensors) if tensors else None
-
-
-def _tensors(prior: Prior | None) -> tuple[Tensor, ...]:
-    return () if prior is None else (prior.codes, prior.mask)

@@ -65,9 +65,9 @@ def _draw(
 
 
 def randomly_masked(codes_Bhw: Tensor, mask_code: int) -> Tensor:
-    """Codes for training: half of the grids wholly masked, of the others a random share of the cells.
+    """Codes for training: half of the grids wholly masked, of the others a random share of the cells given.
 
-    The share that is given is the cosine of a uniform number, as in MaskGIT.
+    The share is the cosine of a uniform number, as in MaskGIT.
     """
     batch = len(codes_Bhw)
     share_B = torch.rand(batch, device=codes_Bhw.device).mul(math.pi / 2).cos()

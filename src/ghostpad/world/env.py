@@ -96,9 +96,7 @@ class WorldEnv(gymnasium.Env[np.ndarray, np.int64]):
         return self.rollout.pictures[0].copy() if self.render_mode == "rgb_array" else None
 
     def _info(self) -> dict[str, Any]:
-        scoreboard = self.rollout.scoreboard
-        lives = {"lives": int(scoreboard.lives[0])} if scoreboard else {}
-        return {"scored": scoreboard is not None, **lives}
+        return {name: values[0].item() for name, values in _infos(self.rollout).items()}
 
 
 class WorldVectorEnv(VectorEnv):
@@ -134,7 +132,7 @@ class WorldVectorEnv(VectorEnv):
         super().reset(seed=seed)
         self.rollout.seed(int(self.np_random.integers(2**31)))
         starts = self._restart(np.arange(self.num_envs), (options or {}).get("start"))
-        return self.rollout.pictures.copy(), self._info() | {"start": starts}
+        return self.rollout.pictures.copy(), _infos(self.rollout) | {"start": starts}
 
     def step(self, actions: np.ndarray | Sequence[int]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Hold a control in each for one frame; those that ended in the last step start again instead."""
@@ -147,7 +145,7 @@ class WorldVectorEnv(VectorEnv):
             points[ended], over[ended] = 0, False
         truncated = (self._steps >= self.max_episode_steps) & ~over
         self._ended = over | truncated
-        return self.rollout.pictures.copy(), points, over, truncated, self._info()
+        return self.rollout.pictures.copy(), points, over, truncated, _infos(self.rollout)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The frames (H, W, 3) uint8 in the mode `rgb_array`."""
@@ -161,11 +159,6 @@ class WorldVectorEnv(VectorEnv):
         self._steps[games], self._ended[games] = 0, False
         return starts
 
-    def _info(self) -> dict[str, Any]:
-        scoreboard = self.rollout.scoreboard
-        lives = {"lives": scoreboard.lives.copy()} if scoreboard else {}
-        return {"scored": np.full(self.num_envs, scoreboard is not None), **lives}
-
 
 def _rollout(world: WorldModel | Path | str, num: int, temperature: float, device: str) -> Rollout:
     if not temperature >= 0:
@@ -178,12 +171,16 @@ def _rollout(world: WorldModel | Path | str, num: int, temperature: float, devic
     return Rollout.from_world(world, num)
 
 
+def _infos(rollout: Rollout) -> dict[str, np.ndarray]:
+    """(N,) whether rewards can be read, and where they can the lives."""
+    lives = {"lives": rollout.scoreboard.lives.copy()} if rollout.scoreboard else {}
+    return {"scored": np.full(len(rollout.pictures), rollout.scoreboard is not None), **lives}
+
+
 def _spaces(rollout: Rollout) -> tuple[gymnasium.spaces.Discrete, gymnasium.spaces.Box]:
     """The space of actions, and that of observations."""
-    shape = (rollout.world.height, rollout.world.width, 3)
-    return gymnasium.spaces.Discrete(len(rollout.control_names)), gymnasium.spaces.Box(
-        0, 255, shape, np.uint8
-    )
+    frames = gymnasium.spaces.Box(0, 255, (rollout.world.height, rollout.world.width, 3), np.uint8)
+    return gymnasium.spaces.Discrete(len(rollout.control_names)), frames
 
 
 if ENV_ID not in gymnasium.registry:

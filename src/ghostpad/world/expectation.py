@@ -8,6 +8,7 @@ Dimensions: N worlds, k frames of history, C colour channels, H W frame, h w gri
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +23,7 @@ Pictures = list[np.ndarray]
 """Frames (C, H, W) uint8, one for each world."""
 
 
-@dataclass(frozen=True)
-class Prior:
+class Prior(NamedTuple):
     """What is known of the next transition before the dynamics are asked.
 
     Attributes:

@@ -29,13 +29,9 @@ WORTH_PROCESSES = 4 * CHUNK
 def transition_nll(
     world: WorldModel, transitions: Transitions, rows: np.ndarray | None = None, num_workers: int = 1
 ) -> np.ndarray:
-    """NLL (T, M), nats, of transitions under each button, see `WorldModel.nll`.
+    """NLL (T, M), nats, of the transitions `rows` (all when not given), see `WorldModel.nll`.
 
-    Args:
-        world: in evaluation mode.
-        transitions: of a store.
-        rows: their numbers; all when not given.
-        num_workers: processes, used for many transitions on a CPU.
+    Many transitions are divided among `num_workers` processes on a CPU.
     """
     rows = np.arange(len(transitions)) if rows is None else rows
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
@@ -43,8 +39,7 @@ def transition_nll(
         done = map(partial(_chunk_nll, world, transitions), chunks)
     else:
         # As bytes: each tensor that is sent by itself keeps a file open for each task.
-        work = partial(_chunk_nll_in_process, pickle.dumps(world), transitions)
-        done = map_in_order(work, chunks, num_workers)
+        done = map_in_order(partial(_chunk_nll, pickle.dumps(world), transitions), chunks, num_workers)
     parts = []
     with progress(what="buttons", unit="transitions", total=len(rows)) as bar:
         for part in done:
@@ -53,12 +48,11 @@ def transition_nll(
     return np.concatenate(parts)
 
 
-def _chunk_nll_in_process(world: bytes, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
-    torch.set_num_threads(1)
-    return _chunk_nll(pickle.loads(world), transitions, rows)
-
-
-def _chunk_nll(world: WorldModel, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
+def _chunk_nll(world: WorldModel | bytes, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
+    if isinstance(world, bytes):  # one of several processes
+        torch.set_num_threads(1)
+        world = pickle.loads(world)
+    assert isinstance(world, WorldModel)
     parts, size = [], pairs_at_once(world.device)
     for first in range(0, len(rows), size):
         part = rows[first : first + size]

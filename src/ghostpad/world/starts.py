@@ -45,15 +45,9 @@ def read_starts(folder: Path | None) -> tuple[np.ndarray, list[Replay]]:
 def write_starts(
     folder: Path, store: FrameStore, history: int, num_starts: int = 24, split: str = "test", seed: int = 0
 ) -> Path:
-    """Write `starts.npz`: the start of an episode first, then histories of frames drawn at random.
+    """Write `starts.npz`: the start of an episode first, then histories (k frames) that `seed` draws.
 
-    Args:
-        folder: of the world.
-        store: recordings.
-        history: number of frames of each.
-        num_starts: spread evenly over the episodes of the split.
-        split: whose episodes are used.
-        seed: of the draw.
+    They are spread evenly over the episodes of the split.
 
     Raises:
         UserError: the split has no frames.

@@ -97,13 +97,7 @@ def measure(
 ) -> dict[str, Any]:
     """All numbers of a world: open-loop rollouts, single steps and speed.
 
-    Args:
-        world: in evaluation mode.
-        control_map: the button for each control; None for single steps alone.
-        store: recordings; open-loop rollouts need those of a game with a scripted player.
-        num_starts: of open-loop rollouts.
-        num_frames: steps from each.
-        seed: of what is drawn.
+    Arguments as in `open_loop`. Without a control map or a scripted player there are no rollouts.
 
     Returns:
         Every key of `KEYS`, None where a number is missing, with the reason in `absent`; `intervals`.

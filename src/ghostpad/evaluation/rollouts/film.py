@@ -47,18 +47,12 @@ def write_rollout_film(
     num_frames: int = 300,
     seed: int = 0,
 ) -> list[OpenLoopStep]:
-    """Write a film of a world beside the emulator, from a held-out start that `seed` draws.
+    """Write a GIF or mp4, by the suffix of `path`, of a world beside the emulator from a held-out start.
 
-    Args:
-        world: in evaluation mode.
-        control_map: the button for each control.
-        store: recordings with controls, of a game with a scripted player.
-        path: file to write; `.gif` or `.mp4` by its suffix.
-        num_frames: at least 1.
-        seed: of the start and of the player.
+    Arguments as in `open_loop`.
 
     Raises:
-        UserError: the suffix is another, or as in `open_loop_steps`.
+        UserError: the suffix is another, or as in `open_loop`.
     """
     path = Path(path)
     if path.suffix not in FORMATS:
