@@ -112,11 +112,10 @@ class TrainableWorld(WorldModel):
                 nll = self.dynamics.nll_under(buttons, recorded.features, recorded.codes)[:, None]
             else:
                 nll = self.nll_of(recorded)
-        if buttons is None:
-            buttons = self._most_likely(nll.detach(), noop)
-            if batch.buttons is not None:
-                buttons = torch.where(batch.buttons < 0, buttons, batch.buttons)
-                nll = nll.gather(1, buttons[:, None])
+                buttons = self._most_likely(nll.detach(), noop)
+                if batch.buttons is not None:
+                    buttons = torch.where(batch.buttons < 0, buttons, batch.buttons)
+                    nll = nll.gather(1, buttons[:, None])
         if batch.rows is not None:
             self.rollouts.sampling.record(batch.rows, nll.detach().amin(1))
         if batch.temperature is not None:
