@@ -62,7 +62,7 @@ def test_world(temperature: float) -> None:
 
 
 def test_world_nll(golden_store: Path) -> None:
-    require_same("world", make.world_nll(golden_store), "surprise")
+    require_same("world", make.world_nll(golden_store), "nll")
 
 
 def test_metrics(golden_store: Path, tmp_path: Path) -> None:

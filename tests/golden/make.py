@@ -181,8 +181,8 @@ def world_nll(store_path: Path) -> list[list[float]]:
     rows = ends[:, None] + np.arange(1 - world.history, 1)
     frames, next_frames = transitions.read(rows.ravel(), world.grayscale)
     histories = frames.reshape(*rows.shape, *frames.shape[1:])
-    surprise = world.nll(histories, next_frames[world.history - 1 :: world.history])
-    return [[round(value, 5) for value in row] for row in surprise.tolist()]
+    nll = world.nll(histories, next_frames[world.history - 1 :: world.history])
+    return [[round(value, 5) for value in row] for row in nll.tolist()]
 
 
 def metrics(store_path: Path, folder: Path) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def make(name: str, store_path: Path, folder: Path) -> dict[str, Any]:
         return shipped_codes(store_path)
     if name == "world":
         walks = {f"temperature_{temperature:g}": world_walk(temperature) for temperature in TEMPERATURES}
-        return {**walks, "surprise": world_nll(store_path)}
+        return {**walks, "nll": world_nll(store_path)}
     return {"metrics": metrics, "world_training": world_training}[name](store_path, folder)
 
 

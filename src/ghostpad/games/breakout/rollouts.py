@@ -29,7 +29,7 @@ LOST_BELOW = 182
 MAX_BLINK = 2
 """Most frames in a row in which a ball in play may be hidden."""
 SERVE_PAUSE = 7
-"""Frames from the last sight of a lost ball to the first in which FIRE is sure to serve another."""
+"""Frames from the last frame with a lost ball to the first in which FIRE is sure to serve another."""
 MAX_ERROR_PX = FIELD_RIGHT - FIELD_LEFT - PADDLE_WIDTHS[0]
 """Error of a paddle that is not detected: the largest possible one."""
 PADDLE_HORIZON, BALL_HORIZONS = 100, (10, 30, 100)
