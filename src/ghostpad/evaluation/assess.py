@@ -10,7 +10,7 @@ from ghostpad.evaluation.codebook import entropy, summarize_codes
 from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.ground_truth import GroundTruth, detector_accuracy, read_ground_truth
 from ghostpad.evaluation.inference import Model, draw_blocks, infer_codes
-from ghostpad.evaluation.measurements import Measurements, Plan, measure, metrics_of_sums
+from ghostpad.evaluation.measurements import Measurements, measure, metrics_of_sums
 from ghostpad.evaluation.mutual_information import Association, associate, grouped
 from ghostpad.evaluation.probes import Labelled, agreement
 from ghostpad.evaluation.reconstruction import psnr_db
@@ -61,8 +61,7 @@ def assess(
     rows = draw_blocks(len(transitions), amounts.transitions, seed)
     game = recognize_game(transitions)
     truth = read_ground_truth(transitions, rows, game)
-    plan = Plan(seed, game, amounts.ssim, amounts.counterfactual)
-    measured = measure(model, transitions, rows, plan)
+    measured = measure(model, transitions, rows, game, seed, amounts.ssim, amounts.counterfactual)
     associations = _associations(measured.codes, truth, seed)
     metrics = _metrics(model, measured, truth, associations, seed)
     absent = _reasons(measured, truth)
@@ -73,7 +72,7 @@ def assess(
         metrics["agreement"], bounds = probed
         metrics["intervals"] |= {f"agreement.{key}": values for key, values in bounds.items()}
     metrics["intervals"] = metrics["intervals"] or None
-    metrics["splits"] = _splits(model, measured, split, amounts.other_splits, metrics, plan)
+    metrics["splits"] = _splits(model, measured, split, amounts.other_splits, metrics, game, seed)
     metrics = complete(metrics | _provenance(model, measured, truth, split, seed), absent, game)
     return Assessment(name, model, metrics, measured, truth, associations)
 
@@ -209,12 +208,18 @@ def _agreement(
 
 
 def _splits(
-    model: Model, measured: Measurements, split: str, num: int, metrics: dict[str, Any], plan: Plan
+    model: Model,
+    measured: Measurements,
+    split: str,
+    num: int,
+    metrics: dict[str, Any],
+    game: Game | None,
+    seed: int,
 ) -> dict[str, Any]:
     """The few numbers by which train, validation and test are compared."""
     keys = ("psnr_db", "copy_psnr_db", "gain_over_copy_db", "moving_psnr_db")
     paths = {key: f"reconstruction.{key}" for key in keys}
-    paths |= {key: f"elements.{path}" for key, path in (plan.game.key_metrics if plan.game else {}).items()}
+    paths |= {key: f"elements.{path}" for key, path in (game.key_metrics if game else {}).items()}
     found = {}
     for name in SPLITS:
         if name == split:
@@ -222,8 +227,7 @@ def _splits(
             found[name] = {"num_transitions": len(measured.rows), **numbers}
             continue
         transitions = Transitions(measured.transitions.store, name, measured.transitions.stride)
-        rows = draw_blocks(len(transitions), num, plan.seed, block=1)
-        light = Plan(plan.seed, plan.game, 0, 0)
-        flat = metrics_of_sums(plan.game, total(measure(model, transitions, rows, light).sums))
+        rows = draw_blocks(len(transitions), num, seed, block=1)
+        flat = metrics_of_sums(game, total(measure(model, transitions, rows, game, seed).sums))
         found[name] = {"num_transitions": len(rows)} | {key: flat[path] for key, path in paths.items()}
     return found

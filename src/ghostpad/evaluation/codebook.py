@@ -6,6 +6,7 @@ Dimensions: T transitions, h w grid of codes, K codebook size.
 from typing import Any
 
 import numpy as np
+from scipy.special import entr
 
 ACTIVE_SHARE = 0.1
 """A code is active with at least this share of what each would have were all chosen alike: 1/(10·K)."""
@@ -51,6 +52,4 @@ def cell_counts(codes_Thw: np.ndarray, codebook_size: int) -> np.ndarray:
 
 def entropy(counts: np.ndarray) -> np.ndarray:
     """Entropy (nats) of each row of counts, 0 for a row without any."""
-    total = np.maximum(counts.sum(-1, keepdims=True), 1)
-    shares = counts / total
-    return -(shares * np.log(np.where(shares > 0, shares, 1))).sum(-1)
+    return entr(counts / np.maximum(counts.sum(-1, keepdims=True), 1)).sum(-1)

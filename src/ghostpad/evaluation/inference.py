@@ -18,20 +18,12 @@ CPU_BATCH, GPU_BATCH = 8, 64
 class Model(Protocol):
     """What evaluation needs of a latent action model."""
 
-    @property
-    def codebook_size(self) -> int:
-        """Number of codes K."""
-        ...
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the grid of codes."""
-        ...
-
-    @property
-    def grayscale(self) -> bool:
-        """Whether the model sees one channel."""
-        ...
+    codebook_size: int
+    """Number of codes K."""
+    grid: tuple[int, int]
+    """Rows and columns of the grid of codes."""
+    grayscale: bool
+    """Whether the model sees one channel."""
 
     def encode(self, frames: Any, next_frames: Any) -> Any:
         """Codes (n, h, w) of pairs of uint8 frames (n, C, H, W)."""

@@ -25,23 +25,6 @@ from ghostpad.sums import Sums, ratio
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to measure beside the reconstruction.
-
-    Attributes:
-        seed: of all draws.
-        game: whose elements are detected, None for an unknown game.
-        num_ssim: transitions drawn for SSIM.
-        num_counterfactual: transitions drawn that are also decoded with the codes of others.
-    """
-
-    seed: int
-    game: Game | None
-    num_ssim: int
-    num_counterfactual: int
-
-
-@dataclass(frozen=True)
 class Measurements:
     """Results of a pass over T transitions.
 
@@ -70,18 +53,30 @@ class Measurements:
         return self.transitions.frame_index[self.rows]
 
 
-def measure(model: Model, transitions: Transitions, rows: np.ndarray, plan: Plan) -> Measurements:
-    """Encode and decode the transitions `rows`, and measure what `plan` asks for."""
+def measure(
+    model: Model,
+    transitions: Transitions,
+    rows: np.ndarray,
+    game: Game | None,
+    seed: int,
+    num_ssim: int = 0,
+    num_counterfactual: int = 0,
+) -> Measurements:
+    """Encode and decode the transitions `rows`, and measure the reconstruction and the game's elements.
+
+    SSIM is taken of `num_ssim` transitions drawn by the seed; `num_counterfactual` are also decoded with the
+    codes of others.
+    """
     num, gray = len(rows), model.grayscale
     codes = infer_codes(model, transitions, rows)
-    rng = np.random.default_rng(plan.seed)
+    rng = np.random.default_rng(seed)
     order = rng.permutation(num)
     partners = np.empty(num, np.int64)  # a derangement, if there are two: whose codes each is decoded with
     partners[order] = np.roll(order, 1)
     with_ssim, with_partner = np.zeros((2, num), bool)
-    with_ssim[rng.permutation(num)[: plan.num_ssim]] = True
-    with_partner[rng.permutation(num)[: plan.num_counterfactual if num > 1 else 0]] = True
-    detections = detect_all(transitions, rows, plan.game, gray) if plan.game else None
+    with_ssim[rng.permutation(num)[:num_ssim]] = True
+    with_partner[rng.permutation(num)[: num_counterfactual if num > 1 else 0]] = True
+    detections = detect_all(transitions, rows, game, gray) if game else None
     columns: Sums = {}
 
     def keep(positions: np.ndarray, sums: Sums) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_matrix
+from scipy.special import xlogy
 
 NUM_SHUFFLES = 200
 CLEAR_LEVEL = 0.95
@@ -113,10 +114,11 @@ class _Choices:
         """Mutual information (S, cells) of one-hot labels (T, S, classes) with the code of each cell."""
         num, shuffles, classes = labels_TSc.shape
         joint = (self.by_choice @ labels_TSc.reshape(num, -1)).reshape(-1, shuffles, classes)
-        per_choice = _n_log_n(joint).sum(2) - _n_log_n(self.counts)[:, None]
-        per_label = _n_log_n(labels_TSc.sum(0)).sum(1)
+        joint, counts, totals = (n.astype(np.float64) for n in (joint, self.counts, labels_TSc.sum(0)))
+        per_choice = xlogy(joint, joint).sum(2) - xlogy(counts, counts)[:, None]
+        per_label = xlogy(totals, totals).sum(1)
         cells = np.add.reduceat(per_choice, self.starts, axis=0)
-        nats = (cells - per_label + _n_log_n(np.array(float(num)))) / num
+        nats = (cells - per_label + xlogy(num, num)) / num
         return np.maximum(nats / np.log(2), 0).T
 
     def lifts(self, happens: np.ndarray, most: int = 5) -> list[CodeLift]:
@@ -150,8 +152,3 @@ def choice_table(codes_Thw: np.ndarray) -> tuple[csr_matrix, np.ndarray, int]:
     pointers = np.arange(0, flat.size + 1, flat.shape[1])
     ones = np.ones(flat.size, np.float32)
     return csr_matrix((ones, places.ravel(), pointers), shape=(len(flat), len(keys))), keys, num_codes
-
-
-def _n_log_n(counts: np.ndarray) -> np.ndarray:
-    counts = counts.astype(np.float64)
-    return counts * np.log(np.maximum(counts, 1))

@@ -19,7 +19,7 @@ _MARKERS = "os^DvP"
 Styles = dict[str, tuple[str, str]]
 """Colour and marker by name."""
 _INK = "#010203"
-"""Stands for the text colour until the SVG is written."""
+"""Placeholder of the colour of text until the SVG is written."""
 _THEME = "<style>svg{color:#1c1f24}@media(prefers-color-scheme:dark){svg{color:#e7eaee}}</style>"
 _STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
