@@ -28,8 +28,7 @@ from ghostpad.presets import PRESETS
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import make_loop
 from ghostpad.training.loop import Loop
-from ghostpad.training.throughput import Throughput
-from ghostpad.training.tracking import NullTracker, Tracker
+from ghostpad.training.tracking import NullTracker, Throughput, Tracker
 
 
 class Stopwatch:

@@ -11,8 +11,7 @@ import torch
 from ghostpad.progress import format_duration
 from ghostpad.training.config import TrainConfig
 from ghostpad.training.latent_action import train
-from ghostpad.training.throughput import Throughput
-from ghostpad.training.tracking import Tracker
+from ghostpad.training.tracking import Throughput, Tracker
 from small_run import small_run
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import entr
 
 ACTIVE_SHARE = 0.1
-"""A code is active with at least this share of what each would have were all chosen alike: 1/(10·K)."""
+"""Share of the mean usage from which a code is active: at least 1/(10·K) of all choices."""
 
 
 def summarize_codes(codes_Thw: np.ndarray, codebook_size: int) -> dict[str, Any]:

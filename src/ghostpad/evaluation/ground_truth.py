@@ -16,7 +16,7 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What happens in T transitions, whatever a model makes of them; nothing is known of an unknown game.
+    """State and events of T transitions, independent of any model; empty for an unknown game.
 
     Attributes:
         game: whose elements and events these are, None for an unknown game.

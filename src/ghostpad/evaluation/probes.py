@@ -162,7 +162,7 @@ def linear_probe(
 
 
 def _forest(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray, seed: int) -> np.ndarray:
-    """What the true displacements say: a forest needs no linear relation."""
+    """Predict controls from displacements by a random forest, which needs no linear relation."""
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(50, min_samples_leaf=5, random_state=seed, n_jobs=1)

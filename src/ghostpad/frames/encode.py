@@ -1,4 +1,4 @@
-"""What a worker does: decode a unit of a recording, and write its episodes with their palette and hash."""
+"""Decodes a unit of a recording in a worker, and writes its episodes with their palette and hash."""
 
 import hashlib
 import json
@@ -103,7 +103,7 @@ class _EpisodeCount:
 
 
 def _write_beside(task: EncodeTask, start: Frame, episode: Episode, log: IngestLog) -> None:
-    """Write what is known beside the frames."""
+    """Write metadata, ground truth and branches beside the frames."""
     unit = task.unit
     try:
         metadata = unit.metadata(start.episode, start.number, episode.num_frames)

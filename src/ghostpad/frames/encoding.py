@@ -68,7 +68,7 @@ class Encoding:
 
 RGB = Encoding("rgb", ())
 NO_FRAMES = Encoding("gray", ())
-"""The encoding of nothing: it leaves the choice to what is added."""
+"""The encoding of an empty store, which suits whatever is added."""
 
 
 def smallest_encoding(previous: Encoding, added: Iterable[tuple[Encoding, bool]]) -> Encoding:

@@ -47,7 +47,7 @@ class Episode:
 
     @cached_property
     def metadata(self) -> dict[str, Any] | None:
-        """What the recording says about itself (`episode.json`), None when it says nothing.
+        """Metadata of the recording (`episode.json`), None without any.
 
         Raises:
             UserError: the store is damaged.

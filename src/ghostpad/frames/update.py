@@ -1,4 +1,4 @@
-"""From the store as it was to the store as it will be: files first, the manifest last and atomically.
+"""Updates a store: files first, the manifest last and atomically.
 
 Unchanged episodes stay as they are, new ones are taken over from the workers that wrote them. Whenever an
 ingest is killed, the manifest is the old one or the new one, and every file that it names is complete.

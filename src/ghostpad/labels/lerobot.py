@@ -59,7 +59,7 @@ class Statistics:
 
     @classmethod
     def of(cls, values: np.ndarray, count: int | None = None) -> "Statistics":
-        """Sum up values, of which `count` rows or frames consist; None: N."""
+        """Sum up `values`, which come from `count` rows or frames; N when not given."""
         values = values.astype(np.float64)
         low, high = values.min(0, initial=np.inf), values.max(0, initial=-np.inf)
         count = len(values) if count is None else count

@@ -1,6 +1,6 @@
 """Folders of PNG frames, `<episode>/0.png, …`, beside them `episode.json`, `truth.npz`, `branches.npz`.
 
-A PNG is distrusted: every chunk is checked before Pillow sees the picture.
+Every chunk of a PNG is checked before Pillow decodes it.
 """
 
 import hashlib

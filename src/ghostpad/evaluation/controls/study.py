@@ -53,7 +53,7 @@ class Sample:
         return game.controlled.name if game and game.controlled else None
 
     def labelled(self, classes_C: np.ndarray) -> Labelled:
-        """The same for `agreement`, which speaks of classes of controls."""
+        """The transitions as `agreement` takes them, with classes of controls."""
         classes = np.where(self.controls < 0, -1, classes_C[self.controls])
         return Labelled.of(self.transitions, self.rows, self.codes, classes, self.truth.displacement)
 

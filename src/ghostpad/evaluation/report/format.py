@@ -49,7 +49,7 @@ def words(name: str) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun, in the plural where that is due."""
+    """A number with its noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
