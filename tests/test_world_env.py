@@ -118,7 +118,7 @@ def test_many_at_once_show_what_each_would_alone(folder, mode):
         assert (frame == frames[number]).all() and reward == rewards[number]
 
 
-def test_the_batch_begins_anew_after_each_end(folder):
+def test_the_batch_restarts_after_each_end(folder):
     envs = WorldVectorEnv(2, folder, max_episode_steps=2)
     envs.reset(seed=1, options={"start": [0, 3]})
     actions = np.zeros(2, int)
@@ -199,7 +199,7 @@ def test_bricks_pay_by_their_row(tmp_path, row, worth):
     assert [stepped(rollout, np.zeros(1, int))[0].item() for _ in film[1:]] == [0, 2 * worth]
 
 
-def test_the_step_that_begins_anew_pays_nothing(tmp_path, monkeypatch):
+def test_the_step_that_restarts_pays_nothing(tmp_path, monkeypatch):
     walls = [breakout_picture(gone=[(5, column) for column in range(num)]) for num in (0, 0, 1, 2, 3)]
     film = np.concatenate(walls).transpose(0, 2, 3, 1).repeat(3, 3)
     np.savez(tmp_path / "starts.npz", frames=film[None, :2])

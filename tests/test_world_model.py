@@ -91,11 +91,11 @@ def test_reusing_the_last_forecast_changes_no_rollout(temperature: float) -> Non
         forgotten = WorldState(state.frames, state.control)
         state = world.prefetch(state, buttons[step // 4 % len(buttons)])
         state, codes = world.step(state, button, temperature, generator)
-        anew, own = world.step(forgotten, button, temperature, other)
-        assert np.array_equal(state.frames, anew.frames) and torch.equal(codes, own)
-        assert state.control is not None and anew.control is not None
-        assert torch.equal(state.control.buttons, anew.control.buttons)
-        assert np.array_equal(state.control.overshoot, anew.control.overshoot)
+        again, own = world.step(forgotten, button, temperature, other)
+        assert np.array_equal(state.frames, again.frames) and torch.equal(codes, own)
+        assert state.control is not None and again.control is not None
+        assert torch.equal(state.control.buttons, again.control.buttons)
+        assert np.array_equal(state.control.overshoot, again.control.overshoot)
 
 
 def test_temperature_samples_by_the_generator(world: WorldModel, frames: np.ndarray) -> None:

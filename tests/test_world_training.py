@@ -149,7 +149,7 @@ def test_rollouts_start_before_hard_transitions_and_inside_their_episode(store: 
     second = int(np.flatnonzero(np.diff(transitions.episode_index))[0]) + 2
     rollouts.sampling.record(torch.tensor([second]), torch.tensor([5.0]))
     rows = np.arange(100, 140) % (second - 5)
-    begun = rollouts.before_hard_ones(rows, np.random.default_rng(0))
+    begun = rollouts.before_hard_transitions(rows, np.random.default_rng(0))
     assert np.array_equal(begun[20:], rows[20:])
     assert set(begun[:20]) == {second - 1, second}
 
@@ -232,7 +232,7 @@ def test_labelled_transitions_vote_for_the_button_of_their_control(
     assert finder.votes.sum() == 300, "no votes are counted after that"
 
 
-def test_labels_come_from_training_episodes_and_are_part_of_every_settled_batch(
+def test_labels_come_from_training_episodes_and_are_part_of_every_batch_after_the_inference(
     config: WorldConfig, store: FrameStore
 ) -> None:
     loop = make_world_loop(dataclasses.replace(config, labels=20), store, ProcessGroup(torch.device("cpu")))

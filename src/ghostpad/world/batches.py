@@ -46,7 +46,7 @@ class Batches:
         config, rng = self.config, np.random.default_rng((self.config.seed, step))
         end = config.buttons_until * config.steps
         if step >= end:
-            return self._settled(rows, step, rng)
+            return self._after_inference(rows, step, rng)
         if self._button_labels is not None:
             known = self._button_labels.rows
             rows = self._choose(known[rows % len(known)], rng, known)
@@ -64,11 +64,11 @@ class Batches:
         fits = self.labels is not None and self.labels.fit_buttons(self.world.num_buttons)
         return self.labels if fits else None
 
-    def _settled(self, rows: np.ndarray, step: int, rng: np.random.Generator) -> WorldBatch:
+    def _after_inference(self, rows: np.ndarray, step: int, rng: np.random.Generator) -> WorldBatch:
         """Recorded transitions or rollouts; buttons are inferred where they are not known."""
         rollouts, labels = self.world.rollouts, self.labels
         if step >= self.config.rollouts_from * self.config.steps:
-            batch = rollouts.next_batch(rollouts.before_hard_ones(rows, rng), rng)
+            batch = rollouts.next_batch(rollouts.before_hard_transitions(rows, rng), rng)
             rows = rollouts.rows.cpu().numpy()
         else:
             rows = self._choose(rows, rng)

@@ -90,7 +90,7 @@ class Forecast:
 class WorldState:
     """Where N worlds are: the last frames, from which all else follows.
 
-    `last` and `prefetched` belong to these frames; a state with other frames is made anew.
+    `last` and `prefetched` belong to these frames; a state with other frames starts without them.
 
     Attributes:
         frames: (N, k, C, H, W) uint8, the newest last.

@@ -28,9 +28,9 @@ from ghostpad.world.config import WorldConfig
 from ghostpad.world.sampling import Labels, draw_labels
 from ghostpad.world.trainable import TrainableWorld
 
-RARELY = 0.01
+MIN_HELD_SHARE = 0.01
 """Share of the assigned transitions below which a button counts as never held."""
-FIRST_SHARE, FIRST_LEAST = 2, 8192
+FIRST_STRIDE, FIRST_MINIMUM = 2, 8192
 """One of how many transitions is tracked to find the controllable object, and how many at least."""
 GAIN_TRANSITIONS = 256
 """Held-out transitions on which the object prior is compared with copying."""
@@ -77,7 +77,7 @@ def _learn_objects(config: WorldConfig, world: TrainableWorld) -> None:
     """
     prior, recordings = world.prior, _recordings(config, world)
     rows = recordings.sample_rows(config.object_steps)
-    some = rows[:: max(1, min(FIRST_SHARE, len(rows) // FIRST_LEAST))]
+    some = rows[:: max(1, min(FIRST_STRIDE, len(rows) // FIRST_MINIMUM))]
     tracked = recordings.track(some)
     transient = fit_scene(prior.scene, recordings, rows, tracked)
     controllable = find_controllable(tracked, world.num_buttons, config.seed)
@@ -148,7 +148,7 @@ def _recognize(config: WorldConfig, world: TrainableWorld) -> None:
     steps = config.object_steps or WorldConfig.object_steps
     named = _recognized(config, world, _recordings(config, world).sample_rows(steps))
     _, counts = np.unique(named.buttons, return_counts=True)
-    num_held = np.count_nonzero(counts >= RARELY * len(named.rows))
+    num_held = np.count_nonzero(counts >= MIN_HELD_SHARE * len(named.rows))
     if len(named.rows) >= MIN_OBSERVATIONS and num_held == len(named.moving):
         world.finder.adopt(world.dynamics.active, named)
         print(

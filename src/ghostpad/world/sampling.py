@@ -177,7 +177,7 @@ class RolloutBuffer(nn.Module):
         self.register_buffer("rows", torch.full((shape[0],), -1, dtype=torch.int64))
         self.register_buffer("num_off", torch.zeros(shape[0], dtype=torch.int64))
 
-    def before_hard_ones(self, rows_B: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def before_hard_transitions(self, rows_B: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Rows (B,) to start at: half of `rows_B`, and for the others some steps before a hard transition."""
         chosen = self.sampling.choose(rows_B, generator)
         stride = self.transitions.stride

@@ -23,14 +23,14 @@ from ghostpad.world.world_model import WorldModel, WorldModelConfig
 
 DECODER_SHARE = 0.1
 """Learning rate of the decoder, which is trained already, as a share of that of the dynamics."""
-TIE = 2.0
-"""Difference of negative log-likelihoods, nats, that decides nothing."""
+TIE_MARGIN = 2.0
+"""Difference of negative log-likelihoods, nats, below which two buttons explain a transition equally well."""
 LABELLED_WEIGHT = 0.5
 """Weight of labelled transitions, which are few, beside all others."""
-RELUCTANCE = 10.0
-"""Nats by which a button that mostly has no effect must explain a transition better than others."""
-MOSTLY = 0.5
-"""Share of its labelled transitions from which a button mostly has no effect."""
+IDLE_PENALTY = 10.0
+"""Nats by which a mostly idle button must explain a transition better than others."""
+IDLE_SHARE = 0.5
+"""Share of its labelled transitions without effect from which a button is mostly idle."""
 
 
 class TrainableWorld(WorldModel):
@@ -140,10 +140,10 @@ class TrainableWorld(WorldModel):
         """
         if noop is None:
             return nll.argmin(1)
-        is_idle = self.finder.no_effect > MOSTLY
+        is_idle = self.finder.no_effect > IDLE_SHARE
         is_idle[noop] = False
-        nll = nll + RELUCTANCE * is_idle
-        return torch.where(nll[:, noop] < nll.amin(1) + TIE, noop, nll.argmin(1))
+        nll = nll + IDLE_PENALTY * is_idle
+        return torch.where(nll[:, noop] < nll.amin(1) + TIE_MARGIN, noop, nll.argmin(1))
 
     def _labelled_loss(self, labelled: Labelled, noop: Tensor | None) -> Tensor:
         """Cross-entropy of the codes under the button that stands for the recorded control."""
@@ -153,7 +153,7 @@ class TrainableWorld(WorldModel):
         self.rollouts.sampling.record(labelled.rows, nll.amin(1))
         buttons = self.finder.buttons_of(labelled.controls, nll)
         if noop is not None:
-            has_no_effect = nll[:, noop] < nll.gather(1, buttons[:, None])[:, 0] + TIE
+            has_no_effect = nll[:, noop] < nll.gather(1, buttons[:, None])[:, 0] + TIE_MARGIN
             self.finder.update_no_effect(buttons, has_no_effect)
         return F.cross_entropy(self.dynamics.logits(recorded.features, buttons).float(), recorded.codes)
 
@@ -202,7 +202,7 @@ class TrainableWorld(WorldModel):
     def after_step(
         self, step: int, num_steps: int, optimizer: torch.optim.Optimizer, generator: torch.Generator
     ) -> dict[str, float]:
-        """Let the rollouts take up what was predicted."""
+        """Append the predicted frames to the rollouts."""
         if self.predicted is not None:
             self.rollouts.advance(self.predicted)
             self.predicted = None
