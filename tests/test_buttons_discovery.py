@@ -13,7 +13,6 @@ from ghostpad.buttons.discovery import (
     Controllable,
     DisplacementMixture,
     InferredButtons,
-    button_transition_counts,
     find_controllable,
     infer_buttons,
     recognize_buttons,
@@ -23,9 +22,10 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.objects import training
 from ghostpad.objects.detection import Object
+from ghostpad.objects.overshoot import button_transition_counts
 from ghostpad.objects.prior import ObjectPrior
 from ghostpad.objects.recordings import Recordings, TrackedObject
-from ghostpad.objects.training import fit_action_motion
+from ghostpad.objects.training import train_action_motion
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.world import preparation
 from ghostpad.world.config import DynamicsConfig, WorldConfig
@@ -169,9 +169,7 @@ def test_a_trained_world_recognizes_its_buttons_in_other_recordings(monkeypatch:
     monkeypatch.setattr(training, "ACTION_STEPS", 400)
     seen, held = observations([0, 8, -8])
     prior = ObjectPrior(3, (210, 160), 4)
-    offsets = np.stack([each.displacement for each in seen if each.displacement is not None])
-    objects = [each.object for each in seen]
-    fit_action_motion(prior.action_motion, objects, offsets, np.array([0, 2, 3])[held], np.full(NUM, -1))
+    train_action_motion(prior.action_motion, seen, np.array([0, 2, 3])[held], np.full(NUM, -1), 0)
     ball = Object(np.array([20, 30]), np.ones((4, 2), bool), np.full((3, 8), 50, np.int16))
     serves = [TrackedObject(row, ball, None, is_new=True) for row in (3, 70, 70)]
     other = dataclasses.replace(ball, mask=np.ones((2, 4), bool))
@@ -207,9 +205,7 @@ def trained(
     ).model
     assert isinstance(world, TrainableWorld)
     seen, held = observations([-8, 8])
-    offsets = np.stack([each.displacement for each in seen if each.displacement is not None])
-    motion, objects = world.prior.action_motion, [each.object for each in seen]
-    fit_action_motion(motion, objects, offsets, held, np.full(NUM, -1))
+    train_action_motion(world.prior.action_motion, seen, held, np.full(NUM, -1), 0)
     world.prior.scene.store(spawn_button=2)
     seen = seen[: len(world.rollouts.transitions)]
     monkeypatch.setattr(Recordings, "track", lambda *given: seen)
@@ -272,11 +268,12 @@ def test_batches_treat_inferred_buttons_as_labels(store: FrameStore, tmp_path: P
 
 
 def test_button_transitions_are_counted_within_episodes(store: FrameStore) -> None:
-    transitions = Transitions(store, "train")
-    buttons = np.full(len(transitions), -1)
-    second = int(np.flatnonzero(transitions.frame_index == 0)[1])
+    recordings = Recordings(Transitions(store, "train"), 8, False)
+    buttons = np.full(len(recordings.transitions), -1)
+    second = int(np.flatnonzero(recordings.transitions.frame_index == 0)[1])
     buttons[[0, 1, 2, second - 1, second]] = [0, 1, 1, 0, 1]
-    assert button_transition_counts(transitions, buttons, 3).tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
+    counts = button_transition_counts(recordings.previous(buttons), buttons, 3)
+    assert counts.tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
 
 
 def test_without_enough_observations_codes_describe_the_controllable_object(

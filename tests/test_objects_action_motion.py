@@ -10,7 +10,8 @@ from ghostpad.objects import training
 from ghostpad.objects.action_motion import ActionMotion, ControlState, at_edge, range_of
 from ghostpad.objects.detection import Object
 from ghostpad.objects.overshoot import fit_overshoot
-from ghostpad.objects.training import fit_action_motion
+from ghostpad.objects.recordings import TrackedObject
+from ghostpad.objects.training import train_action_motion
 
 DISPLACEMENTS = np.array([-8, 0, 8])
 LOWEST, HIGHEST, OVERSHOOT_LOW, OVERSHOOT_HIGH = 8, 120, 2, 21
@@ -23,13 +24,13 @@ def knob(num: int, seed: int) -> Iterator[tuple[int, int, int]]:
     column, before, held = 60, 1, 1
     for _ in range(num):
         held = held if rng.random() < 0.7 else int(rng.integers(3))
-        following = column + DISPLACEMENTS[held] + DISPLACEMENTS[before] // 2
+        after = column + DISPLACEMENTS[held] + DISPLACEMENTS[before] // 2
         before = held
-        if not LOWEST - OVERSHOOT_LOW <= following <= HIGHEST + OVERSHOOT_HIGH:
+        if not LOWEST - OVERSHOOT_LOW <= after <= HIGHEST + OVERSHOOT_HIGH:
             before = 1
-        following = int(np.clip(following, LOWEST - OVERSHOOT_LOW, HIGHEST + OVERSHOOT_HIGH))
-        yield int(np.clip(column, LOWEST, HIGHEST)), int(np.clip(following, LOWEST, HIGHEST)), held
-        column = following
+        after = int(np.clip(after, LOWEST - OVERSHOOT_LOW, HIGHEST + OVERSHOOT_HIGH))
+        yield int(np.clip(column, LOWEST, HIGHEST)), int(np.clip(after, LOWEST, HIGHEST)), held
+        column = after
 
 
 def object_at(column: int, past: tuple[int, ...] = ()) -> Object:
@@ -42,16 +43,19 @@ def object_at(column: int, past: tuple[int, ...] = ()) -> Object:
 def motion() -> ActionMotion:
     torch.manual_seed(0)
     motion, seen = ActionMotion(3, 48), list(knob(4000, 0))
-    columns = [column for column, _, _ in seen]
-    moved = np.diff(columns)
-    objects = [
-        object_at(column, tuple(moved[max(0, row - 7) : row].tolist())) for row, column in enumerate(columns)
+    moved = np.diff([column for column, _, _ in seen])
+    tracked = [
+        TrackedObject(
+            row,
+            object_at(column, tuple(moved[max(0, row - 7) : row].tolist())),
+            np.array([0, after - column]),
+        )
+        for row, (column, after, _) in enumerate(seen)
     ]
-    displacements = np.array([(0, after - column) for column, after, _ in seen])
     buttons = np.array([held for *_, held in seen])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "ACTION_STEPS", 600)
-        fit_action_motion(motion, objects, displacements, buttons, np.r_[-1, buttons[:-1]])
+        train_action_motion(motion, tracked, buttons, np.r_[-1, buttons[:-1]], 0)
     motion.rest_button.fill_(1)
     return motion
 
@@ -117,5 +121,6 @@ def test_the_visible_range_ends_where_nearly_all_positions_do() -> None:
 
 def test_few_displacements_train_nothing() -> None:
     motion = ActionMotion(3)
-    fit_action_motion(motion, [object_at(5)] * 9, np.zeros((9, 2), int), np.zeros(9, int), np.zeros(9, int))
+    tracked = [TrackedObject(row, object_at(5), np.zeros(2, int)) for row in range(9)]
+    train_action_motion(motion, tracked, np.zeros(9, int), np.zeros(9, int), 0)
     assert not bool(motion.is_trained)

@@ -16,7 +16,7 @@ from ghostpad.objects.rendering import (
     draw,
     next_without_objects,
     repair,
-    unify_parts,
+    unify_part_colors,
     without_objects,
 )
 from ghostpad.objects.scene import Scene
@@ -92,7 +92,7 @@ def test_a_rigid_part_gets_its_commonest_color() -> None:
     whole[:, 20:26, 16:24] = 0
     frame[:, 21:26, 16:24] = 0  # one row of it is left
     frame[:, 20:22, 24:26] = 0  # and another part is scratched
-    unify_parts(frame, parts)
+    unify_part_colors(frame, parts)
     assert (frame == whole).all()
     tracks = track(np.repeat(whole[None], 4, 0), Scene(rigid_parts=parts))
     scratched = whole.copy()

@@ -12,7 +12,6 @@ from ghostpad.objects.background import (
     find_typical_frame,
     fit_static_region,
 )
-from ghostpad.objects.contact import locate_controllable
 from ghostpad.objects.detection import Object, RowColors
 from ghostpad.objects.recordings import Recordings
 from ghostpad.objects.rendering import (
@@ -24,7 +23,7 @@ from ghostpad.objects.rendering import (
     without_objects,
 )
 from ghostpad.objects.scene import MAX_TEMPLATE_SIDE, Scene, SceneModel, Tracks
-from ghostpad.objects.tracking import locate_next_controllable, track, track_next
+from ghostpad.objects.tracking import locate_controllable, locate_next_controllable, track, track_next
 from moving_objects import COLOR, bar, flight, track_to
 
 PADDLE = Object(np.zeros(2, int), np.ones((4, 16), bool), np.repeat(COLOR[:, 0].astype(np.int16), 64, 1))

@@ -108,7 +108,7 @@ def test_an_object_that_is_predicted_to_be_occluded_is_not_drawn() -> None:
     assert (composite(tracks, BACKGROUND) == BACKGROUND).all()
 
 
-def test_an_object_without_a_prediction_stays_in_both_frames() -> None:
+def test_an_object_without_a_prediction_is_left_in_both_frames() -> None:
     frames = flight(9)
     tracks = track(frames[:-1])
     assert (without_objects(tracks) == frames[7]).all()

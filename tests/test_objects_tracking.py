@@ -7,8 +7,6 @@ import numpy as np
 from ghostpad.objects.detection import Object
 from ghostpad.objects.scene import Tracks
 from ghostpad.objects.tracking import (
-    newly_detected,
-    same_apart_from_controllable,
     seen_again,
     track,
     track_next,
@@ -23,7 +21,7 @@ def seen_next(tracks: Tracks, frame: np.ndarray) -> dict[int, Object]:
 
 
 def new_next(tracks: Tracks, frame: np.ndarray) -> list[Object]:
-    return newly_detected(track_next(tracks, frame) or [])
+    return [each for each in track_next(tracks, frame) or [] if each.is_new]
 
 
 def visible(objects: list[Object], shape: tuple[int, int]) -> Object:
@@ -76,7 +74,6 @@ def test_reused_detections_change_no_track() -> None:
             assert one.position.tolist() == other.position.tolist() and one.matches(other)
             assert one.displacements == other.displacements
             assert one.frames_since_seen == other.frames_since_seen
-            assert one.num_detections == other.num_detections
     assert any(reused) and not all(reused)
 
 
@@ -90,11 +87,10 @@ def test_predictions_are_compared_apart_from_the_controllable_object() -> None:
         replace(ball, predicted_position=here, occluded=True),
         replace(ball, predicted_position=there),
     ]
-    each = [replace(tracks, objects=[variant]) for variant in variants]
-    for one in each:
-        assert [same_apart_from_controllable([one], [other]) for other in each] == [one is e for e in each]
-    driven = [replace(tracks, objects=[replace(variants[index], is_controllable=True)]) for index in (1, 3)]
-    assert same_apart_from_controllable(driven[:1], driven[1:])
+    seen = [replace(tracks, objects=[variant]).predictions for variant in variants]
+    assert [[one == other for other in seen] for one in seen] == np.eye(4, dtype=bool).tolist()
+    driven = [replace(tracks, objects=[replace(each, is_controllable=True)]) for each in variants]
+    assert driven[1].predictions == driven[3].predictions
 
 
 def test_an_object_that_is_not_visible_is_lost() -> None:

@@ -33,7 +33,7 @@ class ButtonFinder(nn.Module):
     """
 
     buttons: Tensor
-    """(num_rows,) int8, the button of each training transition whose motion tells it, else -1"""
+    """(num_rows,) int8, the button of each training transition, -1 where its motion does not show it"""
     noop: Tensor
     """() the no-op among these buttons"""
     newest_nll: Tensor
@@ -80,7 +80,7 @@ class ButtonFinder(nn.Module):
 
         Args:
             active_M: bool, the buttons in use; changed in place, as below.
-            min_buttons: least number that stays.
+            min_buttons: least number to keep.
         """
         seen = min(int(self.num_seen), NUM_NEWEST)
         if seen:
@@ -128,8 +128,8 @@ class ButtonFinder(nn.Module):
     def button_for_control(self, active_M: Tensor) -> Tensor | None:
         """The button of each control, (MAX_CONTROLS,) int64; None until there are enough votes.
 
-        Controls get different buttons by linear assignment over the shares of their votes. If there are more
-        controls than buttons, those that are left over get the button with most of their votes.
+        Controls get different buttons by linear assignment over the shares of their votes; those that are
+        left over, where there are more controls than buttons, get the button with most of their votes.
         """
         if self.votes.sum() < ENOUGH_VOTES:
             return None
@@ -142,12 +142,7 @@ class ButtonFinder(nn.Module):
         return settled
 
     def update_no_effect(self, buttons_B: Tensor, has_no_effect_B: Tensor) -> None:
-        """Update how often buttons do nothing.
-
-        Args:
-            buttons_B: of labelled transitions.
-            has_no_effect_B: whether the no-op button explains them as well.
-        """
+        """Update how often buttons do nothing, from labelled transitions that the no-op explains, or not."""
         for button, has_none in zip(buttons_B.tolist(), has_no_effect_B.tolist(), strict=True):
             self.no_effect[button].lerp_(self.no_effect.new_tensor(float(has_none)), NO_EFFECT_RATE)
 

@@ -3,8 +3,8 @@
 The controllable object moves by what its past predicts plus a displacement that depends on the button alone:
 without labels, a mixture with one component for each button. It is fitted by maximum likelihood, whose
 gradient weights the components by their posteriors, as in expectation maximization (Dempster et al., 1977;
-mixture density networks, Bishop, 1994). Displacements are the same in every situation, or else buttons could
-change places from one situation to the next. As few buttons are taken as explain held-out motion.
+mixture density networks, Bishop, 1994). Displacements do not depend on the past, or else buttons could be
+permuted from one past to another. As few buttons are used as explain held-out motion.
 
 Dimensions: n observations, M buttons, F features of the past.
 """
@@ -12,13 +12,13 @@ Dimensions: n observations, M buttons, F features of the past.
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mode
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ghostpad.frames.pairs import Transitions
-from ghostpad.objects.action_motion import DISPLACEMENT_SCALE, PAST, at_edge, range_of
+from ghostpad.objects.action_motion import PAST, at_edge, past_displacements, range_of
 from ghostpad.objects.detection import Object
 from ghostpad.objects.prior import ObjectPrior
 from ghostpad.objects.recordings import TrackedObject, appearance_key
@@ -48,7 +48,7 @@ class DisplacementMixture(nn.Module):
     def __init__(self, num_buttons: int, spread_2: Tensor, width: int = 64) -> None:
         super().__init__()
         self.past = nn.Sequential(
-            nn.Linear(2 * PAST + 2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
+            nn.Linear(3 * PAST + 2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
         )
         starts = torch.linspace(-1, 1, num_buttons) if num_buttons > 1 else torch.zeros(1)
         self.displacements = nn.Parameter(starts[:, None] * spread_2)
@@ -86,12 +86,12 @@ class InferredButtons:
 
     Attributes:
         rows: (n,) transitions whose button is known, ascending.
-        buttons: (n,) theirs.
+        buttons: (n,) their buttons.
         moving: buttons that differ by how they move the controllable object.
-        noop: the one that lets it rest.
+        noop: the button of these that lets it rest.
         spawn_rows: (m,) transitions in which an object spawns, as a ball that is served.
         spawn_button: the button that stands for spawns; None where none does.
-        spawned: the object, where it spawns most often.
+        spawned: the spawned object, where it spawns most often.
     """
 
     rows: np.ndarray
@@ -186,21 +186,6 @@ def recognize_buttons(
     return InferredButtons(rows, buttons, moving, noop, np.unique(_rows(spawns)), spawn, spawned)
 
 
-def button_transition_counts(transitions: Transitions, buttons: np.ndarray, num_buttons: int) -> np.ndarray:
-    """How often each button (row) is followed by each other (column), where both are known: (M, M).
-
-    Args:
-        transitions: of the training episodes.
-        buttons: of each, −1 where unknown.
-        num_buttons: M.
-    """
-    rows = np.flatnonzero((transitions.frame_index >= transitions.stride) & (buttons >= 0))
-    before = buttons[rows - transitions.stride]
-    counts = np.zeros((num_buttons, num_buttons))
-    np.add.at(counts, (before[before >= 0], buttons[rows][before >= 0]), 1)
-    return counts
-
-
 def _rows(observations: Sequence[TrackedObject]) -> np.ndarray:
     return np.array([each.row for each in observations], np.int64)
 
@@ -215,7 +200,7 @@ def _displaced(tracked: Sequence[TrackedObject]) -> list[TrackedObject]:
 
 
 def _inside(seen: list[TrackedObject]) -> list[TrackedObject]:
-    """Those that neither start nor end at an edge of the object's range, where buttons have no effect."""
+    """Those that neither start nor end at an edge of the object's range, where buttons may have no effect."""
     starts = np.stack([each.object.position for each in seen])
     ends = starts + _displacements(seen)
     edges = range_of(np.concatenate([starts, ends]))
@@ -223,12 +208,10 @@ def _inside(seen: list[TrackedObject]) -> list[TrackedObject]:
 
 
 def _features(seen: list[TrackedObject]) -> tuple[Tensor, Tensor]:
-    """Scaled past displacements, the newest last, and position (n, F); and displacements (n, 2) in pixels."""
-    pasts = np.zeros((len(seen), 2 * PAST + 2), np.float32)
-    for row, each in zip(pasts, seen, strict=True):
-        past = np.array(each.object.displacements[-PAST:], np.float32).ravel() / DISPLACEMENT_SCALE
-        row[len(row) - 2 - len(past) : -2] = past
-        row[-2:] = each.object.position / POSITION_SCALE
+    """Past displacements and position, scaled (n, F); and displacements (n, 2) in pixels."""
+    objects = [each.object for each in seen]
+    positions = np.array([each.position for each in objects], np.float32) / POSITION_SCALE
+    pasts = np.concatenate([past_displacements(objects), positions], 1)
     return torch.from_numpy(pasts), torch.from_numpy(_displacements(seen).astype(np.float32))
 
 
@@ -249,8 +232,8 @@ def _fit(pasts: Tensor, displacements: Tensor, num_buttons: int) -> tuple[Displa
 
 
 def _best_fit(pasts: Tensor, displacements: Tensor, num_buttons: int) -> tuple[DisplacementMixture, float]:
-    """The best of some fits, each from other random weights."""
-    return min((_fit(pasts, displacements, num_buttons) for _ in range(RESTARTS)), key=lambda pair: pair[1])
+    fits = (_fit(pasts, displacements, num_buttons) for _ in range(RESTARTS))
+    return min(fits, key=lambda pair: pair[1])
 
 
 def _confident(posterior_nM: Tensor, seen: Sequence[TrackedObject]) -> tuple[np.ndarray, np.ndarray]:
@@ -274,4 +257,4 @@ def _spawns(tracked: Sequence[TrackedObject]) -> list[TrackedObject]:
 def _commonest(spawns: list[TrackedObject]) -> Object | None:
     """The spawned object of the commonest appearance and position."""
     keys = [(*appearance_key(each.object), *each.object.position.tolist()) for each in spawns]
-    return spawns[keys.index(Counter(keys).most_common(1)[0][0])].object if keys else None
+    return spawns[keys.index(mode(keys))].object if keys else None

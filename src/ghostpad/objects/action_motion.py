@@ -1,8 +1,8 @@
-"""Action-conditioned motion: where the controllable object goes by each button.
+"""Action-conditioned motion: how each button moves the controllable object.
 
-A small network predicts its displacement from its past displacements, the button and the button before. It
-knows nothing at the edges of the range in which the object is seen: there a button may push without effect,
-or turn a knob beyond the visible range. That off-screen overshoot is kept in a control state.
+A small network predicts its displacement from its past displacements, the button and the button before. At
+the edges of its visible range a button may have no effect, or drive it on off-screen, as a paddle whose knob
+is turned too far. That off-screen overshoot is part of the control state.
 
 Dimensions: n objects, M buttons, R pixels that an object moves at most along each axis.
 """
@@ -16,23 +16,19 @@ from torch import Tensor, nn
 
 from ghostpad.objects.detection import Object
 
-PAST = 7
-"""Newest displacements that the network sees."""
-DISPLACEMENT_SCALE = 16
-"""Pixels by which displacements are divided."""
-MAX_STEP = 32
-"""Pixels R that the object moves in a frame along each axis, at most."""
-OUTLIERS = 1e-3
-"""Share of positions that may lie beyond the edges of its range."""
+PAST = 7  # newest displacements that the network sees
+DISPLACEMENT_SCALE = 16  # pixels by which displacements are divided
+MAX_STEP = 32  # pixels R that the object moves in a frame along each axis, at most
+OUTLIERS = 1e-3  # share of positions that may lie beyond the edges of its range
 MIN_PROBABILITY = 1e-4
 
 
 @dataclass(frozen=True)
 class ControlState:
-    """How the controllable objects of n worlds were driven last, which their frames do not show.
+    """The state of the controllable objects of n worlds that their frames do not show.
 
     Attributes:
-        buttons: (n,) int64, −1 where unknown.
+        buttons: (n,) int64 held last, −1 where unknown.
         overshoot: (n, 2) pixels by which they are beyond an edge of their visible range.
     """
 
@@ -62,12 +58,8 @@ class ActionMotion(nn.Module):
         # The last entry stands for an unknown button.
         self.previous_button = nn.Embedding(num_buttons + 1, width)
         self.button = nn.Embedding(num_buttons, width)
-        self.head = nn.Sequential(
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, 2 * (2 * MAX_STEP + 1)),
-        )
+        layers = nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2 * (2 * MAX_STEP + 1))
+        self.head = nn.Sequential(*layers)
         self.register_buffer("is_trained", torch.zeros((), dtype=torch.bool))
         # The visible range of its position, rows and columns; and how far off-screen it can be driven.
         for name in ("lowest", "highest", "overshoot_low", "overshoot_high"):
@@ -106,7 +98,7 @@ class ActionMotion(nn.Module):
         return self.overshoot_low.cpu().numpy(), self.overshoot_high.cpu().numpy()
 
     def overshoot_at(self, position_2: np.ndarray) -> np.ndarray:
-        """The overshoot (2,) of an object at a position if it was driven on and on."""
+        """The largest overshoot (2,) of an object that is seen at a position."""
         (lowest, highest), (low, high) = self.edges, self.overshoot
         at_low, at_high = position_2 <= lowest, position_2 >= highest
         return np.where(lowest < highest, np.where(at_low, -low, np.where(at_high, high, 0)), 0)
@@ -139,7 +131,7 @@ class ActionMotion(nn.Module):
         positions = np.stack([each.position for each in objects])
         positions = positions + control.overshoot + classes.cpu().numpy() - MAX_STEP
         (lowest, highest), (low, high) = self.edges, self.overshoot
-        # At the farthest point a push has no effect, and none later.
+        # At the farthest point it stops, as if no button had been held.
         stopped = ((positions < lowest - low) | (positions > highest + high)).any(1)
         positions = positions.clip(lowest - low, highest + high)
         visible = positions.clip(lowest, highest)
@@ -148,31 +140,30 @@ class ActionMotion(nn.Module):
 
     @torch.no_grad()
     def nll(self, objects: Sequence[Object], displacements_n2: np.ndarray) -> Tensor:
-        """Negative log-likelihood (n, M), nats, of displacements under each button.
+        """Negative log-likelihood (n, M), nats, of displacements (pixels) under each button.
 
-        What ends at an edge may have gone on off-screen: all displacements beyond it count. What begins there
-        may have been off-screen: all that lead to where it ends count, each overshoot as likely.
+        An object seen at an edge may be off-screen. Where it ends at one, all displacements that lead there
+        or beyond count; where it begins at one, those from every overshoot count, all equally likely.
         """
         n, num = len(objects), self.num_buttons
         buttons = torch.arange(num, device=self.lowest.device).repeat(n)
         repeated = [each for each in objects for _ in range(num)]
         logits = self._logits(repeated, buttons, torch.full_like(buttons, -1))
         probabilities = logits.softmax(2).view(n, num, 2, -1).cpu().numpy()
-        (lowest, highest), all_ = self.edges, np.arange(-MAX_STEP, MAX_STEP + 1)
+        (lowest, highest), every = self.edges, np.arange(-MAX_STEP, MAX_STEP + 1)
         positions, has_range = np.stack([each.position for each in objects]), lowest < highest
         ends = positions + displacements_n2
         moved = displacements_n2.clip(-MAX_STEP, MAX_STEP)[:, :, None]
-        weights = (all_ == moved).astype(np.float64)
+        weights = (every == moved).astype(np.float64)
         for edge, overshoot, side in zip((lowest, highest), self.overshoot, (-1, 1), strict=True):
             ended = (has_range & ((ends - edge) * side >= 0))[:, :, None]
             begun = (has_range & ((positions - edge) * side >= 0))[:, :, None]
-            more = side * (all_ - moved)
-            weights = np.where(ended, more >= 0, weights)
-            farthest = overshoot[None, :, None]
+            outward, farthest = side * (every - moved), overshoot[None, :, None]
+            weights = np.where(ended, outward >= 0, weights)
             # From j pixels off-screen it ends at the edge or beyond if it moves inward by at most j.
-            stays = ((farthest + 1 + np.minimum(more, 0)).clip(0) / (farthest + 1)).clip(0, 1)
-            leaves = ((more <= 0) & (more >= -farthest)) / (farthest + 1)
-            weights = np.where(begun, np.where(ended, stays, leaves), weights)
+            rests = ((farthest + 1 + np.minimum(outward, 0)).clip(0) / (farthest + 1)).clip(0, 1)
+            leaves = ((outward <= 0) & (outward >= -farthest)) / (farthest + 1)
+            weights = np.where(begun, np.where(ended, rests, leaves), weights)
         likelihood = (probabilities * weights[:, None]).sum(3)
         return torch.from_numpy(-np.log(likelihood + MIN_PROBABILITY).sum(2)).float()
 
@@ -183,7 +174,7 @@ class ActionMotion(nn.Module):
 
 
 def past_displacements(objects: Sequence[Object]) -> np.ndarray:
-    """Past displacements (n, 3 · PAST) float32, newest first, each followed by 1; 0 where it was not seen."""
+    """Past displacements (n, 3 · PAST) float32, newest first, a 1 after each; 0 where it was not seen."""
     pasts = np.zeros((len(objects), PAST, 3), np.float32)
     for row, each in zip(pasts, objects, strict=True):
         known = np.array(each.displacements[: -PAST - 1 : -1], np.float32).reshape(-1, 2)

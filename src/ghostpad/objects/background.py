@@ -1,4 +1,4 @@
-"""Fitting the scene model to recordings without labels: what is behind, in front of and below objects.
+"""The scene model is fitted to recordings without labels: background, occluders, rigid parts, row colours.
 
 A wall never changes: objects pass behind it. The pixels of a brick, or of a segment of a digit, always change
 together, which makes them a rigid part.
@@ -6,10 +6,11 @@ together, which makes them a rigid part.
 Dimensions: C colour channels, H W frame.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
+from statistics import mode
 
 import numpy as np
 from scipy import ndimage, sparse
@@ -22,6 +23,8 @@ from ghostpad.objects.rendering import without_objects
 from ghostpad.objects.scene import SceneModel
 from ghostpad.objects.tracking import track
 from ghostpad.progress import progress
+
+ClipChanges = tuple[np.ndarray, np.ndarray]  # flat indices of pixels whose mode changed, and packed colours
 
 CLIP = 8  # frames whose temporal mode is taken: what passes by is not in most of them
 MAX_CHANGED_SHARE = 1 / 4  # of a frame, above which a change between clips is a change of scene
@@ -63,40 +66,25 @@ def fit_scene(
     return transient
 
 
-@dataclass
-class _Changes:
-    """The changes of an episode.
-
-    Attributes:
-        ever: (H, W) bool, pixels that change at any time.
-        lasting: (H, W) bool, those that change from the temporal mode of one clip to that of the next.
-        clips: of each clip, flat indices of the latter and their packed colours.
-    """
-
-    ever: np.ndarray
-    lasting: np.ndarray
-    clips: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-
-
 def find_background(recordings: Recordings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Occluders, rigid parts and transient pixels (H, W) of all episodes, see `Scene` and `fit_scene`."""
     episodes = np.unique(recordings.transitions.episode_index).tolist()
     work = partial(_changes_of, recordings.transitions.store, recordings.gray)
     changes = recordings.in_processes(work, episodes, "finding the background", "episodes")
-    ever = np.any([each.ever for each in changes], axis=0)
-    lasting = np.any([each.lasting for each in changes], axis=0)
-    # Where nothing moves at all, occluders cannot be told. At the frame's edge they go on beyond it.
+    ever, lasting = np.any([masks for masks, _ in changes], axis=0)
+    # Where nothing moves at all, there is no telling occluders. They may extend beyond the frame.
     margin = MIN_OCCLUDER_SIDE
     padded = np.pad(~ever, margin, constant_values=True)
     occluders = ndimage.binary_opening(padded, np.ones((margin, margin)))[margin:-margin, margin:-margin]
-    clips = [clip for each in changes for clip in each.clips]
-    return occluders & ever.any(), _rigid_parts(clips, ever.shape), ever & ~lasting
+    clips = [clip for _, clips in changes for clip in clips]
+    return occluders & ever.any(), _part_numbers(clips, ever.shape), ever & ~lasting
 
 
-def _changes_of(store: FrameStore, gray: bool, episode: int) -> _Changes:
-    num_frames = store.episodes[episode].num_frames
-    ever, lasting = np.zeros((2, store.height, store.width), bool)
-    changes, mode_before, last = _Changes(ever, lasting), None, None
+def _changes_of(store: FrameStore, gray: bool, episode: int) -> tuple[np.ndarray, list[ClipChanges]]:
+    """Masks (2, H, W) of an episode: pixels that ever change, and whose mode does; its changes by clip."""
+    num_frames, mode_before, last = store.episodes[episode].num_frames, None, None
+    ever, lasting = masks = np.zeros((2, store.height, store.width), bool)
+    clips: list[ClipChanges] = []
     for first in range(0, num_frames, CLIP):
         frames = store.read(episode, np.arange(first, min(first + CLIP, num_frames)), gray)
         joined = frames if last is None else np.concatenate([last, frames])
@@ -104,30 +92,30 @@ def _changes_of(store: FrameStore, gray: bool, episode: int) -> _Changes:
         ever |= changed
         if len(frames) < CLIP:
             break
-        mode = pack_colors(frames[-1])
-        mode[changed] = pack_colors(temporal_mode(frames[:, :, changed]))
+        mode_now = pack_colors(frames[-1])
+        mode_now[changed] = pack_colors(temporal_mode(frames[:, :, changed]))
         if mode_before is not None:
-            differs = mode != mode_before
+            differs = mode_now != mode_before
             lasting |= differs
             if differs.mean() <= MAX_CHANGED_SHARE:
-                changes.clips.append((np.flatnonzero(differs), mode[differs]))
-        mode_before, last = mode, frames[-1:]
-    return changes
+                clips.append((np.flatnonzero(differs), mode_now[differs]))
+        mode_before, last = mode_now, frames[-1:]
+    return masks, clips
 
 
-def _rigid_parts(clips: Sequence[tuple[np.ndarray, np.ndarray]], size: tuple[int, ...]) -> np.ndarray:
+def _part_numbers(clips: Sequence[ClipChanges], size: tuple[int, ...]) -> np.ndarray:
     """Number (H, W) of the rigid part of each pixel: a component of pixels that change together."""
     labels = _co_changing([pixels for pixels, _ in clips], *size)
     areas = np.bincount(labels)
     num_changes, shares = np.zeros((2, len(areas)))
     for pixels, keys in clips:
         parts, part_of, counts = np.unique(labels[pixels], return_inverse=True, return_counts=True)
-        # A part of two colours did not change as a whole: its commonest colour does not fill it.
-        commonest = np.zeros(len(parts), np.int64)
-        both, number = np.unique(part_of.astype(np.int64) << 32 | keys, return_counts=True)
-        np.maximum.at(commonest, both >> 32, number)
+        # A part of two colours did not change as a whole.
+        last_keys = np.zeros(len(parts), keys.dtype)
+        last_keys[part_of] = keys
+        is_mixed = np.bincount(part_of, keys != last_keys[part_of]) > 0
         num_changes[parts] += 1
-        shares[parts] += np.where(commonest == counts, counts / areas[parts], 0)
+        shares[parts] += np.where(is_mixed, 0, counts / areas[parts])
     is_part = (areas >= MIN_PART_AREA) & (areas <= MAX_PART_AREA) & (num_changes >= MIN_CHANGES)
     is_part &= shares >= MIN_CHANGED_SHARE * num_changes
     return np.where(is_part, is_part.cumsum(), 0)[labels].reshape(size).astype(np.int32)
@@ -167,21 +155,21 @@ def commonest_sprite(tracked: Sequence[TrackedObject]) -> Object | None:
     """A sprite of the commonest appearance."""
     sprites = [each.object for each in tracked if each.object.is_sprite and not each.is_new]
     keys = [appearance_key(each) for each in sprites]
-    return sprites[keys.index(Counter(keys).most_common(1)[0][0])] if keys else None
+    return sprites[keys.index(mode(keys))] if keys else None
 
 
 def find_row_colors(recordings: Recordings, rows: np.ndarray, small: Object) -> RowColors:
     """The colour that new objects with the shape of a small one have on each row."""
     height = recordings.transitions.store.height
-    counts: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(height)]
+    colors, known = np.zeros((len(small.colors), height), np.int16), np.zeros(height, bool)
+    seen: dict[int, list[tuple[int, ...]]] = defaultdict(list)
     work = partial(_colors_by_row, recordings, small.mask)
     for row, color in recordings.in_chunks(work, rows, "finding row colours"):
-        counts[row][color] += 1
-    colors, known = np.zeros((len(small.colors), height), np.int16), np.zeros(height, bool)
-    for row, seen in enumerate(counts):
-        if seen.total() >= MIN_ROW_COUNT:
-            colors[:, row], number = seen.most_common(1)[0]
-            known[row] = number >= ROW_COLOR_SHARE * seen.total()
+        seen[row].append(color)
+    for row, shown in seen.items():
+        if len(shown) >= MIN_ROW_COUNT:
+            colors[:, row] = mode(shown)
+            known[row] = shown.count(mode(shown)) >= ROW_COLOR_SHARE * len(shown)
     return RowColors(small.mask, colors, known)
 
 
@@ -192,7 +180,7 @@ def _colors_by_row(
     for row in rows:
         before, now = recordings.read(row, 2)
         for each in detect(now, before) or []:
-            if each.has_shape(mask):
+            if np.array_equal(each.mask, mask):
                 color = tuple(each.colors[:, 0].tolist())
                 found += [(int(each.position[0]) + offset, color) for offset in range(len(mask))]
     return found
@@ -221,8 +209,11 @@ def fit_static_region(
     rows = rng.permutation(len(recordings.transitions))[:STATIC_FRAMES]
     for row in progress(rows, what="finding the static region", unit="frames"):
         tracks = track(recordings.read(row, recordings.history), arrays)
-        known = [each.position if each.is_sprite else each.predicted_position for each in tracks.objects]
-        as_typical = (without_objects(tracks.with_predicted(known)) == arrays.typical_frame).all(0)
+        objects = [
+            replace(each, predicted_position=each.position) if each.is_sprite else each
+            for each in tracks.objects
+        ]
+        as_typical = (without_objects(replace(tracks, objects=objects)) == arrays.typical_frame).all(0)
         counts += as_typical
         num_free += bool(as_typical[transient_HW].all())
     sought = transient_HW.copy() if num_free >= FREE_SHARE * len(rows) else np.zeros_like(transient_HW)

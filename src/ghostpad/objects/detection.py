@@ -20,7 +20,6 @@ MAX_AREA = 512  # pixels of a component above which it belongs to the background
 MAX_SPRITE_AREA = 24  # pixels of a small object; larger ones are left to the codes
 MAX_DISPLACEMENT = 24  # pixels that an object moves in a frame along each axis
 COLOR_TOLERANCE = 16  # of 255, between colours that count as the same
-CONFIRMED_DETECTIONS = 2  # with the same appearance, after which a track is confirmed
 ROW_COLOR_KEY = -1  # packed colour that stands for all row colours
 
 
@@ -54,14 +53,13 @@ class Object:
         mask: (h, w) bool.
         colors: (C, n) int16, of the pixels of the mask.
         velocity: (2,) pixels a frame; None after a single detection.
-        displacements: between its detections so far, the newest last.
-        frames_since_seen: 1 for an object that is seen in the newest frame.
-        num_detections: with this appearance.
-        deformed: its appearance in the newest frame where that differs; `mask` and `colors` keep the former.
+        displacements: between its detections with this appearance, the newest last.
+        frames_since_seen: 1 for an object in the newest frame.
+        deformed: its appearance in the newest frame where that differs from `mask` and `colors`.
         has_moved: whether it was detected at more than one position.
-        predicted_position: (2,) in the next frame; None where nothing but constant velocity is assumed.
-        occluded: whether it is predicted not to be seen as it is in the next frame.
-        index: of the track of the frame before; negative for a new object.
+        predicted_position: (2,) in the next frame; None where constant velocity is assumed.
+        occluded: whether it is predicted to be occluded or deformed in the next frame.
+        index: of the track of the frame before; negative for others.
         row_colors: None for an object of a colour of its own.
         is_controllable: whether buttons move it.
     """
@@ -72,7 +70,6 @@ class Object:
     velocity: np.ndarray | None = None
     displacements: tuple[tuple[int, int], ...] = ()
     frames_since_seen: int = 1
-    num_detections: int = 1
     deformed: "Object | None" = None
     has_moved: bool = False
     predicted_position: np.ndarray | None = None
@@ -94,9 +91,14 @@ class Object:
         return self.position + self.velocity * self.frames_since_seen
 
     @property
+    def is_new(self) -> bool:
+        """Whether it was detected once, and belongs to no track."""
+        return self.velocity is None
+
+    @property
     def is_confirmed(self) -> bool:
         """Whether it has moved and kept its appearance, or has known row colours."""
-        return self.row_colors is not None or (self.has_moved and self.num_detections >= CONFIRMED_DETECTIONS)
+        return self.row_colors is not None or (self.has_moved and len(self.displacements) > 0)
 
     @property
     def is_small(self) -> bool:
@@ -135,9 +137,8 @@ class Object:
     @property
     def always_covered(self) -> np.ndarray:
         """Pixels (h, w) of its bounding box that it has covered at all its detections."""
-        counts, offset = self.mask.astype(int), np.zeros(2, int)
-        for displacement in reversed(self.displacements):
-            offset = offset - displacement
+        counts = self.mask.astype(int)
+        for offset in -np.cumsum(self.displacements[::-1], 0):
             rows, columns, _ = self.pixels_at(offset, self.mask.shape)
             counts[rows, columns] += 1
         return counts > len(self.displacements)
@@ -146,10 +147,10 @@ class Object:
         """Its colours (C, n) at another position; unchanged on rows whose colour is unknown."""
         if self.row_colors is None:
             return self.colors
-        rows = self.mask.nonzero()[0] + position[0]
-        inside = (rows >= 0) & (rows < len(self.row_colors.known))
+        by_row, rows = self.row_colors, self.mask.nonzero()[0] + position[0]
+        inside = (rows >= 0) & (rows < len(by_row.known))
         rows = np.where(inside, rows, 0)
-        return np.where(inside & self.row_colors.known[rows], self.row_colors.colors[:, rows], self.colors)
+        return np.where(inside & by_row.known[rows], by_row.colors[:, rows], self.colors)
 
     def detected_at(self, position: np.ndarray) -> "Object":
         """The track after another detection with the same appearance."""
@@ -161,18 +162,13 @@ class Object:
             velocity=velocity,
             displacements=(*self.displacements, (int(velocity[0]), int(velocity[1]))),
             frames_since_seen=1,
-            num_detections=self.num_detections + 1,
             deformed=None,
             has_moved=self.has_moved or bool(velocity.any()),
         )
 
-    def has_shape(self, mask: np.ndarray) -> bool:
-        """Whether its mask is this one."""
-        return self.mask.shape == mask.shape and bool((self.mask == mask).all())
-
     def matches(self, other: "Object") -> bool:
         """Whether the two have the same appearance."""
-        if not self.has_shape(other.mask):
+        if not np.array_equal(self.mask, other.mask):
             return False
         both_by_row = self.row_colors is not None and other.row_colors is not None
         return both_by_row or int(np.abs(self.colors - other.colors).max()) <= COLOR_TOLERANCE
@@ -222,7 +218,7 @@ def detect(
             if np.count_nonzero(inside) <= MAX_AREA:
                 position = np.array([side.start for side in box])
                 found = Object(position, inside, frame_CHW[:, *box][:, inside].astype(np.int16))
-                by_row = row_colors is not None and found.has_shape(row_colors.mask)
+                by_row = row_colors is not None and np.array_equal(found.mask, row_colors.mask)
                 if by_row and keys[box][inside][0] == ROW_COLOR_KEY:
                     found = replace(found, row_colors=row_colors)
                 objects.append(found)

@@ -19,21 +19,15 @@ from torch import Tensor, nn
 from ghostpad.objects.detection import Object
 from ghostpad.objects.scene import MAX_FRAMES_UNSEEN, Tracks
 
-CROP_RADIUS = 28
-"""Pixels that a crop shows on each side of an object's centre."""
-MAX_OFFSET = 16
-"""Pixels that a sprite moves since it was last seen, along each axis, at most."""
+CROP_RADIUS = 28  # pixels that a crop shows on each side of an object's centre
+MAX_OFFSET = 16  # pixels that a sprite moves since it was last seen, along each axis, at most
 SIDE = 2 * MAX_OFFSET + 1
-OCCLUDED = SIDE * SIDE
-"""Class of an object that will not be seen as it is; the classes below it are displacements."""
+OCCLUDED = SIDE * SIDE  # class of an object that is occluded or deformed; those below are displacements
+# Probability above which `OCCLUDED` is predicted: reappearing late does less harm than being lost.
 OCCLUDED_THRESHOLD = 0.98
-"""Probability above which the likeliest prediction is that an object is occluded. One that reappears a frame
-later does less harm than one that is lost."""
-INITIAL_BIAS = 5.0
-"""Residual logit bias of constant velocity before training, nats."""
+INITIAL_BIAS = 5.0  # nats, residual logit bias of constant velocity before training
 STATE_SIZE = 3 + MAX_FRAMES_UNSEEN + 1
-VELOCITY_SCALE = 8
-"""Pixels a frame by which velocities are divided."""
+VELOCITY_SCALE = 8  # pixels a frame by which velocities are divided
 
 
 class ObjectDynamics(nn.Module):
@@ -84,39 +78,36 @@ class ObjectDynamics(nn.Module):
             temperature: 0 for the likeliest positions, else they are sampled.
             generator: of the samples.
         """
-        sprites = [
-            (each, sprite)
+        seen = [
+            (each.newest, each.previous, sprite, each.controllable)
             for each in tracks
             for sprite in each.objects
             if sprite.is_sprite and not sprite.is_controllable
         ]
-        if not sprites or not bool(self.is_trained):
+        if not seen or not bool(self.is_trained):
             return list(tracks)
-        inputs = network_inputs(
-            [(each.newest, each.previous, sprite, each.controllable) for each, sprite in sprites]
-        )
-        logits = self(*(part.to(self.out.weight.device) for part in inputs))
-        occluded, displacements = _decide(logits, temperature, generator)
+        logits = self(*(part.to(self.out.weight.device) for part in network_inputs(seen)))
+        outcomes = zip(seen, *_choose(logits, temperature, generator), strict=True)
         predicted = {
-            id(sprite): replace(sprite, occluded=bool(hides), predicted_position=sprite.position + moved)
-            for (_, sprite), hides, moved in zip(sprites, occluded, displacements, strict=True)
+            id(sprite): replace(sprite, occluded=bool(occluded), predicted_position=sprite.position + moved)
+            for (_, _, sprite, _), occluded, moved in outcomes
         }
         return [
             replace(each, objects=[predicted.get(id(one), one) for one in each.objects]) for each in tracks
         ]
 
 
-def _decide(
+def _choose(
     logits: Tensor, temperature: float, generator: torch.Generator | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether each object is occluded (n,), and its displacement (n, 2) otherwise."""
     probabilities = (logits.float() / (temperature or 1.0)).softmax(1)
-    hides, moves = probabilities[:, OCCLUDED], probabilities[:, :OCCLUDED]
+    occlusion, moves = probabilities[:, OCCLUDED], probabilities[:, :OCCLUDED]
     if temperature:
-        occluded = torch.rand(len(hides), generator=generator, device=hides.device) < hides
+        occluded = torch.rand(len(occlusion), generator=generator, device=occlusion.device) < occlusion
         chosen = torch.multinomial(moves + 1e-12, 1, generator=generator)[:, 0]
     else:
-        occluded, chosen = hides > OCCLUDED_THRESHOLD, moves.argmax(1)
+        occluded, chosen = occlusion > OCCLUDED_THRESHOLD, moves.argmax(1)
     return occluded.cpu().numpy(), displacements_of(chosen.cpu().numpy())
 
 
@@ -141,23 +132,21 @@ def crop(
 
     The newest frame, the previous one, where the controllable object will be, and the object's own mask.
     """
-    top, left = centre.position + np.array(centre.mask.shape) // 2 - CROP_RADIUS
-    rows, columns = (slice(max(0, first), first + 2 * CROP_RADIUS) for first in (top, left))
-    part, channels = newest_CHW[:, rows, columns], len(newest_CHW)
+    corner, channels = centre.position + np.array(centre.mask.shape) // 2 - CROP_RADIUS, len(newest_CHW)
     shown = np.zeros((2 * channels + 2, 2 * CROP_RADIUS, 2 * CROP_RADIUS), np.uint8)
-    inside = tuple(
-        slice(max(0, -first), max(0, -first) + size)
-        for first, size in zip((top, left), part.shape[1:], strict=True)
-    )
-    shown[:channels, *inside] = part
-    shown[channels:-2, *inside] = previous_CHW[:, rows, columns]
+    rows, columns = (slice(max(0, first), first + 2 * CROP_RADIUS) for first in corner)
+    down, right = np.maximum(0, -corner)
+    for planes, frame in ((shown[:channels], newest_CHW), (shown[channels:-2], previous_CHW)):
+        part = frame[:, rows, columns]
+        planes[:, down : down + part.shape[1], right : right + part.shape[2]] = part
+    drawn = [(shown[-1], centre, centre.position)]
     if controllable is not None:
         position = controllable.predicted_position
         position = controllable.extrapolated_position if position is None else position
-        down, right, _ = controllable.pixels_at(position - (top, left), shown.shape[1:])
-        shown[-2, down, right] = 255
-    down, right, _ = centre.pixels_at(centre.position - (top, left), shown.shape[1:])
-    shown[-1, down, right] = 255
+        drawn.append((shown[-2], controllable, position))
+    for plane, each, position in drawn:
+        rows, columns, _ = each.pixels_at(position - corner, plane.shape)
+        plane[rows, columns] = 255
     return shown
 
 

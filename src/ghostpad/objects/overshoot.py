@@ -1,8 +1,8 @@
-"""How far the controllable object can be driven beyond its visible range, as a knob that is turned on.
+"""How far the controllable object can be driven beyond its visible range, as a knob that is turned too far.
 
-It rests at the edge meanwhile, and returns only after it was driven back as far. The maximum is found from
-how long it rests there and how far it comes when it leaves: the likelihood of both is summed over all buttons
-that may have been held, as in a hidden Markov model (Rabiner 1989, https://doi.org/10.1109/5.18626).
+It rests at the edge meanwhile, and returns only after it was driven back as far. The likeliest maximum is
+found from the lengths of these rests and the positions of the returns, which a hidden Markov model explains
+by the buttons that may have been held (Rabiner 1989, https://doi.org/10.1109/5.18626).
 
 Dimensions: M buttons, S overshoots of 0 pixels and more, R returns.
 """
@@ -13,11 +13,12 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy.stats import norm
 
 from ghostpad.objects.action_motion import MAX_STEP, ActionMotion
-from ghostpad.objects.contact import locate_controllable
 from ghostpad.objects.detection import Object
 from ghostpad.objects.recordings import Recordings
+from ghostpad.objects.tracking import locate_controllable
 
 MAX_OVERSHOOT = 64  # pixels
 MAX_FRAMES = 20_000  # recorded frames in which the object is located, about
@@ -41,11 +42,19 @@ def trajectories(recordings: Recordings, template: Object) -> list[np.ndarray]:
 
 def _trajectory(recordings: Recordings, template: Object, episode: int) -> np.ndarray:
     store, stride = recordings.transitions.store, recordings.transitions.stride
-    frames = np.arange(0, store.episodes[episode].num_frames, stride)[:, None]
-    found = (
-        locate_controllable(store.read(episode, frame, recordings.gray)[0], [], template) for frame in frames
-    )
-    return np.array([(-1, -1) if each is None else each.position for each in found])
+    positions = []
+    for frame in range(0, store.episodes[episode].num_frames, stride):
+        (frame_CHW,) = store.read(episode, np.array([frame]), recordings.gray)
+        found = locate_controllable(frame_CHW, [], template)
+        positions.append((-1, -1) if found is None else found.position)
+    return np.array(positions)
+
+
+def button_transition_counts(previous_T: np.ndarray, buttons_T: np.ndarray, num_buttons: int) -> np.ndarray:
+    """How often each button (row) precedes each other (column), where both are known: (M, M)."""
+    counts, known = np.zeros((num_buttons, num_buttons)), (previous_T >= 0) & (buttons_T >= 0)
+    np.add.at(counts, (previous_T[known], buttons_T[known]), 1)
+    return counts
 
 
 def fit_overshoot(motion: ActionMotion, paths: Sequence[np.ndarray], button_counts_MM: np.ndarray) -> None:
@@ -54,30 +63,24 @@ def fit_overshoot(motion: ActionMotion, paths: Sequence[np.ndarray], button_coun
     Args:
         motion: trained; changed in place.
         paths: see `trajectories`.
-        button_counts_MM: how often each button (row) is followed by each other.
+        button_counts_MM: see `button_transition_counts`.
     """
     used = np.flatnonzero(button_counts_MM.sum(1))
-    moves = _displacements(motion)[np.ix_(used, used)]
-    chances = button_counts_MM[np.ix_(used, used)] + PSEUDO_COUNT
-    chances = chances / chances.sum(1, keepdims=True)
-    transitions = [(1 - held) * chances + held * np.eye(len(used)) for held in PERSISTENCE]
-    lowest, highest = motion.edges
+    moves_MM2 = _displacements(motion)[np.ix_(used, used)]
+    chances_MM = button_counts_MM[np.ix_(used, used)] + PSEUDO_COUNT
+    chances_MM = chances_MM / chances_MM.sum(1, keepdims=True)
+    mixed = [(1 - held) * chances_MM + held * np.eye(len(used)) for held in PERSISTENCE]
+    (lowest, highest), low, high = motion.edges, motion.overshoot_low, motion.overshoot_high
     for axis in np.flatnonzero(lowest < highest):
-        for edge, inward, buffer in (
-            (lowest[axis], 1, motion.overshoot_low),
-            (highest[axis], -1, motion.overshoot_high),
-        ):
-            rests = Rests()
-            for path in paths:
-                rests.update(_rests(path[:, axis], int(edge), inward))
+        for edge, inward, buffer in ((lowest[axis], 1, low), (highest[axis], -1, high)):
+            rests = Rests(rest for path in paths for rest in _rests(path[:, axis], int(edge), inward))
             if sum(rests.values()) >= MIN_RESTS:
-                outward = -inward * moves[..., axis]
-                buffer[axis] = max(
-                    range(MAX_OVERSHOOT + 1),
-                    key=lambda farthest, rests=rests, outward=outward: max(
-                        _log_likelihood(rests, outward, chances, farthest) for chances in transitions
-                    ),
-                )
+                outward_MM = -inward * moves_MM2[..., axis]
+                likelihoods = [
+                    max(_log_likelihood(rests, outward_MM, chances, farthest) for chances in mixed)
+                    for farthest in range(MAX_OVERSHOOT + 1)
+                ]
+                buffer[axis] = int(np.argmax(likelihoods))
 
 
 @torch.no_grad()
@@ -106,33 +109,26 @@ def _rests(positions_n: np.ndarray, edge: int, inward: int) -> list[tuple[int, i
 
 
 def _log_likelihood(rests: Rests, outward_MM: np.ndarray, chances_MM: np.ndarray, farthest: int) -> float:
-    """Log-likelihood of rests at an edge if the object can be so many pixels beyond it.
-
-    The forward algorithm over states of overshoot and button.
-    """
+    """Log-likelihood of rests at an edge if the object can be so many pixels beyond it: forward algorithm."""
     num, returns, overshoots = len(outward_MM), np.arange(-1, 2 * MAX_OVERSHOOT), np.arange(farthest + 1)
     rest_button, outward_button = np.abs(outward_MM.diagonal()).argmin(), outward_MM.diagonal().argmax()
     reached_SMM = overshoots[:, None, None] + outward_MM
-    away_RSMM = (returns[:, None, None, None] + reached_SMM) / POSITION_STD
-    density_RSMM = np.exp(-(away_RSMM**2) / 2) / (POSITION_STD * np.sqrt(2 * np.pi)) * (reached_SMM < -0.5)
-    inside_SMM = (reached_SMM >= -0.5) & (reached_SMM <= farthest)
-    held_SMM = np.broadcast_to(np.arange(num), reached_SMM.shape)
-    landing_SMM = np.where(inside_SMM, np.round(reached_SMM).clip(0, farthest), farthest).astype(int)
-    # At the farthest point a push has no effect, and none later.
-    held_SMM = np.where(inside_SMM, held_SMM, rest_button)
+    is_visible = reached_SMM < -0.5
+    density_RSMM = norm.pdf(returns[:, None, None, None] + reached_SMM, scale=POSITION_STD) * is_visible
+    landing_SMM = np.round(reached_SMM).clip(0, farthest).astype(int)
+    # At the farthest point it stops, as if no button had been held.
+    held_SMM = np.where(reached_SMM > farthest, rest_button, np.arange(num))
     # It arrives by the button that drives it outward, anywhere within one displacement.
     state_SM = np.zeros((farthest + 1, num))
-    state_SM[: min(farthest, round(float(outward_MM.max()))) + 1, outward_button] = 1
+    state_SM[: round(float(outward_MM.max())) + 1, outward_button] = 1
     state_SM /= state_SM.sum()
     total = 0.0
     for frame in range(1, max(frames for frames, _ in rests) + 1):
         weights_SMM = state_SM[:, :, None] * chances_MM
-        density_R = density_RSMM.reshape(len(returns), -1) @ weights_SMM.ravel()
-        total += sum(
-            count * float(np.log(density_R[moved + 1] + MIN_DENSITY))
-            for (frames, moved), count in rests.items()
-            if frames == frame
-        )
+        density_R = np.tensordot(density_RSMM, weights_SMM, 3)
+        for (frames, moved), count in rests.items():
+            if frames == frame:
+                total += count * float(np.log(density_R[moved + 1] + MIN_DENSITY))
         state_SM = np.zeros_like(state_SM)
-        np.add.at(state_SM, (landing_SMM, held_SMM), weights_SMM * (reached_SMM >= -0.5))
+        np.add.at(state_SM, (landing_SMM, held_SMM), weights_SMM * ~is_visible)
     return total

@@ -1,14 +1,13 @@
 """The object-centric prior of a world: sprites are tracked, moved by small networks and composited by code.
 
-A world calls it in this order: `track` the objects of a history, `predict` where they go, `expect` what
-follows without them, and `render` the next frame of the world with them. It wraps any world of flat-coloured
-games.
+A world calls it in this order: `track` the objects of a history, `predict` where they go, `expect` what the
+codes are to change, and `render` the next frame that the world drew with the objects. It wraps any world.
 
 Dimensions: N worlds, k frames of history, C colour channels, H W frame, M buttons.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,21 +26,6 @@ from ghostpad.objects.rendering import (
 )
 from ghostpad.objects.scene import SceneModel, Tracks
 from ghostpad.objects.tracking import locate_next_controllable, track, track_next
-
-
-@dataclass(frozen=True)
-class ExpectedFrames:
-    """What follows in N worlds if all objects that are not composited keep their velocity.
-
-    Attributes:
-        backgrounds: the newest frames (C, H, W) uint8 without the composited objects.
-        frames: (C, H, W) uint8, what follows these.
-        mask_N1HW: float32 in {0, 1}, where composited objects will be, whatever button is held.
-    """
-
-    backgrounds: list[np.ndarray]
-    frames: list[np.ndarray]
-    mask_N1HW: Tensor
 
 
 class ObjectPrior(nn.Module):
@@ -108,23 +92,20 @@ class ObjectPrior(nn.Module):
             generator: of the samples.
         """
         predicted = list(tracks)
-        driven = [row for row, each in enumerate(tracks) if each.controllable is not None]
+        driven = {row: each.controllable for row, each in enumerate(tracks) if each.controllable is not None}
         if buttons_N is not None and driven and bool(self.action_motion.is_trained):
-            control = control or self.initial_control(tracks)
+            control, rows = control or self.initial_control(tracks), list(driven)
+            before = ControlState(control.buttons[rows], control.overshoot[rows])
             positions, after = self.action_motion.predict(
-                [each.controllable for each in tracks if each.controllable is not None],
-                buttons_N[driven],
-                ControlState(control.buttons[driven], control.overshoot[driven]),
-                temperature,
-                generator,
+                list(driven.values()), buttons_N[rows], before, temperature, generator
             )
             states = zip(after.buttons.tolist(), after.overshoot, strict=True)
-            for row, position, state in zip(driven, positions, states, strict=True):
+            for row, position, state in zip(rows, positions, states, strict=True):
                 predicted[row] = replace(tracks[row].with_controllable_at(position), control=state)
         return self.dynamics.predict(predicted, temperature, generator)
 
     def initial_control(self, tracks: Sequence[Tracks]) -> ControlState:
-        """The control state after long pushes: an object at an edge is as far beyond it as it can be."""
+        """The control state of new worlds: an object at an edge is as far beyond it as it can be."""
         overshoot_N2 = np.zeros((len(tracks), 2), int)
         for row, each in enumerate(tracks):
             if each.controllable is not None:
@@ -141,12 +122,17 @@ class ObjectPrior(nn.Module):
                 buttons_N[row], overshoot_N2[row] = each.control
         return ControlState(buttons_N, overshoot_N2)
 
-    def expect(self, tracks: Sequence[Tracks]) -> ExpectedFrames:
-        """What follows if all that is not composited keeps its velocity."""
+    def expect(self, tracks: Sequence[Tracks]) -> tuple[list[np.ndarray], list[np.ndarray], Tensor]:
+        """What follows if all that is not composited keeps its velocity.
+
+        Returns:
+            The newest frames (C, H, W) uint8 without the composited objects, the next ones, and (N, 1, H, W)
+            float32 in {0, 1} where composited objects will be, whatever button is held.
+        """
         backgrounds = [without_objects(each) for each in tracks]
         frames = [extrapolate(*pair) for pair in zip(tracks, backgrounds, strict=True)]
         mask_NHW = torch.from_numpy(np.stack([predicted_mask(each) for each in tracks]))
-        return ExpectedFrames(backgrounds, frames, mask_NHW[:, None].float().to(self.device))
+        return backgrounds, frames, mask_NHW[:, None].float().to(self.device)
 
     def next_backgrounds(self, tracks: Sequence[Tracks], next_frames_NCHW: np.ndarray) -> list[np.ndarray]:
         """The next frames (C, H, W) uint8 without the same objects, as far as they are visible there."""

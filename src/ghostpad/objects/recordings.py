@@ -13,13 +13,7 @@ import numpy as np
 from ghostpad.frames.pairs import Transitions, read_sequence
 from ghostpad.objects.detection import Object
 from ghostpad.objects.scene import Scene
-from ghostpad.objects.tracking import (
-    locate_next_controllable,
-    newly_detected,
-    seen_again,
-    track,
-    track_next,
-)
+from ghostpad.objects.tracking import locate_next_controllable, seen_again, track, track_next
 from ghostpad.progress import progress
 from ghostpad.workers import map_in_order
 
@@ -71,6 +65,11 @@ class Recordings:
         """Frames (history + future, C, H, W) uint8 around a transition, see `read_sequence`."""
         return read_sequence(self.transitions, int(row), history, future, self.gray)
 
+    def previous(self, buttons_T: np.ndarray) -> np.ndarray:
+        """Buttons (T,) of the transitions that lead to the given ones, −1 where unknown."""
+        has_previous = self.transitions.frame_index >= self.transitions.stride
+        return np.where(has_previous, np.roll(buttons_T, self.transitions.stride), -1)
+
     def in_processes(
         self, work: Callable[[Task], Found], tasks: Sequence[Task], what: str, unit: str
     ) -> list[Found]:
@@ -107,8 +106,8 @@ def outcomes(row: int, frames_TCHW: np.ndarray, scene: Scene | None = None) -> I
     found = locate_next_controllable(tracks, frames_TCHW[-1], next_objects)
     if found is not None:
         tracks = tracks.with_controllable_at(found.position)
-    for each in newly_detected(next_objects):
-        if each.is_small:
+    for each in next_objects:
+        if each.is_new and each.is_small:
             yield TrackedObject(row, each, None, tracks.controllable, is_new=True)
     seen = seen_again(next_objects)
     for index, each in enumerate(tracks.objects):

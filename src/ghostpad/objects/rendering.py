@@ -17,6 +17,7 @@ from ghostpad.objects.scene import Tracks
 from ghostpad.objects.tracking import locate_next_controllable, seen_again, track_next
 
 MARGIN = 3  # pixels around an object in which its deformed appearance may lie
+ROW_SCALE = 1.01  # by which rows count as farther apart than columns: games change less along rows
 
 
 def without_objects(tracks: Tracks) -> np.ndarray:
@@ -41,8 +42,7 @@ def next_without_objects(tracks: Tracks, next_CHW: np.ndarray) -> np.ndarray:
     if controllable is not None:
         _remove_controllable(picture, tracks, controllable)
     for index, seen in seen_again(next_objects).items():
-        before = tracks.objects[index]
-        if before.is_composited and not before.is_controllable:
+        if tracks.objects[index].is_composited and not seen.is_controllable:
             inpaint(picture, tracks, seen)
     return picture
 
@@ -116,7 +116,7 @@ def repair(tracks: Tracks, drawn_CHW: np.ndarray) -> np.ndarray:
             if sprite.may_reach(each) and _is_copy_or_fragment(picture, each, sprite, tracks):
                 inpaint(picture, tracks, each)
     if tracks.scene.rigid_parts is not None:
-        unify_parts(picture, tracks.scene.rigid_parts)
+        unify_part_colors(picture, tracks.scene.rigid_parts)
     return picture
 
 
@@ -146,21 +146,17 @@ def _is_copy_or_fragment(picture_CHW: np.ndarray, drawn: Object, sprite: Object,
     return not any(np.abs(each.position - drawn.position).max() < 2 for each in same)
 
 
-def unify_parts(picture_CHW: np.ndarray, parts_HW: np.ndarray) -> None:
+def unify_part_colors(picture_CHW: np.ndarray, parts_HW: np.ndarray) -> None:
     """Give each rigid part of a uint8 picture its commonest colour, in place."""
-    pixels = np.flatnonzero(parts_HW)
-    if not len(pixels):
-        return
-    pixels = pixels[np.argsort(parts_HW.ravel()[pixels], kind="stable")]
-    numbers, keys = parts_HW.ravel()[pixels], pack_colors(picture_CHW).ravel()[pixels]
-    starts = np.flatnonzero(np.diff(numbers, prepend=0))
-    mixed = np.minimum.reduceat(keys, starts) != np.maximum.reduceat(keys, starts)
-    rows, columns = np.unravel_index(pixels, parts_HW.shape)
-    for first, last in zip(starts[mixed], np.append(starts[1:], len(pixels))[mixed], strict=True):
-        own = slice(first, last)
-        _, shown, counts = np.unique(keys[own], return_index=True, return_counts=True)
-        common = first + shown[counts.argmax()]
-        picture_CHW[:, rows[own], columns[own]] = picture_CHW[:, rows[common], columns[common], None]
+    inside = parts_HW.nonzero()
+    parts, keys = parts_HW[inside], pack_colors(picture_CHW)[inside]
+    last_keys = np.zeros(parts.max(initial=0) + 1, keys.dtype)
+    last_keys[parts] = keys
+    for mixed in np.unique(parts[keys != last_keys[parts]]):
+        rows, columns = (part[parts == mixed] for part in inside)
+        _, shown, counts = np.unique(keys[parts == mixed], return_index=True, return_counts=True)
+        common = shown[counts.argmax()]
+        picture_CHW[:, rows, columns] = picture_CHW[:, rows[common], columns[common], None]
 
 
 def draw(
@@ -238,11 +234,8 @@ def _fill(
     for part, excluded in ((hidden_hw & ~own, hidden_hw), (own, hidden_hw | same)):
         if excluded.all() or not part.any():
             continue
-        # Rows count as farther apart than columns, since pictures of games change less along rows.
-        nearest = ndimage.distance_transform_edt(
-            excluded, sampling=(1.01, 1), return_distances=False, return_indices=True
-        )
-        assert isinstance(nearest, np.ndarray)
+        nearest = np.zeros((2, *part.shape), np.int32)
+        ndimage.distance_transform_edt(excluded, (ROW_SCALE, 1), False, indices=nearest, return_indices=True)
         rows, columns = nearest[:, part]
         seen = frame_Chw[:, rows, columns]
         is_background = (seen == background_Chw[:, rows, columns]).all(0) & ~own[part]

@@ -49,11 +49,11 @@ class Tracks:
         previous: (C, H, W) uint8, the frame before it.
         background: (C, H, W) uint8, the temporal mode of the history where anything moves, else `newest`.
         changed: (H, W) bool, pixels that changed within the history.
-        objects: the tracks.
+        objects: that are tracked.
         too_many: whether there is too much motion to track anything but the controllable object.
         scene: the scene model.
         detections: of each frame of the history; empty where nothing moves.
-        next_objects: the tracks in the next frame, where it was observed, see `tracking.track_next`.
+        next_objects: the objects in the next frame, where it was observed, see `tracking.track_next`.
         control: button and off-screen overshoot (2,) after the predicted frame, see `ControlState`.
     """
 
@@ -73,15 +73,22 @@ class Tracks:
         """The controllable object, if it is known and visible."""
         return next((each for each in self.objects if each.is_controllable), None)
 
+    @property
+    def predictions(self) -> list[tuple[bool, list[int] | None]]:
+        """Of all objects but the controllable one: whether they will be occluded, and their positions."""
+        return [
+            (each.occluded, None if each.predicted_position is None else each.predicted_position.tolist())
+            for each in self.objects
+            if not each.is_controllable
+        ]
+
     def with_controllable_at(self, position_2: np.ndarray) -> "Tracks":
         """The same tracks with the controllable object predicted at a position."""
-        known = [position_2 if each.is_controllable else each.predicted_position for each in self.objects]
-        return self.with_predicted(known)
-
-    def with_predicted(self, positions: Sequence[np.ndarray | None]) -> "Tracks":
-        """The same tracks with these predicted positions (2,) of all objects."""
-        pairs = zip(self.objects, positions, strict=True)
-        return replace(self, objects=[replace(each, predicted_position=position) for each, position in pairs])
+        objects = [
+            replace(each, predicted_position=position_2) if each.is_controllable else each
+            for each in self.objects
+        ]
+        return replace(self, objects=objects)
 
 
 class SceneModel(nn.Module):
@@ -99,21 +106,19 @@ class SceneModel(nn.Module):
 
     def __init__(self, num_channels: int, size: tuple[int, int]) -> None:
         super().__init__()
-        self.num_channels = num_channels
-        side, buffers = MAX_TEMPLATE_SIDE, {}
+        buffers: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         for name in ("controllable", "spawn", "small"):
-            buffers[f"{name}_mask"] = torch.zeros(side, side, dtype=torch.bool)
-            buffers[f"{name}_color"] = torch.zeros(num_channels, dtype=torch.uint8)
-            buffers[f"{name}_position"] = torch.zeros(2, dtype=torch.int64)
-        for name in ("is_typical", "static", "occluders"):
-            buffers[name] = torch.zeros(*size, dtype=torch.bool)
-        buffers["typical_frame"] = torch.zeros(num_channels, *size, dtype=torch.uint8)
-        buffers["rigid_parts"] = torch.zeros(*size, dtype=torch.int32)
-        buffers["row_colors"] = torch.zeros(num_channels, size[0], dtype=torch.int16)
-        buffers["row_colors_known"] = torch.zeros(size[0], dtype=torch.bool)
-        buffers["spawn_button"] = torch.full((), -1, dtype=torch.int64)
-        for name, buffer in buffers.items():
-            self.register_buffer(name, buffer)
+            buffers[f"{name}_mask"] = (MAX_TEMPLATE_SIDE, MAX_TEMPLATE_SIDE), torch.bool
+            buffers[f"{name}_color"] = (num_channels,), torch.uint8
+            buffers[f"{name}_position"] = (2,), torch.int64
+        buffers |= dict.fromkeys(("is_typical", "static", "occluders"), (size, torch.bool))
+        buffers["typical_frame"] = (num_channels, *size), torch.uint8
+        buffers["rigid_parts"] = size, torch.int32
+        buffers["row_colors"] = (num_channels, size[0]), torch.int16
+        buffers["row_colors_known"] = size[:1], torch.bool
+        for name, (shape, dtype) in buffers.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=dtype))
+        self.register_buffer("spawn_button", torch.full((), -1, dtype=torch.int64))
 
     def store(self, **arrays: np.ndarray | int) -> None:
         """Store arrays in the buffers of these names."""
@@ -134,7 +139,7 @@ class SceneModel(nn.Module):
         mask, color, position = (self._array(f"{name}_{part}") for part in ("mask", "color", "position"))
         if not mask.any():
             return None
-        height, width = (int(np.flatnonzero(mask.any(axis))[-1]) + 1 for axis in (1, 0))
+        height, width = np.argwhere(mask).max(0) + 1
         colors = np.repeat(color.astype(np.int16)[:, None], mask.sum(), 1)
         return Object(position, mask[:height, :width], colors)
 

@@ -1,7 +1,7 @@
 """Training of the two networks of the object prior on objects that were tracked in recordings.
 
 The order of all fits: `Recordings.track`, `fit_scene`, and tracking again with the scene model; where buttons
-are known `train_action_motion`, `fit_overshoot` and `fit_static_region`; and `train_object_dynamics`.
+are known `train_action_motion`, `fit_overshoot` and `fit_static_region`; then `train_object_dynamics`.
 
 Dimensions: V pixels of a crop's side, n objects.
 """
@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ghostpad.objects.action_motion import MAX_STEP, PAST, ActionMotion, at_edge, past_displacements, range_of
-from ghostpad.objects.detection import Object
 from ghostpad.objects.dynamics import (
     CROP_RADIUS,
     MAX_OFFSET,
@@ -54,7 +53,7 @@ def train_object_dynamics(
     extrapolated = [class_of(each.object.extrapolated_position - each.object.position) for each in sprites]
     deviating = np.flatnonzero(np.array(extrapolated) != [outcome_class(each) for each in sprites])
 
-    def loss(step: int) -> Tensor:
+    def loss(_: int) -> Tensor:
         chosen = rng.integers(len(sprites), size=BATCH_SIZE)
         if len(deviating):
             chosen[:BATCH_DEVIATING] = rng.choice(deviating, BATCH_DEVIATING)
@@ -75,22 +74,21 @@ def outcome_class(tracked: TrackedObject) -> int:
 def _dynamics_loss(
     dynamics: ObjectDynamics, recordings: Recordings, sprites: list[TrackedObject], rng: np.random.Generator
 ) -> Tensor:
-    """Cross-entropy of what became of sprites."""
+    """Cross-entropy of what became of sprites, with crops that are cut or mirrored (augmentation)."""
     device = dynamics.out.weight.device
     frames = [recordings.read(each.row, 2) for each in sprites]
-    seen = [
-        (now, before, each.object, each.controllable)
-        for (before, now), each in zip(frames, sprites, strict=True)
-    ]
-    crops, states, extrapolated = network_inputs(seen)
+    crops, states, extrapolated = network_inputs(
+        [
+            (now, last, each.object, each.controllable)
+            for (last, now), each in zip(frames, sprites, strict=True)
+        ]
+    )
     for index in (rng.random(len(crops)) < CUT_SHARE).nonzero()[0]:
         # The object stays visible wherever it goes.
         kept, turns = int(rng.integers(CROP_RADIUS + MAX_OFFSET // 2, 2 * CROP_RADIUS)), int(rng.integers(4))
-        turned = crops[index].rot90(turns, (1, 2)).clone()
-        turned[:, kept:] = 0
-        crops[index] = turned.rot90(-turns, (1, 2))
+        np.rot90(crops[index].numpy(), turns, (1, 2))[:, kept:] = 0
     outcomes = torch.tensor([outcome_class(each) for each in sprites])
-    # One without a velocity only moves left or right as it does in the game.
+    # An object without a velocity keeps its side: left and right may differ in the game.
     can_mirror = np.array([each.object.velocity is not None for each in sprites])
     for index in ((rng.random(len(crops)) < MIRRORED_SHARE) & can_mirror).nonzero()[0]:
         crops[index] = crops[index].flip(2)
@@ -107,45 +105,34 @@ def _mirrored(class_: Tensor) -> Tensor:
 
 
 def train_action_motion(
-    motion: ActionMotion, recordings: Recordings, tracked: Sequence[TrackedObject], buttons: np.ndarray
+    motion: ActionMotion,
+    tracked: Sequence[TrackedObject],
+    buttons_T: np.ndarray,
+    previous_T: np.ndarray,
+    seed: int,
 ) -> None:
-    """Train in place where the controllable object goes by each button, and find its visible range.
+    """Train in place how each button moves the controllable object, and set its visible range.
+
+    Nothing is trained from fewer than `MIN_DISPLACEMENTS` inside its range.
 
     Args:
         motion: the network.
-        recordings: in which objects were tracked.
         tracked: the controllable object, among others.
-        buttons: of every training transition, −1 where unknown.
+        buttons_T: of all training transitions, −1 where unknown.
+        previous_T: of the transitions before them, see `Recordings.previous`.
+        seed: of the draws.
     """
     seen = [each for each in tracked if each.object.is_controllable and each.displacement is not None]
     if not seen:
         return
-    rows, stride = np.array([each.row for each in seen]), recordings.transitions.stride
-    has_previous = recordings.transitions.frame_index[rows] >= stride
-    previous = np.where(has_previous, buttons[rows - stride], -1)
-    displacements = np.array([each.displacement for each in seen])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recordings.seed)
-        fit_action_motion(motion, [each.object for each in seen], displacements, buttons[rows], previous)
-
-
-def fit_action_motion(
-    motion: ActionMotion,
-    objects: Sequence[Object],
-    displacements_n2: np.ndarray,
-    buttons_n: np.ndarray,
-    previous_buttons_n: np.ndarray,
-) -> None:
-    """Train in place on displacements of the controllable object; buttons are −1 where unknown.
-
-    Nothing is trained from fewer than `MIN_DISPLACEMENTS` inside its range.
-    """
+    rows, objects = np.array([each.row for each in seen]), [each.object for each in seen]
     positions = np.stack([each.position for each in objects])
-    ends = positions + displacements_n2
+    displacements = np.array([each.displacement for each in seen])
+    ends = positions + displacements
     edges = range_of(np.concatenate([positions, ends]))
-    motion.lowest.copy_(torch.from_numpy(edges[0]))
-    motion.highest.copy_(torch.from_numpy(edges[1]))
-    used = (buttons_n >= 0) & ~at_edge(positions, *edges) & ~at_edge(ends, *edges)
+    for buffer, edge in zip((motion.lowest, motion.highest), edges, strict=True):
+        buffer.copy_(torch.from_numpy(edge))
+    used = (buttons_T[rows] >= 0) & ~at_edge(positions, *edges) & ~at_edge(ends, *edges)
     if used.sum() < MIN_DISPLACEMENTS:
         return
     device = motion.lowest.device
@@ -153,13 +140,13 @@ def fit_action_motion(
         torch.from_numpy(part[used]).to(device)
         for part in (
             past_displacements(objects),
-            displacements_n2.clip(-MAX_STEP, MAX_STEP) + MAX_STEP,
-            buttons_n.astype(np.int64),
-            previous_buttons_n.astype(np.int64),
+            displacements.clip(-MAX_STEP, MAX_STEP) + MAX_STEP,
+            buttons_T[rows].astype(np.int64),
+            previous_T[rows].astype(np.int64),
         )
     )
 
-    def loss(step: int) -> Tensor:
+    def loss(_: int) -> Tensor:
         chosen = torch.randint(len(held), (ACTION_BATCH_SIZE,), device=device)
         masked, unknown = (torch.rand(2, len(chosen), device=device) < MASKED_SHARE).unbind(0)
         given = torch.randint(-PAST, PAST, (len(chosen),), device=device).clamp_min(0)
@@ -168,5 +155,7 @@ def fit_action_motion(
         logits = motion(past, previous[chosen].masked_fill(unknown, -1), held[chosen])
         return F.cross_entropy(logits.flatten(0, 1), classes[chosen].flatten())
 
-    fit(motion, loss, ACTION_STEPS, ACTION_LEARNING_RATE, weight_decay=ACTION_WEIGHT_DECAY)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fit(motion, loss, ACTION_STEPS, ACTION_LEARNING_RATE, weight_decay=ACTION_WEIGHT_DECAY)
     motion.is_trained.fill_(True)

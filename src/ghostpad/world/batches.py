@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from ghostpad.frames.pairs import read_sequences
-from ghostpad.objects.dropout import drop_objects
+from ghostpad.objects.detection import label_components, temporal_mode
 from ghostpad.world.config import WorldConfig
 from ghostpad.world.sampling import Labelled, Labels, WorldBatch
 from ghostpad.world.trainable import TrainableWorld
 
-LABELLED_SHARE = 4
-"""Transitions of a batch for each labelled one that is trained on beside them."""
+LABELLED_SHARE = 4  # transitions of a batch for each labelled one that is trained on beside them
+MIN_RADIUS, MAX_RADIUS = 8, 24  # pixels from the centre of a dropped square to its edge
+DUPLICATED_SHARE = 0.3  # of histories with dropout, in which the object is there twice
 
 
 class Batches:
@@ -107,3 +108,43 @@ class Batches:
 
     def _on_device(self, part: np.ndarray) -> Tensor:
         return torch.from_numpy(part).to(self.world.device)
+
+
+def drop_objects(frames_BTCHW: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+    """Drop or duplicate an object in some histories, in place (augmentation); returns in which (B,), bool.
+
+    A world that once forgets its ball has a history that no recording shows, and would never draw it again.
+    Trained on such histories it learns to repair them: the target is the next recorded frame.
+
+    Args:
+        frames_BTCHW: uint8; the last frame of each follows its history and is not changed.
+        share: of the histories, in [0, 1].
+        generator: of the draws.
+    """
+    chosen = generator.random(len(frames_BTCHW)) < share
+    for index in chosen.nonzero()[0]:
+        _drop_object(frames_BTCHW[index, :-1], generator)
+    return chosen
+
+
+def _drop_object(history_kCHW: np.ndarray, generator: np.random.Generator) -> None:
+    """Replace a square around a moving object by the background, or copy what differs from it elsewhere."""
+    _, boxes = label_components((history_kCHW[-1] != history_kCHW[-2]).any(0))
+    if not boxes:
+        return
+    box = boxes[generator.integers(len(boxes))]
+    radius = int(generator.integers(MIN_RADIUS, MAX_RADIUS + 1))
+    centre = [(side.start + side.stop) // 2 for side in box]
+    rows, columns = (slice(max(0, middle - radius), middle + radius) for middle in centre)
+    changed = history_kCHW[-min(int(generator.geometric(0.5)), len(history_kCHW) // 2) :]
+    background = temporal_mode(history_kCHW[:, :, rows, columns])
+    if generator.random() >= DUPLICATED_SHARE:
+        changed[:, :, rows, columns] = background
+        return
+    offset = generator.integers(-2 * MAX_RADIUS, 2 * MAX_RADIUS + 1, 2)
+    for frame in changed:
+        pixels = np.argwhere((frame[:, rows, columns] != background).any(0))
+        pixels += rows.start, columns.start
+        copies = pixels + offset
+        inside = ((copies >= 0) & (copies < frame.shape[1:])).all(1)
+        frame[:, *copies[inside].T] = frame[:, *pixels[inside].T]

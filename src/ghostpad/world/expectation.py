@@ -123,10 +123,9 @@ class ObjectCodes:
     @torch.no_grad()
     def expect(self, tracks: list[Tracks], last: Expectation | None = None) -> Expectation:
         """What follows; worlds in which nothing changed since the `last` expectation reuse its codes."""
-        expected = self.objects.expect(tracks)
-        codes_Nhw = self._codes_between(expected.backgrounds, expected.frames, last)
-        prior = Prior(codes_Nhw, self.model.scale.shrink(expected.mask_N1HW))
-        return Expectation(tracks, expected.backgrounds, expected.frames, prior)
+        backgrounds, frames, mask_N1HW = self.objects.expect(tracks)
+        codes_Nhw = self._codes_between(backgrounds, frames, last)
+        return Expectation(tracks, backgrounds, frames, Prior(codes_Nhw, self.model.scale.shrink(mask_N1HW)))
 
     def expect_recorded(self, frames_NkCHW: np.ndarray, next_NCHW: np.ndarray) -> Expectation:
         """What follows in recorded transitions (uint8); the controllable object goes where it went."""

@@ -12,7 +12,6 @@ from ghostpad.buttons.discovery import (
     MIN_OBSERVATIONS,
     Controllable,
     InferredButtons,
-    button_transition_counts,
     find_controllable,
     infer_buttons,
     recognize_buttons,
@@ -21,7 +20,7 @@ from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.machine import num_cores
 from ghostpad.objects.background import fit_scene, fit_static_region
-from ghostpad.objects.overshoot import fit_overshoot, trajectories
+from ghostpad.objects.overshoot import button_transition_counts, fit_overshoot, trajectories
 from ghostpad.objects.recordings import Recordings, TrackedObject
 from ghostpad.objects.training import train_action_motion, train_object_dynamics
 from ghostpad.world.config import WorldConfig
@@ -63,7 +62,8 @@ def prior_gain_db(world: TrainableWorld, held_out: Transitions, seed: int) -> fl
         frames = read_sequences(held_out, row[None], world.history, 1, world.grayscale)
         history, next_frame = frames[:, : world.history], frames[:, world.history]
         tracks = world.prior.predict(world.prior.track(history))
-        drawn = world.prior.render(tracks, world.prior.expect(tracks).frames, torch.tensor([-1]))
+        _, expected, _ = world.prior.expect(tracks)
+        drawn = world.prior.render(tracks, expected, torch.tensor([-1]))
         for index, picture in enumerate((history[:, -1], drawn[0][None])):
             errors[index] += np.square(picture.astype(np.float32) - next_frame).mean()
     copied, predicted = np.maximum(errors, 1e-12)
@@ -131,10 +131,11 @@ def _learn_buttons(
     moves = [f"{right:+.0f} right {down:+.0f} down" for down, right in controllable.displacements]
     print(f"Buttons: {len(moves)} move the controllable object, by pixels ({', '.join(moves)}){more}.")
     if buttons is not None:
-        train_action_motion(prior.action_motion, recordings, tracked, buttons)
+        previous = recordings.previous(buttons)
+        train_action_motion(prior.action_motion, tracked, buttons, previous, recordings.seed)
         if bool(prior.action_motion.is_trained):
             seen = trajectories(recordings, controllable.object)
-            counts = button_transition_counts(recordings.transitions, buttons, world.num_buttons)
+            counts = button_transition_counts(previous, buttons, world.num_buttons)
             fit_overshoot(prior.action_motion, seen, counts)
 
 

@@ -22,7 +22,6 @@ from ghostpad.model import LatentActionModel, LatentActionModelConfig
 from ghostpad.model.frame_format import to_frames
 from ghostpad.model.pretrained import find_model, hash_of, load_weights, read_weights
 from ghostpad.objects.prior import ObjectPrior
-from ghostpad.objects.tracking import same_apart_from_controllable
 from ghostpad.world.config import DynamicsConfig
 from ghostpad.world.decoding import decode
 from ghostpad.world.dynamics import make_dynamics
@@ -197,9 +196,11 @@ class WorldModel(nn.Module):
         if tracks is None:
             tracks = self.prior.track(state.frames, last.tracks if last is not None else None)
         moved = self.prior.predict(tracks, buttons_N, state.control, temperature, generator)
-        known = ahead.expected if ahead is not None else None
-        if ahead is not None and known is not None and same_apart_from_controllable(moved, known.tracks):
-            return replace(ahead, buttons=buttons_N, expected=replace(known, tracks=moved))
+        if ahead is not None and ahead.expected is not None:
+            # The expected codes do not depend on the controllable object.
+            known = [each.predictions for each in ahead.expected.tracks]
+            if [each.predictions for each in moved] == known:
+                return replace(ahead, buttons=buttons_N, expected=replace(ahead.expected, tracks=moved))
         expected = self.codes.expect(moved, last.expected if last is not None else None)
         return Forecast(buttons_N, tracks, expected, self.encode(state.frames, expected))
 

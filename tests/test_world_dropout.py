@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ghostpad.objects import dropout
-from ghostpad.objects.dropout import MAX_RADIUS, drop_objects
+from ghostpad.world import batches
+from ghostpad.world.batches import MAX_RADIUS, drop_objects
 
 
 def flight(num: int = 9, speed: int = 3) -> np.ndarray:
@@ -17,7 +17,7 @@ def flight(num: int = 9, speed: int = 3) -> np.ndarray:
 
 
 def test_a_moving_object_is_replaced_by_the_background_in_the_newest_frames(monkeypatch) -> None:
-    monkeypatch.setattr(dropout, "DUPLICATED_SHARE", 0)
+    monkeypatch.setattr(batches, "DUPLICATED_SHARE", 0)
     whole, num_dropped = flight(), set()
     for seed in range(20):
         frames = flight()
@@ -33,7 +33,7 @@ def test_a_moving_object_is_replaced_by_the_background_in_the_newest_frames(monk
 
 
 def test_a_moving_object_is_duplicated(monkeypatch) -> None:
-    monkeypatch.setattr(dropout, "DUPLICATED_SHARE", 1)
+    monkeypatch.setattr(batches, "DUPLICATED_SHARE", 1)
     areas = set()
     for seed in range(20):
         frames, whole = flight(), flight()
@@ -47,7 +47,7 @@ def test_a_moving_object_is_duplicated(monkeypatch) -> None:
 def test_a_dropped_area_is_no_larger_than_its_bound(monkeypatch) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1, 9, 1, 120, 120), np.uint8)
     frames = noise.copy()
-    monkeypatch.setattr(dropout, "DUPLICATED_SHARE", 0)
+    monkeypatch.setattr(batches, "DUPLICATED_SHARE", 0)
     drop_objects(frames, 1.0, np.random.default_rng(1))
     rows, columns = (frames[0, 7, 0] != noise[0, 7, 0]).nonzero()
     assert 0 < np.ptp(rows) < 2 * MAX_RADIUS and 0 < np.ptp(columns) < 2 * MAX_RADIUS
