@@ -1,16 +1,23 @@
 """A world with the object prior: codes describe the rest, and objects are composited into what they draw."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.objects import prior as object_prior
 from ghostpad.objects.rendering import composite, repair
+from ghostpad.training.distributed import ProcessGroup
+from ghostpad.world import preparation
 from ghostpad.world.conv_dynamics import RESIDUAL_BIAS
 from ghostpad.world.expectation import Expectation, WorldState, to_bytes
+from ghostpad.world.train import make_world_loop
+from ghostpad.world.trainable import TrainableWorld
 from ghostpad.world.world_model import WorldModel
-from small_world import small_world
+from small_world import small_world, small_world_config
 
 COLOUR = np.array([200, 72, 72], np.uint8)[:, None, None]
 
@@ -102,3 +109,35 @@ def test_a_world_without_the_object_prior_draws_whole_frames(store: FrameStore) 
     switched_off = small_world(store)
     switched_off.objects_active.fill_(False)
     assert (switched_off.step(switched_off.start(frames), 0)[0].frames == after.frames).all()
+
+
+def test_the_object_prior_of_the_shipped_world_predicts_better_than_copying(
+    store: FrameStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "GAIN_TRANSITIONS", 24)
+    world, transitions = WorldModel.from_pretrained(), Transitions(store, "validation")
+    gain = preparation.prior_gain_db(world, transitions, 0)
+    assert gain > 3
+    world.prior.action_motion.is_trained.fill_(False)
+    without = preparation.prior_gain_db(world, transitions, 0)
+    assert without < gain - 3, "the controllable object counts"
+
+
+@pytest.mark.parametrize(("gain", "state"), [(1.84, "on"), (-0.2, "off")])
+def test_auto_keeps_the_object_prior_where_it_gains_on_held_out_frames(
+    gain: float,
+    state: str,
+    store: FrameStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = small_world_config(store, tmp_path)
+    world = make_world_loop(config, store, ProcessGroup(torch.device("cpu"))).model
+    assert isinstance(world, TrainableWorld) and config.objects == "auto"
+    monkeypatch.setattr(preparation, "_learn_objects", lambda *given: None)
+    monkeypatch.setattr(preparation, "prior_gain_db", lambda *given: gain)
+    preparation.prepare(config, world, Transitions(store, "validation"))
+    assert world.uses_objects == (state == "on")
+    line = f"Object prior: {gain:+.1f} dB over copying on held-out frames, so it is {state}.\n"
+    assert capsys.readouterr().out == line

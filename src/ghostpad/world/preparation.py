@@ -26,6 +26,7 @@ from ghostpad.objects.training import train_action_motion, train_object_dynamics
 from ghostpad.world.config import WorldConfig
 from ghostpad.world.sampling import Labels, draw_labels
 from ghostpad.world.trainable import TrainableWorld
+from ghostpad.world.world_model import WorldModel
 
 MIN_HELD_SHARE = 0.01
 """Share of the assigned transitions below which a button counts as never held."""
@@ -54,16 +55,22 @@ def prepare(config: WorldConfig, world: TrainableWorld, held_out: Transitions) -
 
 
 @torch.no_grad()
-def prior_gain_db(world: TrainableWorld, held_out: Transitions, seed: int) -> float:
-    """Gain in dB of the object prior alone over copying the current frame."""
+def prior_gain_db(world: WorldModel, held_out: Transitions, seed: int) -> float:
+    """Gain in dB of the object prior alone over copying the current frame.
+
+    The button of each transition is the one that explains best how the controllable object moves.
+    """
     rows = np.sort(np.random.default_rng(seed).permutation(len(held_out))[:GAIN_TRANSITIONS])
-    errors = np.zeros(2)
+    prior, errors, in_use = world.prior, np.zeros(2), torch.tensor(world.buttons_in_use)
     for row in rows:
         frames = read_sequences(held_out, row[None], world.history, 1, world.grayscale)
         history, next_frame = frames[:, : world.history], frames[:, world.history]
-        tracks = world.prior.predict(world.prior.track(history))
-        _, expected, _ = world.prior.expect(tracks)
-        drawn = world.prior.render(tracks, expected, torch.tensor([-1]))
+        tracks = prior.track(history)
+        nll_1M = prior.nll(prior.observe(tracks, next_frame)).cpu()
+        button = in_use[nll_1M[:, in_use].argmin(1)].to(world.device)
+        tracks = prior.predict(tracks, button)
+        _, expected, _ = prior.expect(tracks)
+        drawn = prior.render(tracks, expected, button)
         for index, picture in enumerate((history[:, -1], drawn[0][None])):
             errors[index] += np.square(picture.astype(np.float32) - next_frame).mean()
     copied, predicted = np.maximum(errors, 1e-12)
