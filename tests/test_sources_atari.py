@@ -149,7 +149,7 @@ def test_branches_show_the_next_frame_under_every_control_from_the_same_state(tm
 
 
 def test_any_game_plays_with_random_controls(tmp_path: Path) -> None:
-    record(RecordConfig(out=tmp_path / "b", game="freeway", episodes=1, max_frames=12, workers=1))
+    record(RecordConfig(out=tmp_path / "b", game="seaquest", episodes=1, max_frames=12, workers=1))
     episode = tmp_path / "b" / "episode_0000"
     assert len(list(episode.glob("*.png"))) == 12
     assert json.loads((episode / "episode.json").read_text())["policy"] == "random"

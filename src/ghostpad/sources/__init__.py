@@ -1,4 +1,4 @@
-"""Recordings of gameplay: one file per format behind one protocol, and the recorder of Atari games.
+"""Recordings of gameplay: one file per format behind one protocol, and the recorder.
 
 A `Source` recognizes a recording and lists its `Unit`s, which workers decode into `Frame`s. To add a format,
 write one file with a `Source` and a `Unit`, and add the source to `ghostpad.sources.registry.SOURCES`.

@@ -29,9 +29,9 @@ from ghostpad.workers import map_in_order
 
 _TRACKER_SHARE = 0.6
 """Share of the episodes of a mixed recording that a scripted player plays."""
-POLICIES = ("mixed", "random", "tracker")
+_POLICIES = ("mixed", "random", "tracker")
 _FRAME_SKIP = 4
-"""Of Atari games, and the one with which random players hold controls of other environments."""
+"""The default, for which the times that random players hold a control are meant."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def _check(config: RecordConfig) -> None:
         raise UserError(
             "--branches needs --sticky 0: a saved console state lacks the control that may repeat"
         )
-    if config.policy not in POLICIES and ":" not in config.policy:
-        raise UserError(f"--policy {config.policy}: must be {', '.join(POLICIES)} or module:function")
+    if config.policy not in _POLICIES and ":" not in config.policy:
+        raise UserError(f"--policy {config.policy}: must be {', '.join(_POLICIES)} or module:function")
     if config.policy == "tracker" and _scripted_player(config) is None:
         game = config.env or config.game
         raise UserError(f"--policy tracker: {game} has no scripted player; use --policy random")
-    if config.policy not in POLICIES:
+    if config.policy not in _POLICIES:
         load_entry_point(config.policy, f"--policy {config.policy}")
     if config.env is None:
         rom_path(config.game)
@@ -160,8 +160,8 @@ def _record_episode(task: tuple[RecordConfig, int]) -> int:
         emulator = EnvironmentEmulator(config.env, seed, config.frame_skip)
     with whole_folder(config.out / _episode_name(index)) as folder:
         metadata, memory = _play(config, policy, emulator, rng, sampler, folder)
-        game = game_named(config.game) if memory is not None else None
-        if game and memory is not None and (truth := game.truth_from_ram(memory)):
+        game = game_named(config.game) if config.env is None else None
+        if game and (truth := game.truth_from_ram(np.stack(memory))):
             np.savez(folder / "truth.npz", **truth)  # type: ignore[arg-type]
         if config.branches:
             sampler.branches(emulator, metadata["controls"], folder).save(folder / "branches.npz")
@@ -187,8 +187,8 @@ def _play(
     rng: np.random.Generator,
     sampler: BranchSampler,
     folder: Path,
-) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Play an episode and write every frame; returns its metadata and the console's RAM (N, 128) by frame."""
+) -> tuple[dict[str, Any], list[Any]]:
+    """Play an episode and write every frame; returns its metadata and the console's memory by frame."""
     choose = _player(config, policy, emulator, rng)
     controls, rewards = [], []
     lives, memory = [emulator.lives], [emulator.memory]
@@ -214,7 +214,7 @@ def _play(
     }
     if lives[0] is not None:
         metadata["lives"] = lives
-    return metadata, np.stack([ram for ram in memory if ram is not None]) if memory[0] is not None else None
+    return metadata, memory
 
 
 def _write_frame(frame: np.ndarray | None, path: Path) -> None:
@@ -225,7 +225,7 @@ def _write_frame(frame: np.ndarray | None, path: Path) -> None:
 def _player(
     config: RecordConfig, policy: str, emulator: Emulator, rng: np.random.Generator
 ) -> Callable[[], int]:
-    """Chooses the next control."""
+    """The function that chooses the next control."""
     num_controls, scripted = len(emulator.control_names), _scripted_player(config)
     if policy == "tracker" and scripted is not None:
         player = scripted(rng, config.frame_skip)
