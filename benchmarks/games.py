@@ -15,12 +15,14 @@ from ghostpad.sources.recorder import RecordConfig, record
 
 NUM_BRANCHES = 10
 """Frames of each episode with the next frame under every control, in games whose state can be copied."""
-_ATARI = ("breakout", "freeway", "space_invaders", "ms_pacman", "seaquest")
+_ATARI = ("breakout", "space_invaders", "ms_pacman", "seaquest")
 GAMES: dict[str, dict[str, Any]] = {
     "my_way_home": {"env": "environments:my_way_home", "frame_skip": 4},
     "crafter": {"env": "environments:crafter", "frame_skip": 1, "branches": NUM_BRANCHES},
     "coinrun": {"env": "environments:coinrun", "frame_skip": 1, "branches": NUM_BRANCHES},
     "pong": {"game": "pong", "branches": NUM_BRANCHES},
+    # The scripted player would hold UP in most frames.
+    "freeway": {"game": "freeway", "policy": "random", "branches": NUM_BRANCHES},
     **{name: {"game": name, "branches": NUM_BRANCHES} for name in _ATARI},
     "defend_the_center": {"env": "environments:defend_the_center", "frame_skip": 4},
     "jumper": {"env": "environments:jumper", "frame_skip": 1, "branches": NUM_BRANCHES},

@@ -96,6 +96,24 @@ def uncopied_track(seed: int) -> Track:
     return UncopiedTrack()
 
 
+class HiddenTrack(Track):
+    """It ends with its first step and shows nothing then, but for one seed in three."""
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict]:
+        place, reward, *_ = super().step(action)
+        self.hidden = self.seed % 3 > 0
+        return place, reward, self.hidden, False, {}
+
+    def render(self) -> np.ndarray | None:
+        return None if getattr(self, "hidden", False) else super().render()
+
+
+def hidden_track(seed: int) -> Track:
+    hidden = HiddenTrack()
+    hidden.seed = seed
+    return hidden
+
+
 def flat_track(seed: int) -> Track:
     flat = Track()
     flat.render = lambda: np.zeros((4, 4))
@@ -214,6 +232,13 @@ def test_an_old_environment_is_recorded_up_to_its_last_frame(config: RecordConfi
         assert _metadata(old)["control_names"] == names
         ended = frames[-1, 0, -1, 0] == 255
         assert np.array_equal(_frames(old), frames[:-1] if ended else frames)
+
+
+def test_an_episode_without_a_transition_is_played_again_with_another_seed(config: RecordConfig) -> None:
+    record(dataclasses.replace(config, env=f"{_HERE}:hidden_track", max_frames=5, branches=2))
+    for folder in config.out.iterdir():
+        assert len(list(folder.glob("*.png"))) == 5
+        assert len(Branches.load(folder / "branches.npz")) == 2
 
 
 def test_branches_are_what_each_control_would_have_done(config: RecordConfig) -> None:

@@ -32,6 +32,8 @@ _TRACKER_SHARE = 0.6
 _POLICIES = ("mixed", "random", "tracker")
 _FRAME_SKIP = 4
 """The default, for which the times that random players hold a control are meant."""
+_ATTEMPTS = 100
+"""Seeds to try for an episode of at least two frames."""
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,15 @@ def _record_episode(task: tuple[RecordConfig, int]) -> int:
     """Play and write one episode, in a worker process; returns its number of frames."""
     config, index = task
     policy, seed, rng = draw_player(config, index)
-    sampler = BranchSampler(config.branches, np.random.default_rng([config.seed, index, 1]))
-    if config.env is None:
-        emulator: Emulator = AtariEmulator(config.game, seed, config.frame_skip, config.sticky)
-    else:
-        emulator = EnvironmentEmulator(config.env, seed, config.frame_skip)
     with whole_folder(config.out / _episode_name(index)) as folder:
-        metadata, memory = _play(config, policy, emulator, rng, sampler, folder)
+        for attempt in range(_ATTEMPTS):
+            emulator = _open(config, seed + attempt)
+            sampler = BranchSampler(config.branches, np.random.default_rng([config.seed, index, 1]))
+            metadata, memory = _play(config, policy, emulator, rng, sampler, folder)
+            if metadata["controls"]:
+                break
+        else:
+            raise UserError(f"--env {config.env}: {_ATTEMPTS} episodes in a row end with their first frame")
         game = game_named(config.game) if config.env is None else None
         if game and (truth := game.truth_from_ram(np.stack(memory))):
             np.savez(folder / "truth.npz", **truth)  # type: ignore[arg-type]
@@ -168,6 +172,12 @@ def _record_episode(task: tuple[RecordConfig, int]) -> int:
         write_json(folder / "episode.json", metadata)
     emulator.close()
     return len(metadata["controls"]) + 1
+
+
+def _open(config: RecordConfig, seed: int) -> Emulator:
+    if config.env is None:
+        return AtariEmulator(config.game, seed, config.frame_skip, config.sticky)
+    return EnvironmentEmulator(config.env, seed, config.frame_skip)
 
 
 def draw_player(config: RecordConfig, index: int) -> tuple[str, int, np.random.Generator]:
