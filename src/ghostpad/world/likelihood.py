@@ -52,7 +52,7 @@ def _chunk_nll(world: WorldModel | bytes, transitions: Transitions, rows: np.nda
     if isinstance(world, bytes):  # one of several processes
         torch.set_num_threads(1)
         world = pickle.loads(world)
-    assert isinstance(world, WorldModel)
+    assert not isinstance(world, bytes)
     parts, size = [], pairs_at_once(world.device)
     for first in range(0, len(rows), size):
         part = rows[first : first + size]
