@@ -1,9 +1,10 @@
-"""Configs as plain data: nested frozen dataclasses to JSON-like dicts and back, and where two differ."""
+"""Configs as plain data (nested frozen dataclasses to dicts and back), their differences and limits."""
 
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,3 +78,15 @@ def differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any
             yield from differences(old.get(name), new.get(name), f"{prefix}{name}.")
     elif old != new:
         yield prefix.rstrip("."), old, new
+
+
+def check_minimum(config: Any, minimum: Mapping[str, float]) -> None:
+    """Refuse options below their smallest value, given by (dotted) field name; None is never refused.
+
+    Raises:
+        UserError: names the flag and its smallest value.
+    """
+    for name, least in minimum.items():
+        value = attrgetter(name)(config)
+        if value is not None and not value >= least:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {least}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ghostpad import __version__
+from ghostpad.config import check_minimum
 from ghostpad.errors import UserError
 from ghostpad.frames.splits import SPLITS
 from ghostpad.io import whole_folder
@@ -48,8 +49,7 @@ def export(config: ExportConfig) -> None:
     from ghostpad.model.latent_action_model import LatentActionModel
 
     require_empty(config.out)
-    if config.fps is not None and config.fps < 1:
-        raise UserError(f"--fps {config.fps}: must be at least 1")
+    check_minimum(config, {"fps": 1})
     if config.format == "safetensors" or config.format == "onnx":
         if config.model is None or config.labels is not None:
             raise UserError(f"--format {config.format} is for a model: give --model, and no --labels")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ghostpad.config import check_minimum
 from ghostpad.errors import UserError
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.store import FrameStore
@@ -58,7 +59,9 @@ def extract(config: ExtractConfig) -> Labels:
     # Here and below, so that help does not load torch.
     from ghostpad.model import LatentActionModel
 
-    _check(config)
+    check_minimum(config, dict.fromkeys(("shard_size", "workers", "verify_transitions"), 1))
+    if config.ray_address is not None and config.engine != "ray":
+        raise UserError("--ray-address is for --engine ray; add that, or leave the address out")
     device = resolve_device(config.device)
     model = LatentActionModel.from_pretrained(config.model)
     store = open_data(config.data, config.workers)
@@ -123,12 +126,3 @@ def origin_of(model: "LatentActionModel", store: FrameStore, config: ExtractConf
         grayscale=model.grayscale,
         with_frames=config.with_frames,
     )
-
-
-def _check(config: ExtractConfig) -> None:
-    for name in ("shard_size", "workers", "verify_transitions"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
-    if config.ray_address is not None and config.engine != "ray":
-        raise UserError("--ray-address is for --engine ray; add that, or leave the address out")

@@ -1,10 +1,10 @@
 """Settings of training runs."""
 
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
+from ghostpad.config import check_minimum
 from ghostpad.errors import UserError
 from ghostpad.model.config import ArchitectureConfig, PerceptualConfig
 
@@ -132,10 +132,7 @@ def check_loop(config: LoopConfig, num_processes: int = 1) -> None:
     Raises:
         UserError: a field is below its minimum, or a batch cannot be split as asked.
     """
-    for name, least in MINIMUM.items():
-        value = attrgetter(name)(config)
-        if value is not None and not value >= least:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
+    check_minimum(config, MINIMUM)
     if not config.optimizer.final_learning_rate and config.optimizer.decay == "exponential":
         raise UserError("--optimizer.final-learning-rate 0: an exponential decay never reaches zero")
     parts = config.accumulate * num_processes

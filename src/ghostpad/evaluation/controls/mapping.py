@@ -8,6 +8,7 @@ import numpy as np
 
 from ghostpad.buttons.control_labels import read_labels
 from ghostpad.buttons.control_map import CONTROLS_FILE, ControlMap, fit_control_map
+from ghostpad.config import check_minimum
 from ghostpad.errors import UserError
 from ghostpad.evaluation.config import ControlsConfig
 from ghostpad.evaluation.controls.study import (
@@ -40,10 +41,7 @@ def map_controls(config: ControlsConfig) -> ControlMap:
     Raises:
         UserError: world, data or labels cannot be read, or do not fit.
     """
-    for name in ("labels", "transitions"):
-        number = getattr(config, name)
-        if number is not None and number < 1:
-            raise UserError(f"--{name} {number}: must be at least 1")
+    check_minimum(config, {"labels": 1, "transitions": 1})
     world = WorldModel.from_pretrained(config.world, device=str(resolve_device(config.device)))
     out = config.out or (world.folder if Path(config.world).exists() else None)
     if out is None:
