@@ -89,7 +89,7 @@ class InferredButtons:
         buttons: (n,) their buttons.
         moving: buttons that differ by how they move the controllable object.
         noop: the button of these that lets it rest.
-        spawn_rows: (m,) transitions in which an object spawns, as a ball that is served.
+        spawn_rows: (m,) transitions in which an object spawns.
         spawn_button: the button that stands for spawns; None where none does.
         spawned: the spawned object, where it spawns most often.
     """

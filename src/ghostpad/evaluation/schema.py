@@ -155,7 +155,7 @@ def complete(metrics: dict[str, Any], absent: dict[str, str], game: Game | None)
 
 
 def nest(flat: dict[str, Any]) -> dict[str, Any]:
-    """`{"ball.found": 1}` as `{"ball": {"found": 1}}`."""
+    """`{"codebook.size": 1}` as `{"codebook": {"size": 1}}`."""
     nested: dict[str, Any] = {}
     for key, value in flat.items():
         *path, last = key.split(".")

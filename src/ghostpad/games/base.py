@@ -89,6 +89,8 @@ class Game:
         transfer_events: events whose codes the report applies to other frames.
         key_metrics: the few element metrics (`<element>.<metric>`) that are logged during training and
             compared between splits, by the name under which they appear there.
+        single_step_metrics: the few element metrics that are measured on single steps of a world, by the name
+            under which they appear there.
         scripted_player: for recording, and for rollouts beside the emulator.
         min_lives_at_start: lives that must be left where a rollout starts.
         rollout_metrics: unit and meaning of the numbers of open-loop rollouts that this game adds.
@@ -100,6 +102,7 @@ class Game:
     event_groups: ClassVar[tuple[str, ...]] = ()
     transfer_events: ClassVar[tuple[str, ...]] = ()
     key_metrics: ClassVar[Mapping[str, str]] = {}
+    single_step_metrics: ClassVar[Mapping[str, str]] = {}
     scripted_player: ClassVar[type[ScriptedPlayer] | None] = None
     min_lives_at_start: ClassVar[int] = 0
     rollout_metrics: ClassVar[Mapping[str, Metric]] = {}

@@ -73,6 +73,7 @@ class Freeway(Game):
     event_groups = ("player", "hit", "crossed")
     transfer_events = ("player_up", "player_down", "hit_car", "crossed_road")
     key_metrics: ClassVar = {"player_within_2px": "player.within_2px", "cars_within_2px": "cars.within_2px"}
+    single_step_metrics = key_metrics
     scripted_player = Crosser
 
     def applies(self, frames_NCHW: np.ndarray) -> bool:

@@ -40,6 +40,10 @@ class Pong(Game):
     event_groups = ("paddle", "bounce")
     transfer_events = ("paddle_up", "paddle_down", "bounce_paddle")
     key_metrics: ClassVar = {"ball_within_2px": "ball.within_2px", "paddle_within_2px": "paddle.within_2px"}
+    single_step_metrics: ClassVar = {
+        "ball_within_2px": "ball.within_2px",
+        "paddle_within_1px": "paddle.within_1px",
+    }
 
     def applies(self, frames_NCHW: np.ndarray) -> bool:
         """Whether walls and ground have their colours."""

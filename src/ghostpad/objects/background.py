@@ -1,7 +1,7 @@
 """The scene model is fitted to recordings without labels: background, occluders, rigid parts, row colours.
 
-A wall never changes: objects pass behind it. The pixels of a brick, or of a segment of a digit, always change
-together, which makes them a rigid part.
+A border never changes: objects pass behind it. The pixels of a segment of a digit always change together,
+which makes them a rigid part.
 
 Dimensions: C colour channels, H W frame.
 """

@@ -1,7 +1,7 @@
 """Detection: objects are connected pixels of one colour that differ from the background of a history.
 
-The background is the temporal mode of the frames. A small object may have another colour on each row, as a
-ball that an Atari 2600 draws in the colours of its bricks; row colours that are known count as one colour.
+The background is the temporal mode of the frames. A small object may have another colour on each row,
+because an Atari 2600 changes colours from line to line; row colours that are known count as one colour.
 
 Components are labelled by `scipy.ndimage`: 24 µs for three objects, where scikit-image's `label` with
 `regionprops` takes 55 µs.

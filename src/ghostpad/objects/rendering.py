@@ -223,7 +223,7 @@ def _fill(
     """Inpaint the hidden pixels of a part of a frame, in place.
 
     Each gets the colour of the background where the nearest visible pixel shows the background too, else the
-    colour of that pixel: a brick may have vanished. Where the background has the frame's colour but is
+    colour of that pixel: a rigid part may have vanished. Where the background has the frame's colour but is
     uncertain, the nearest pixel of another colour counts.
     """
     if not hidden_hw.any():

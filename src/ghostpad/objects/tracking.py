@@ -154,8 +154,8 @@ def _recover_hidden(
 ) -> tuple[list[Object], list[Object]]:
     """Missing objects and detections, after confirmed objects were sought in pixels not explained yet.
 
-    A ball on the paddle is one component with it: the paddle is found in that component, and the ball in what
-    remains.
+    Objects of one colour that touch are one component: the large one is found in it first, and the small one
+    in what remains.
     """
     for each in sorted((each for each in missing if each.is_confirmed), key=lambda each: each.is_small):
         position = _search(each, found, frame_CHW, tracks)

@@ -23,7 +23,7 @@ KEYS = ("up", "down", "left", "right", "fire")
 
 
 def keys_for(control_name: str) -> frozenset[str]:
-    """Keys that hold a control, by its name: `RIGHTFIRE` → right and fire, `paddle left` → left."""
+    """Keys that hold a control, by its name: `RIGHTFIRE` → right and fire, `turn left` → left."""
     return frozenset(key for key in KEYS if key in control_name.lower())
 
 

@@ -113,7 +113,7 @@ class Batches:
 def drop_objects(frames_BTCHW: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
     """Drop or duplicate an object in some histories, in place (augmentation); returns in which (B,), bool.
 
-    A world that once forgets its ball has a history that no recording shows, and would never draw it again.
+    A world that once forgets an object has a history that no recording shows, and would never draw it again.
     Trained on such histories it learns to repair them: the target is the next recorded frame.
 
     Args:

@@ -28,8 +28,8 @@ FORMAT = 1
 METRICS_FILE, FILM_FILE = "metrics.json", "rollout.gif"
 LABELS, HELD_OUT = 1_024, 2_048
 """Transitions for the control map of the measurements, and for the description of the buttons."""
-KEYS = open_loop.KEYS | single_steps.KEYS
-"""Unit and meaning of every number of `measure`."""
+KEYS = open_loop.KEYS | single_steps.keys_of(REFERENCE_GAME)
+"""Unit and meaning of the numbers of `measure`; those of the reference game are there for every game."""
 
 
 def build_world(config: WorldConfig) -> dict[str, Any]:
@@ -100,7 +100,8 @@ def measure(
     Arguments as in `open_loop`. Without a control map or a scripted player there are no rollouts.
 
     Returns:
-        Every key of `KEYS`, None where a number is missing, with the reason in `absent`; `intervals`.
+        Every key of `KEYS` and of the recorded game, None where a number is missing, with the reason in
+        `absent`; `intervals`.
 
     Raises:
         UserError: no test episode is long enough for a single step.
@@ -115,7 +116,7 @@ def measure(
         reason = str(error)
     steps, step_intervals = single_steps.single_steps(world, control_map, store, seed=seed)
     measured = rollouts | steps | single_steps.speed(world, store)
-    numbers = {name: measured.get(name) for name in KEYS}
+    numbers = {name: measured.get(name) for name in {**KEYS, **measured}}
     missing = [name for name, value in numbers.items() if value is None or not np.isfinite(value)]
     return {
         **numbers,
@@ -128,7 +129,7 @@ def measure(
 def _why_absent(name: str, measured: dict[str, float], reason: str) -> str:
     if name in measured:
         return "never happened"
-    if name in single_steps.KEYS:
+    if name not in open_loop.KEYS:
         return "the controls, or a detector for this game, are missing"
     return reason
 

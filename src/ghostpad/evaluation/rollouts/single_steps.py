@@ -30,22 +30,30 @@ _NUMBERS = {
     "copy_psnr_db": ("dB", "the same for copying the current frame"),
     "gain_over_copy_db": ("dB", "gain of PSNR over copying the current frame"),
     "moving_psnr_db": ("dB", "PSNR over the pixels that differ between the true frames, dilated by 2 pixels"),
-    "ball_within_2px": ("share of transitions", f"{_OF_RECORDED}: the ball at most 2 pixels off"),
-    "paddle_within_1px": ("share of transitions", f"{_OF_RECORDED}: the paddle at most 1 pixel off"),
 }
 _BUTTONS = {
     "one_step": "the button for the recorded control",
     "inferred": "the button that explains the transition best",
 }
-KEYS: dict[str, tuple[str, str]] = {
-    f"{kind}_{name}": (unit, f"{meaning}; with {button}")
-    for kind, button in _BUTTONS.items()
-    for name, (unit, meaning) in _NUMBERS.items()
-} | {
+_SPEED = {
     "frames_per_s": ("frames per second", "one world alone, all threads"),
     "frames_per_s_one_thread": ("frames per second", "one world alone, one thread"),
     "num_threads": ("threads", "of `frames_per_s`"),
 }
+
+
+def keys_of(game: Game | None) -> dict[str, tuple[str, str]]:
+    """Unit and meaning of every number of `single_steps` for worlds of this game, and of `speed`."""
+    numbers = dict(_NUMBERS)
+    for name, path in (game.single_step_metrics if game else {}).items():
+        element, _, key = path.partition(".")
+        metric = game.elements[element].metrics[key]
+        numbers[name] = (metric.unit, f"{_OF_RECORDED}: {element} {metric.meaning}")
+    return {
+        f"{kind}_{name}": (unit, f"{meaning}; with {button}")
+        for kind, button in _BUTTONS.items()
+        for name, (unit, meaning) in numbers.items()
+    } | _SPEED
 
 
 def single_steps(
@@ -65,8 +73,9 @@ def single_steps(
         seed: of the draw and of resampling.
 
     Returns:
-        Numbers of `KEYS`, without those named `one_step_…` where the map or the recorded controls are missing
-        and without elements of games that have no detector; their 95 % intervals by bootstrap over episodes.
+        Numbers of `keys_of`, without those named `one_step_…` where the map or the recorded controls are
+        missing and without elements of games that have no detector; their 95 % intervals by bootstrap over
+        episodes.
 
     Raises:
         UserError: no test episode is long enough, or the map lacks a control.
@@ -125,10 +134,13 @@ def _button(control_map: ControlMap, store: FrameStore, episode: int, frame: int
 
 
 def _summarize(game: Game | None, prefix: str, sums: Sums) -> Sums:
-    """The numbers of `_NUMBERS`, from sums over transitions."""
-    metrics = summarize(sums) | (game.summarize_elements(sums) if game else {})
-    metrics = {name.replace(".", "_"): value for name, value in metrics.items()}
-    return {f"{prefix}{name}": metrics[name] for name in _NUMBERS if name in metrics}
+    """The numbers of `_NUMBERS` and of the game, from sums over transitions."""
+    reconstruction = summarize(sums)
+    metrics = {name: reconstruction[name] for name in _NUMBERS}
+    if game:
+        elements = game.summarize_elements(sums)
+        metrics |= {name: elements[path] for name, path in game.single_step_metrics.items()}
+    return {f"{prefix}{name}": value for name, value in metrics.items()}
 
 
 def speed(world: WorldModel, store: FrameStore) -> dict[str, float]:

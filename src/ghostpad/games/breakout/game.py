@@ -29,6 +29,10 @@ class Breakout(Game):
         "paddle_within_2px": "paddle.within_2px",
         "state_accuracy": "bricks.state_accuracy",
     }
+    single_step_metrics: ClassVar = {
+        "ball_within_2px": "ball.within_2px",
+        "paddle_within_1px": "paddle.within_1px",
+    }
     scripted_player = Tracker
     min_lives_at_start = 3
     rollout_metrics: ClassVar = rollouts.METRICS
