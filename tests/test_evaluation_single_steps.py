@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation.rollouts.single_steps import single_steps, speed
+from ghostpad.evaluation.rollouts.single_steps import keys_of, single_steps, speed
+from ghostpad.games import GAMES
 from known_worlds import SAME
 from small_world import small_world
 
@@ -78,3 +79,12 @@ def test_speed_leaves_the_threads_as_they_were(store):
     rates = speed(small_world(store), store)
     assert rates["frames_per_s"] > 1 and rates["frames_per_s_one_thread"] > 1
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("game", GAMES, ids=lambda game: game.name)
+def test_every_game_names_the_elements_that_single_steps_measure(game):
+    names = keys_of(game).keys() - keys_of(None).keys()
+    measured = {f"{kind}_{name}" for kind in ("one_step", "inferred") for name in game.single_step_metrics}
+    assert names == measured != set()
+    every = {f"{element}.{key}" for element, kind in game.elements.items() for key in kind.metrics}
+    assert set(game.single_step_metrics.values()) <= every

@@ -45,10 +45,11 @@ _SPEED = {
 def keys_of(game: Game | None) -> dict[str, tuple[str, str]]:
     """Unit and meaning of every number of `single_steps` for worlds of this game, and of `speed`."""
     numbers = dict(_NUMBERS)
-    for name, path in (game.single_step_metrics if game else {}).items():
-        element, _, key = path.partition(".")
-        metric = game.elements[element].metrics[key]
-        numbers[name] = (metric.unit, f"{_OF_RECORDED}: {element} {metric.meaning}")
+    if game:
+        for name, path in game.single_step_metrics.items():
+            element, _, key = path.partition(".")
+            metric = game.elements[element].metrics[key]
+            numbers[name] = (metric.unit, f"{_OF_RECORDED}: {element} {metric.meaning}")
     return {
         f"{kind}_{name}": (unit, f"{meaning}; with {button}")
         for kind, button in _BUTTONS.items()
