@@ -1,8 +1,8 @@
 """Action-conditioned motion: how each button moves the controllable object.
 
 A small network predicts its displacement from its past displacements, the button and the button before. At
-the edges of its visible range a button may have no effect, or drive it on off-screen, as a knob that is turned
-too far. That off-screen overshoot is part of the control state.
+the edges of its visible range a button may have no effect, or drive it on off-screen, as a knob that
+is turned too far. That off-screen overshoot is part of the control state.
 
 Dimensions: n objects, M buttons, R pixels that an object moves at most along each axis.
 """
