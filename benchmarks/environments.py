@@ -70,7 +70,7 @@ def jumper(seed: int) -> Any:
 
 
 class Procgen:
-    """A level of a Procgen game at 64x64, as an old Gym environment.
+    """A level of a Procgen game at 64x64, as an environment with the interface of Gym.
 
     Of the 15 actions, those that lead to different frames in platform games. Copies share the game, which
     holds the state of the copy that was stepped last.

@@ -1,4 +1,4 @@
-"""Recording of Gymnasium and old Gym environments: controls, frames, policies, branches and errors."""
+"""Recording of Gymnasium and Gym environments: controls, frames, policies, branches and errors."""
 
 import copy
 import dataclasses
@@ -50,8 +50,8 @@ class Track(gymnasium.Env):
         return frame
 
 
-class OldTrack:
-    """The same in the style of old Gym, without a frame at its end."""
+class GymTrack:
+    """The same with the interface of Gym, without a frame at its end."""
 
     action_space = Track.action_space
 
@@ -190,7 +190,7 @@ def test_a_second_run_completes_what_is_missing_and_refuses_another_environment(
     record(config)
     assert len(list(config.out.iterdir())) == 3
     with pytest.raises(UserError, match=f"recorded with env={_HERE}:track, not .*--out"):
-        record(dataclasses.replace(config, env=f"{_HERE}:OldTrack"))
+        record(dataclasses.replace(config, env=f"{_HERE}:GymTrack"))
     with pytest.raises(UserError, match="recorded with branches=6, not 0"):
         record(dataclasses.replace(config, branches=0))
 
@@ -223,15 +223,15 @@ def test_an_environment_may_be_registered_by_the_module_that_is_named(
         assert all(len(_metadata(folder)["controls"]) <= 7 for folder in out.iterdir())
 
 
-def test_an_old_environment_is_recorded_up_to_its_last_frame(config: RecordConfig, tmp_path: Path) -> None:
+def test_a_gym_environment_is_recorded_up_to_its_last_frame(config: RecordConfig, tmp_path: Path) -> None:
     record(config)
-    record(dataclasses.replace(config, env=f"{_HERE}:OldTrack", out=tmp_path / "old"))
+    record(dataclasses.replace(config, env=f"{_HERE}:GymTrack", out=tmp_path / "gym"))
     names = ["action_0", "action_1", "action_2"]
     for folder in sorted(config.out.iterdir()):
-        frames, old = _frames(folder), tmp_path / "old" / folder.name
-        assert _metadata(old)["control_names"] == names
+        frames, recorded = _frames(folder), tmp_path / "gym" / folder.name
+        assert _metadata(recorded)["control_names"] == names
         ended = frames[-1, 0, -1, 0] == 255
-        assert np.array_equal(_frames(old), frames[:-1] if ended else frames)
+        assert np.array_equal(_frames(recorded), frames[:-1] if ended else frames)
 
 
 def test_an_episode_without_a_transition_is_played_again_with_another_seed(config: RecordConfig) -> None:
@@ -274,6 +274,10 @@ def test_branches_reach_the_frame_store(config: RecordConfig) -> None:
         assert kept is not None
         assert np.array_equal(kept.next_frames, recorded.next_frames)
         assert np.array_equal(kept.frame_index, recorded.frame_index)
+    path = store.episodes[0].files.with_suffix(".branches.npz")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="ingest again"):
+        store.branches(0)
 
 
 @pytest.mark.parametrize(

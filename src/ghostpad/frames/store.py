@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from ghostpad.frames.encoding import MAX_COLORS, Encoding, EncodingName, rgb_of
 from ghostpad.frames.manifest import MANIFEST, Episode, read_manifest
 from ghostpad.frames.splits import Splitting
 from ghostpad.luma import luma
-from ghostpad.sources.base import MAX_SIDE, pack_colors
+from ghostpad.sources.base import MAX_SIDE, BadInput, damage_is, pack_colors
 from ghostpad.sources.branches import Branches
 
 _WHITE = np.float32(255)
@@ -173,9 +172,10 @@ class FrameStore:
         if not path.exists():
             return None
         try:
-            return Branches.load(path)
-        except (OSError, KeyError, ValueError, BadZipFile):
-            raise UserError(f"{path}: damaged; delete {self.path} and ingest again") from None
+            with damage_is("damaged"):
+                return Branches.load(path)
+        except BadInput as bad:
+            raise UserError(f"{path}: {bad}; delete {self.path} and ingest again") from None
 
     def controls(self, episode_index: int) -> np.ndarray | None:
         """The control held during each transition, int8 (N − 1,); None when not recorded."""

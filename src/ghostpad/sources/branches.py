@@ -46,7 +46,7 @@ class Branches:
         """Read what `save` wrote.
 
         Raises:
-            OSError, KeyError, ValueError, zipfile.BadZipFile: the file is damaged or of another form.
+            Exception: of many kinds, where the file is damaged; ValueError, where it has another form.
         """
         with np.load(path, allow_pickle=False) as archive:
             branches = cls(archive["frame_index"].astype(np.int64), archive["next_frames"])

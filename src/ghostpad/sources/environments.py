@@ -1,7 +1,7 @@
-"""Gymnasium environments (and old Gym ones) as emulators for the recorder.
+"""Gymnasium environments, and those of its predecessor Gym, as emulators for the recorder.
 
 The action space becomes a numbered list of controls: each discrete value, or each button and each end of an
-axis by itself. Spaces are told apart by their attributes, not classes, so that those of old Gym do as well.
+axis by itself. Spaces are recognized by their attributes, not classes, so that those of Gym do as well.
 """
 
 import copy
@@ -51,7 +51,7 @@ class EnvironmentEmulator:
     def _reset(self, seed: int) -> Any:
         accepts_seed = "seed" in inspect.signature(self._env.reset).parameters
         result = self._env.reset(seed=seed) if accepts_seed else self._env.reset()
-        return result[0] if isinstance(result, tuple) else result  # old Gym returns the observation alone
+        return result[0] if isinstance(result, tuple) else result  # Gym returns the observation alone
 
     def step(self, control: int) -> float:
         """Repeat the action of a control `frame_skip` times; returns the sum of the rewards."""
@@ -59,16 +59,16 @@ class EnvironmentEmulator:
         for _ in range(self._frame_skip):
             self.observation, reward, *ends, _ = self._env.step(self._actions[control])
             total += float(reward)
-            self.is_over = any(ends)  # terminated and truncated, or the one `done` of old Gym
+            self.is_over = any(ends)  # terminated and truncated, or the one `done` of Gym
             if self.is_over:
                 break
         return total
 
     def frame(self) -> np.ndarray | None:
         """What the environment renders, (H, W, 3) uint8; None if it shows nothing after the end."""
-        # Old Gym takes the mode here and opens a window without it.
-        is_old = "mode" in inspect.signature(self._env.render).parameters
-        frame = self._env.render(mode="rgb_array") if is_old else self._env.render()
+        # Gym takes the mode here, and opens a window without it.
+        takes_mode = "mode" in inspect.signature(self._env.render).parameters
+        frame = self._env.render(mode="rgb_array") if takes_mode else self._env.render()
         return None if frame is None else np.asarray(frame)
 
     def save_state(self) -> Any:
@@ -150,7 +150,7 @@ def discrete_controls(env: Any, env_name: str) -> tuple[list[Any], list[str]]:
     those that the environment offers, else numbers.
 
     Args:
-        env: a Gymnasium or old Gym environment.
+        env: a Gymnasium or Gym environment.
         env_name: for errors.
 
     Raises:
