@@ -9,7 +9,7 @@ from ghostpad.errors import UserError
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.games.breakout.player import Tracker
-from imitation import (
+from imitate_breakout import (
     Examples,
     Moves,
     Policy,
