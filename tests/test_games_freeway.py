@@ -1,13 +1,16 @@
 """Freeway: its truth, detector and events; and evaluation of a game with several objects of one kind."""
 
+import re
+
 import numpy as np
 import pytest
 
 from ghostpad.evaluation.assess import assess
 from ghostpad.evaluation.config import Amounts
+from ghostpad.evaluation.report.render import render
 from ghostpad.evaluation.schema import NOT_IN_GAME
 from ghostpad.frames.ingest import open_data
-from ghostpad.games import game_named, recognize
+from ghostpad.games import GAMES, game_named, recognize
 from ghostpad.sources.recorder import RecordConfig, record
 from ghostpad.sums import total
 from known_models import KnownModel
@@ -95,8 +98,13 @@ def test_many_objects_are_scored_together():
     assert metrics["cars.copy_iou"] == metrics["player.iou"] == 1
 
 
-def test_evaluation_of_freeway_has_its_own_parts(freeway_store):
-    metrics = assess(KnownModel(), freeway_store, "test", FEW, seed=0).metrics
+@pytest.fixture(scope="module")
+def assessment(freeway_store):
+    return assess(KnownModel(), freeway_store, "test", FEW, seed=0)
+
+
+def test_evaluation_of_freeway_has_its_own_parts(assessment):
+    metrics = assessment.metrics
     assert metrics["game"] == "freeway"
     elements = metrics["elements"]
     assert elements["player"]["within_1px"] == elements["cars"]["iou"] == 1
@@ -108,3 +116,13 @@ def test_evaluation_of_freeway_has_its_own_parts(freeway_store):
     assert metrics["transfer"]["player_direction"] is not None
     foreign = {key for key, reason in metrics["absent"].items() if reason == NOT_IN_GAME}
     assert {key.partition(".")[0] for key in foreign} == {"elements", "detector", "transfer", "events"}
+
+
+def test_the_report_names_no_element_of_another_game(assessment):
+    text = re.sub(r"data:[^\"]+", "", render([assessment], FEW, seed=0))
+    assert "Cars" in text
+    assert "player within 2 px" in text
+    others = {name.removesuffix("s") for game in GAMES for name in game.elements} - {"player", "car"}
+    assert not set(re.findall("[a-z]+", text.lower())) & {
+        word for name in others for word in (name, f"{name}s")
+    }

@@ -16,8 +16,8 @@ from ghostpad.games.matching import BLACK, NOT_FOUND, find_bar, has_colors, like
 from ghostpad.games.trajectories import first_of_two
 
 HEIGHT, WIDTH = 210, 160
-ROAD_LEFT, ROAD_TOP, ROAD_BOTTOM = 8, 16, 195
-"""First column of the picture; first row of the far pavement, and the first below the near one."""
+FIELD_LEFT, FIELD_TOP, FIELD_BOTTOM = 8, 16, 195
+"""First column right of the margin; first row of the far pavement, and the first below the near one."""
 LANES_TOP, LANE_HEIGHT, NUM_LANES = 24, 16, 10
 PLAYER_COLUMNS, PLAYER_HEIGHT = slice(44, 51), 8
 CAR_ROWS, CAR_WIDTH = slice(3, 13), 8
@@ -49,15 +49,15 @@ class Crosser:
     def __init__(self, rng: np.random.Generator, frame_skip: int) -> None:
         self._rng = rng
         self._frame_skip = frame_skip
-        self._left, self._control = 0, self.UP
+        self._steps_left, self._control = 0, self.UP
 
     def __call__(self, ram_128: np.ndarray) -> int:
         """Choose the control (0–2), without a look at the memory."""
-        if self._left == 0:
+        if self._steps_left == 0:
             goes_up = self._rng.random() < 0.6
             self._control = self.UP if goes_up else int(self._rng.choice((self.NOOP, self.UP, self.DOWN)))
-            self._left = max(1, int(self._rng.integers(8, 64)) // self._frame_skip)
-        self._left -= 1
+            self._steps_left = max(1, int(self._rng.integers(8, 64)) // self._frame_skip)
+        self._steps_left -= 1
         return self._control
 
 
@@ -79,10 +79,10 @@ class Freeway(Game):
     def applies(self, frames_NCHW: np.ndarray) -> bool:
         """Whether both pavements, the road and the left margin have their colours."""
         regions = (
-            (np.s_[:, :, ROAD_TOP + 1 : 22, ROAD_LEFT:], PAVEMENT_RGB),
-            (np.s_[:, :, 187 : ROAD_BOTTOM - 1, ROAD_LEFT:], PAVEMENT_RGB),
-            (np.s_[:, :, LANES_TOP : LANES_TOP + 3, ROAD_LEFT:], ROAD_RGB),
-            (np.s_[:, :, ROAD_TOP:ROAD_BOTTOM, :ROAD_LEFT], BLACK),
+            (np.s_[:, :, FIELD_TOP + 1 : 22, FIELD_LEFT:], PAVEMENT_RGB),
+            (np.s_[:, :, 187 : FIELD_BOTTOM - 1, FIELD_LEFT:], PAVEMENT_RGB),
+            (np.s_[:, :, LANES_TOP : LANES_TOP + 3, FIELD_LEFT:], ROAD_RGB),
+            (np.s_[:, :, FIELD_TOP:FIELD_BOTTOM, :FIELD_LEFT], BLACK),
         )
         return has_colors(frames_NCHW, (HEIGHT, WIDTH), regions)
 
@@ -96,19 +96,18 @@ class Freeway(Game):
             (N,).
         """
         values = ram_N128.astype(np.int16)
-        # A car drives round: at the right edge it is drawn up to there, at the left one behind the margin.
+        # A car that leaves at one edge enters at the other; on the left the margin covers it.
         start = (values[:, 117:107:-1] - 3) % WIDTH
-        left, right = np.maximum(start, ROAD_LEFT), np.minimum(start + CAR_WIDTH, WIDTH)
+        left, right = np.maximum(start, FIELD_LEFT), np.minimum(start + CAR_WIDTH, WIDTH)
         width = np.maximum(right - left, 0)
-        player_y, pause = 193 - values[:, 14], values[:, 106]
+        player_y, counter = 193 - values[:, 14], values[:, 106]
+        # The counter runs while a hit pushes the player back, and with its highest bit set after a crossing.
         return {
             "player_y": player_y,
             "player_height": np.full_like(player_y, PLAYER_HEIGHT),
             "car_x": np.where(width > 0, left, NOT_FOUND).astype(np.int16),
             "car_width": width,
-            "pushed": np.where(
-                pause & 0x80, 0, pause & 0x3F
-            ),  # the same counter is the pause after a crossing
+            "pushed": np.where(counter & 0x80, 0, counter & 0x3F),
             "score": (values[:, 103] >> 4) * 10 + (values[:, 103] & 0xF),
         }
 
@@ -138,26 +137,26 @@ def _find_cars(frames_NCHW: np.ndarray) -> GameState:
     cars = []
     for lane, rgb in enumerate(CAR_RGB):
         top = LANES_TOP + lane * LANE_HEIGHT
-        strip = frames_NCHW[:, :, top + CAR_ROWS.start : top + CAR_ROWS.stop, ROAD_LEFT:]
+        strip = frames_NCHW[:, :, top + CAR_ROWS.start : top + CAR_ROWS.stop, FIELD_LEFT:]
         profile = likeness_to(strip, rgb, ROAD_RGB).max(1)
         cars.append(find_bar(profile, (CAR_WIDTH,), 1, before_start=True))
     column, width = (np.stack(values, 1) for values in zip(*cars, strict=True))
-    column = np.where(column >= 0, column + ROAD_LEFT, NOT_FOUND)
+    column = np.where(column >= 0, column + FIELD_LEFT, NOT_FOUND)
     return {"car_x": column.astype(np.int16), "car_width": width}
 
 
 def _find_player(frames_NCHW: np.ndarray, covered_NL: np.ndarray) -> GameState:
     """Each row of the player has a pixel of its colour, unless a car in one of L lanes covers it."""
-    strip = frames_NCHW[:, :, ROAD_TOP:ROAD_BOTTOM, PLAYER_COLUMNS]
+    strip = frames_NCHW[:, :, FIELD_TOP:FIELD_BOTTOM, PLAYER_COLUMNS]
     profile = likeness_to(strip, PLAYER_RGB, ROAD_RGB).max(2)
     # One half is no evidence, neither for the player nor against it.
-    profile[:, np.array(DIVIDER_ROWS) - ROAD_TOP] = 0.5
+    profile[:, np.array(DIVIDER_ROWS) - FIELD_TOP] = 0.5
     least = np.zeros((len(profile), NUM_LANES, LANE_HEIGHT), np.float32)
     least[:, :, CAR_ROWS] = 0.5 * covered_NL[:, :, None]
-    lanes = slice(LANES_TOP - ROAD_TOP, LANES_TOP - ROAD_TOP + NUM_LANES * LANE_HEIGHT)
+    lanes = slice(LANES_TOP - FIELD_TOP, LANES_TOP - FIELD_TOP + NUM_LANES * LANE_HEIGHT)
     profile[:, lanes] = np.maximum(profile[:, lanes], least.reshape(len(profile), -1))
     row, height = find_bar(profile, (PLAYER_HEIGHT,), PLAYER_HEIGHT)
-    row = np.where(row >= 0, row + ROAD_TOP, NOT_FOUND)
+    row = np.where(row >= 0, row + FIELD_TOP, NOT_FOUND)
     return {"player_y": row.astype(np.int16), "player_height": height}
 
 
