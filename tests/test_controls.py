@@ -78,7 +78,7 @@ class RandomButtons(PaddleButtons):
 
 
 def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
-    found, report = fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1))
+    found, report = fit_and_study(PaddleButtons(), played, ControlsConfig(ceiling_seeds=1, workers=1))
     assert found.control_names == tuple(NAMES)
     assert found.button_for_control == (1, 1, 2, 0)
     assert report["share_of_ceiling"] > 0.7
@@ -95,7 +95,7 @@ def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
 
 
 def test_random_buttons_name_no_control(played):
-    _, report = fit_and_study(RandomButtons(), played, ControlsConfig(workers=1))
+    _, report = fit_and_study(RandomButtons(), played, ControlsConfig(ceiling_seeds=1, workers=1))
     assert abs(report["share_of_ceiling"]) < 0.1
     assert abs(report["window_share_of_ceiling"]) < 0.1
     assert report["mutual_information_bits"]["control"]["bits"] < 0.1
@@ -103,16 +103,20 @@ def test_random_buttons_name_no_control(played):
 
 def test_labels_limits_the_transitions_that_the_map_is_fitted_to(played):
     few, report = fit_and_study(
-        PaddleButtons(), played, ControlsConfig(workers=1, labels=20, transitions=100)
+        PaddleButtons(), played, ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100)
     )
     assert few.num_labels == 20
     assert report["num_train"] == 100
     assert report["num_test"] <= 100
     assert list(report["label_budget"]) == ["8", "16", "32", "64"]
-    again, _ = fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1, labels=20, transitions=100))
+    again, _ = fit_and_study(
+        PaddleButtons(), played, ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100)
+    )
     assert again == few
     other, _ = fit_and_study(
-        PaddleButtons(), played, ControlsConfig(workers=1, labels=20, transitions=100, seed=1)
+        PaddleButtons(),
+        played,
+        ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100, seed=1),
     )
     assert other != few
 
@@ -120,7 +124,9 @@ def test_labels_limits_the_transitions_that_the_map_is_fitted_to(played):
 def test_without_labels_buttons_are_named_by_their_effects(recorded, tmp_path):
     videos = tmp_path / "videos"
     shutil.copytree(recorded, videos, ignore=shutil.ignore_patterns("*.json", "*.npz"))
-    found, report = fit_and_study(PaddleButtons(), open_data(videos), ControlsConfig(workers=1))
+    found, report = fit_and_study(
+        PaddleButtons(), open_data(videos), ControlsConfig(ceiling_seeds=0, workers=1)
+    )
     assert found.num_labels == 0
     assert found.to_button("paddle left") == 0
     assert found.to_button("paddle still") == 1
@@ -132,7 +138,9 @@ def test_without_labels_buttons_are_named_by_their_effects(recorded, tmp_path):
 def test_in_an_unknown_game_without_labels_buttons_are_numbered(tmp_path):
     dark = {f"e{n}": [frame // 4 for frame in noise(6, "gray", n, (210, 160))] for n in range(3)}
     videos = write_pngs(tmp_path / "videos", dark)
-    found, report = fit_and_study(RandomButtons(), open_data(videos), ControlsConfig(workers=1))
+    found, report = fit_and_study(
+        RandomButtons(), open_data(videos), ControlsConfig(ceiling_seeds=0, workers=1)
+    )
     assert found.control_names == ("button 0", "button 1", "button 2", "button 3")
     assert found.button_for_control == (0, 1, 2, 3)
     assert report["mutual_information_bits"] == {}
@@ -155,7 +163,9 @@ def write_csv(path, played, splits=("train", "test"), every=3):
 
 def test_labels_by_hand_give_the_map_that_recorded_ones_give(played, tmp_path, capsys):
     path, _ = write_csv(tmp_path / "labels.csv", played)
-    found, report = fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1, labels_file=path))
+    found, report = fit_and_study(
+        PaddleButtons(), played, ControlsConfig(ceiling_seeds=0, workers=1, labels_file=path)
+    )
     names = set(found.control_names)
     assert names == {"noop", "fire", "right", "left"}
     assert [found.to_button(name) for name in ("noop", "fire", "right", "left")] == [1, 1, 2, 0]
@@ -163,15 +173,23 @@ def test_labels_by_hand_give_the_map_that_recorded_ones_give(played, tmp_path, c
     assert "window_accuracy" not in report  # no two labels stand side by side
     assert "not used" not in capsys.readouterr().out
     everywhere, _ = write_csv(tmp_path / "all.csv", played, ("train", "validation", "test"))
-    fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1, labels_file=everywhere, transitions=64))
+    fit_and_study(
+        PaddleButtons(),
+        played,
+        ControlsConfig(ceiling_seeds=0, workers=1, labels_file=everywhere, transitions=64),
+    )
     assert re.search(r"all\.csv: \d+ labels in validation episodes are not used", capsys.readouterr().out)
     only_train, num = write_csv(tmp_path / "train.csv", played, ("train",))
-    found, report = fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1, labels_file=only_train))
+    found, report = fit_and_study(
+        PaddleButtons(), played, ControlsConfig(ceiling_seeds=0, workers=1, labels_file=only_train)
+    )
     assert found.num_labels == num
     assert "accuracy" not in report
     only_test, _ = write_csv(tmp_path / "test.csv", played, ("test",))
     with pytest.raises(UserError, match="label some of those"):
-        fit_and_study(PaddleButtons(), played, ControlsConfig(workers=1, labels_file=only_test))
+        fit_and_study(
+            PaddleButtons(), played, ControlsConfig(ceiling_seeds=0, workers=1, labels_file=only_test)
+        )
 
 
 def test_label_files_may_have_blank_lines_spaces_and_repetitions(played, tmp_path):
@@ -232,7 +250,16 @@ def world_folder(played, tmp_path_factory):
 
 
 def test_the_verb_writes_the_map_and_a_picture_and_prints_the_label_budget(played, world_folder, capsys):
-    options = ["--world", str(world_folder), "--data", str(played.path), "--transitions", "96"]
+    options = [
+        "--world",
+        str(world_folder),
+        "--data",
+        str(played.path),
+        "--transitions",
+        "96",
+        "--ceiling-seeds",
+        "1",
+    ]
     assert main(["controls", *options, "--labels", "50"]) == 0
     shown = capsys.readouterr().out
     found = ControlMap.read(world_folder)

@@ -1,4 +1,4 @@
-"""The probe for the controls: codes that equal the control, that ignore it, and the ceiling."""
+"""The probe for the controls: codes that equal the control, that ignore it, and the share of a ceiling."""
 
 import numpy as np
 import pytest
@@ -9,17 +9,18 @@ from ghostpad.frames.controls import control_classes, read_controls
 from ghostpad.frames.pairs import Transitions
 
 
-def labelled(codes_of, seed: int, num: int = 1500, displacement_of=None) -> Labelled:
+def labelled(codes_of, seed: int, num: int = 1500) -> Labelled:
     rng = np.random.default_rng(seed)
     controls = rng.choice(3, num, p=(0.5, 0.3, 0.2))
-    moved = displacement_of(controls, rng) if displacement_of else None
     episode = np.repeat(np.arange(num // 100), 100)
-    return Labelled(episode, np.tile(np.arange(100), num // 100), codes_of(controls, rng), controls, moved)
+    return Labelled(episode, np.tile(np.arange(100), num // 100), codes_of(controls, rng), controls)
 
 
-def run(codes_of, displacement_of=None) -> dict:
-    train, test = (labelled(codes_of, seed, displacement_of=displacement_of) for seed in (0, 1))
-    return agreement(train, test, 3, seed=0)[0]
+def run(codes_of, **ceilings: float) -> dict:
+    train, test = (labelled(codes_of, seed) for seed in (0, 1))
+    return agreement(train, test, 3, 0, {key.removeprefix("one"): value for key, value in ceilings.items()})[
+        0
+    ]
 
 
 def equal(controls, rng):
@@ -32,13 +33,9 @@ def ignorant(controls, rng):
     return rng.integers(0, 16, (len(controls), 2, 3))
 
 
-def certain(controls, rng):
-    return np.array([0, 5, -5])[controls]
-
-
 def test_codes_that_equal_the_control():
-    found = run(equal, certain)
-    assert found["accuracy"] == found["balanced_accuracy"] == found["ceiling"] == 1
+    found = run(equal, one=1.0)
+    assert found["accuracy"] == found["balanced_accuracy"] == 1
     assert found["share_of_ceiling"] == 1
     assert found["chance"] == pytest.approx(0.5, abs=0.03)
     assert found["shuffled"] < 0.55
@@ -48,17 +45,18 @@ def test_codes_that_equal_the_control():
 
 
 def test_codes_that_ignore_the_control():
-    found = run(ignorant, certain)
+    found = run(ignorant, one=1.0)
     assert abs(found["accuracy"] - found["chance"]) < 0.06
     assert abs(found["share_of_ceiling"]) < 0.12
     assert found["balanced_accuracy"] == pytest.approx(1 / 3, abs=0.05)
 
 
-def test_the_ceiling_is_what_the_displacement_tells():
-    # Right and left look alike: what is left is 0.5 + 0.3.
-    found = run(equal, lambda controls, rng: np.array([0, 5, 5])[controls])
-    assert found["ceiling"] == pytest.approx(0.8, abs=0.03)
-    assert found["share_of_ceiling"] > 1
+def test_the_share_of_the_ceiling_leaves_chance_out():
+    found = run(equal, one=0.75, window_=0.4)
+    assert found["ceiling"] == 0.75
+    assert found["share_of_ceiling"] == pytest.approx((1 - found["chance"]) / (0.75 - found["chance"]))
+    assert found["window_ceiling"] == 0.4
+    assert found["window_share_of_ceiling"] is None  # not above chance
 
 
 def test_neighbours_tell_what_one_transition_does_not():
@@ -75,12 +73,12 @@ def test_neighbours_tell_what_one_transition_does_not():
 
 def test_without_two_classes_the_answer_is_the_only_one():
     train = labelled(equal, 0)
-    one = Labelled(train.episode_index, train.frame_index, train.codes, np.zeros(len(train.codes), int), None)
-    assert agreement(one, one, 3, seed=0)[0]["accuracy"] == 1
+    one = Labelled(train.episode_index, train.frame_index, train.codes, np.zeros(len(train.codes), int))
+    assert agreement(one, one, 3, 0, {})[0]["accuracy"] == 1
 
 
 def test_window_stays_in_the_episode():
-    part = Labelled(np.array([0, 0, 0, 1]), np.array([4, 5, 6, 7]), np.zeros((4, 1, 1)), np.zeros(4), None)
+    part = Labelled(np.array([0, 0, 0, 1]), np.array([4, 5, 6, 7]), np.zeros((4, 1, 1)), np.zeros(4))
     assert part.window((-1, 0, 1)).tolist() == [[-1, 0, 1], [0, 1, 2], [1, 2, -1], [-1, 3, -1]]
 
 

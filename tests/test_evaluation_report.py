@@ -27,7 +27,7 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.games.breakout import detector as breakout
 from known_models import KnownModel, copy_model, still_model
 
-FEW = Amounts(ssim=16, counterfactual=16, other_splits=16, examples=3)
+FEW = Amounts(ssim=16, ceiling_seeds=0, counterfactual=16, other_splits=16, examples=3)
 
 
 def leaves(value, key=""):
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_metrics_and_report(store, perfect):
 
 
 def test_metrics_state_how_many_transitions_were_measured(store):
-    few = Amounts(transitions=7, ssim=3, counterfactual=2, examples=1)
+    few = Amounts(transitions=7, ssim=3, ceiling_seeds=0, counterfactual=2, examples=1)
     metrics = assess(KnownModel(), store, "train", few, seed=0).metrics
     assert metrics["num_transitions"] == 7
     assert metrics["reconstruction"]["ssim_transitions"] == 3

@@ -16,7 +16,7 @@ from ghostpad.sums import total
 from known_models import KnownModel
 
 FREEWAY = game_named("freeway")
-FEW = Amounts(ssim=8, counterfactual=16, other_splits=16, examples=2, galleries=2, tsne=0)
+FEW = Amounts(ssim=8, ceiling_seeds=0, counterfactual=16, other_splits=16, examples=2, galleries=2, tsne=0)
 
 
 @pytest.fixture(scope="module")

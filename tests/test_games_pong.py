@@ -13,7 +13,7 @@ from ghostpad.sources.recorder import RecordConfig, record
 from known_models import KnownModel
 
 PONG = game_named("pong")
-FEW = Amounts(ssim=8, counterfactual=16, other_splits=16, examples=2, galleries=2, tsne=0)
+FEW = Amounts(ssim=8, ceiling_seeds=0, counterfactual=16, other_splits=16, examples=2, galleries=2, tsne=0)
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,16 @@ def metrics(store_path: Path, folder: Path) -> dict[str, Any]:
     from ghostpad.evaluation.config import Amounts, EvaluateConfig
     from ghostpad.evaluation.report.evaluate import evaluate
 
-    amounts = Amounts(ssim=16, counterfactual=32, other_splits=16, probe=256, examples=4, galleries=4, tsne=0)
+    amounts = Amounts(
+        ssim=16,
+        counterfactual=32,
+        other_splits=16,
+        probe=256,
+        ceiling_seeds=1,
+        examples=4,
+        galleries=4,
+        tsne=0,
+    )
     config = EvaluateConfig(
         model=Path("breakout-sharp"),
         data=store_path,

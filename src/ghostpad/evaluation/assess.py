@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 
 import ghostpad
+from ghostpad.evaluation.branches import BRANCH_KEYS, ONE_FRAME, branch_ceiling, controllability
 from ghostpad.evaluation.codebook import entropy, summarize_codes
 from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.ground_truth import GroundTruth, detector_accuracy, read_ground_truth
 from ghostpad.evaluation.inference import Model, draw_blocks, infer_codes
+from ghostpad.evaluation.inverse_dynamics import MIN_LABELS, supervised_ceilings
 from ghostpad.evaluation.measurements import Measurements, measure, metrics_of_sums
 from ghostpad.evaluation.mutual_information import Association, associate, grouped
-from ghostpad.evaluation.probes import Labelled, agreement
+from ghostpad.evaluation.probes import WINDOWS, Labelled, agreement
 from ghostpad.evaluation.reconstruction import psnr_db
 from ghostpad.evaluation.schema import EVENT_METRICS, UNKNOWN_GAME, VERSION, complete, get, nest
 from ghostpad.frames.controls import read_controls
@@ -39,6 +41,7 @@ class Assessment:
         measurements: what each transition contributes to it.
         truth: state and events of the transitions.
         associations: of the codes with each event and each group of events.
+        ceilings: supervised ceiling of each window; empty where controls or labels are missing.
     """
 
     name: str
@@ -47,12 +50,28 @@ class Assessment:
     measurements: Measurements
     truth: GroundTruth
     associations: dict[str, Association]
+    ceilings: dict[str, float]
 
 
 def assess(
-    model: Model, store: FrameStore, split: str, amounts: Amounts, seed: int, name: str = "model"
+    model: Model,
+    store: FrameStore,
+    split: str,
+    amounts: Amounts,
+    seed: int,
+    name: str = "model",
+    first: Assessment | None = None,
 ) -> Assessment:
     """Measure a model on one split of a data set.
+
+    Args:
+        model: to measure.
+        store: the data set.
+        split: of its episodes.
+        amounts: how much to measure.
+        seed: of all draws.
+        name: of the model in the report.
+        first: of another model, all else equal; its ceilings are used where the stride is the same.
 
     Raises:
         UserError: the split has no transitions, or the model cannot read such frames.
@@ -65,16 +84,26 @@ def assess(
     associations = _associations(measured.codes, truth, seed)
     metrics = _metrics(model, measured, truth, associations, seed)
     absent = _reasons(measured, truth)
-    probed = _agreement(model, measured, truth, split, amounts.probe, seed)
-    if isinstance(probed, str):
-        absent["agreement"] = probed
-    else:
-        metrics["agreement"], bounds = probed
-        metrics["intervals"] |= {f"agreement.{key}": values for key, values in bounds.items()}
+    same = first is not None and first.measurements.transitions.stride == transitions.stride
+    ceilings = first.ceilings if first and same else _ceilings(measured, split, amounts.ceiling_seeds, seed)
+    groups = {
+        "agreement": _agreement(model, measured, split, amounts.probe, ceilings, seed),
+        "controllability": controllability(model, store, split, amounts.branches, seed),
+    }
+    for group, found in groups.items():
+        if isinstance(found, str):
+            absent[group] = found
+        else:
+            metrics[group], bounds = found
+            metrics["intervals"] |= {f"{group}.{key}": values for key, values in bounds.items()}
+    if "agreement" in metrics:
+        bound = _branch_ceiling(measured)
+        metrics["agreement"] |= {} if isinstance(bound, str) else bound
+        absent |= {f"agreement.{key}": str(bound) for key in BRANCH_KEYS}
     metrics["intervals"] = metrics["intervals"] or None
     metrics["splits"] = _splits(model, measured, split, amounts.other_splits, metrics, game, seed)
     metrics = complete(metrics | _provenance(model, measured, truth, split, seed), absent, game)
-    return Assessment(name, model, metrics, measured, truth, associations)
+    return Assessment(name, model, metrics, measured, truth, associations, ceilings)
 
 
 def recognize_game(transitions: Transitions) -> Game | None:
@@ -150,10 +179,11 @@ def _reasons(measured: Measurements, truth: GroundTruth) -> dict[str, str]:
         no_others = "one transition only, so there are no codes of others"
         keys = ("reconstruction.delta_psnr_db", "reconstruction.leak_share")
         reasons = dict.fromkeys((*keys, "transfer"), no_others) | reasons
-    if truth.displacement is None:
-        unknown = "the displacement of what the player moves is unknown in this game"
-        keys = ("ceiling", "share_of_ceiling", "window_ceiling", "window_share_of_ceiling")
-        reasons |= {f"agreement.{key}": unknown for key in keys}
+    for prefix in WINDOWS:
+        reasons[f"agreement.{prefix}ceiling"] = (
+            f"not asked for, or fewer than {MIN_LABELS} labelled transitions"
+        )
+        reasons[f"agreement.{prefix}share_of_ceiling"] = "no ceiling above chance"
     return reasons
 
 
@@ -179,8 +209,32 @@ def _associations(codes_Thw: np.ndarray, truth: GroundTruth, seed: int) -> dict[
     return {name: associate(codes_Thw, label, seed) for name, label in labels.items() if label.any()}
 
 
+def _ceilings(measured: Measurements, split: str, num_seeds: int, seed: int) -> dict[str, float]:
+    """The supervised ceiling of each window; empty where labels are missing."""
+    training = Transitions(measured.transitions.store, "train", measured.transitions.stride)
+    fitted = read_controls(training, np.arange(len(training)))
+    held_out = read_controls(measured.transitions, measured.rows)
+    if split == "train" or fitted is None or held_out is None or fitted[1] != held_out[1]:
+        return {}
+    test = Labelled.of(measured.transitions, measured.rows, measured.codes, held_out[0])
+    return supervised_ceilings(training, fitted[0], test, len(fitted[1]), num_seeds, seed)
+
+
+def _branch_ceiling(measured: Measurements) -> dict[str, float] | str:
+    """What branches say about the controls of these transitions, or why they do not."""
+    held = read_controls(measured.transitions, measured.rows, directions=False)
+    if held is None or measured.transitions.stride != 1:
+        return ONE_FRAME
+    return branch_ceiling(measured.transitions.store, held[1], held[0])
+
+
 def _agreement(
-    model: Model, measured: Measurements, truth: GroundTruth, split: str, num_probe: int, seed: int
+    model: Model,
+    measured: Measurements,
+    split: str,
+    num_probe: int,
+    ceilings: dict[str, float],
+    seed: int,
 ) -> tuple[dict[str, Any], dict[str, tuple[float, float]]] | str:
     """The keys of `agreement` and their intervals, or why they are missing."""
     if split == "train":
@@ -194,10 +248,9 @@ def _agreement(
     if fitted is None or fitted[1] != held_out[1]:
         return "the controls of the training episodes were not recorded, or differ"
     codes = infer_codes(model, training, rows, what="encode for probe")
-    displacement = read_ground_truth(training, rows, truth.game).displacement
-    train = Labelled.of(training, rows, codes, fitted[0], displacement)
-    test = Labelled.of(measured.transitions, measured.rows, measured.codes, held_out[0], truth.displacement)
-    numbers, right = agreement(train, test, len(fitted[1]), seed)
+    train = Labelled.of(training, rows, codes, fitted[0])
+    test = Labelled.of(measured.transitions, measured.rows, measured.codes, held_out[0])
+    numbers, right = agreement(train, test, len(fitted[1]), seed, ceilings)
     sums = {"right": right, "known": np.isfinite(right).astype(np.float64)}
     intervals = bootstrap(
         sums, measured.episode_index, lambda sums: {"accuracy": ratio(sums["right"], sums["known"])}, seed

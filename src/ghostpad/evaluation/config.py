@@ -22,6 +22,10 @@ class Amounts:
     """transitions of each other split, to compare with"""
     probe: int = 4096
     """training transitions on which the probe for the controls is fitted"""
+    ceiling_seeds: int = 3
+    """networks whose mean accuracy is the supervised ceiling of agreement; 0 for no ceiling"""
+    branches: int = 2048
+    """branches of training and of held-out episodes each whose codes are compared; see `record --branches`"""
     examples: int = 36
     """transitions shown in the report"""
     galleries: int = 96
@@ -70,6 +74,8 @@ class ControlsConfig:
     """folder for controls.json and controls.png; the world's own when not given"""
     transitions: int = 2048
     """transitions to draw at most, from training and from test episodes each"""
+    ceiling_seeds: int = 3
+    """networks whose mean accuracy is the supervised ceiling; 0 for no ceiling"""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N"""
     seed: int = 0

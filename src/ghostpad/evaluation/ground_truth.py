@@ -23,14 +23,12 @@ class GroundTruth:
         states: state of all frames of an episode, by episode.
         recorded: episodes whose state was recorded; the others were detected.
         events: (T,) bool by event.
-        displacement: (T,) pixels that the controlled element moves, None where the game names none.
     """
 
     game: Game | None
     states: dict[int, GameState]
     recorded: frozenset[int]
     events: dict[str, np.ndarray]
-    displacement: np.ndarray | None
 
     @property
     def source(self) -> str:
@@ -42,13 +40,12 @@ class GroundTruth:
 def read_ground_truth(transitions: Transitions, rows: np.ndarray, game: Game | None) -> GroundTruth:
     """Ground truth of the transitions `rows`, detecting what was not recorded."""
     if game is None:
-        return GroundTruth(None, {}, frozenset(), {}, None)
+        return GroundTruth(None, {}, frozenset(), {})
     store, stride = transitions.store, transitions.stride
     episode_index, frame_index = transitions.episode_index[rows], transitions.frame_index[rows]
     states: dict[int, GameState] = {}
     recorded = set()
     events: dict[str, np.ndarray] = {}
-    displacement = np.zeros(len(rows)) if game.controlled else None
     for episode in map(int, np.unique(episode_index)):
         state = store.truth(episode)
         if state is not None and game.columns <= set(state):
@@ -60,10 +57,7 @@ def read_ground_truth(transitions: Transitions, rows: np.ndarray, game: Game | N
         here = episode_index == episode
         for name, happens in game.events(state, stride).items():
             events.setdefault(name, np.zeros(len(rows), bool))[here] = happens[frame_index[here]]
-        if displacement is not None and game.controlled:
-            position = state[game.controlled.column].astype(float)
-            displacement[here] = position[frame_index[here] + stride] - position[frame_index[here]]
-    return GroundTruth(game, states, frozenset(recorded), events, displacement)
+    return GroundTruth(game, states, frozenset(recorded), events)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Agreement of the codes with the real controls: a linear probe, beside chance and a ceiling.
+"""Agreement of the codes with the real controls: a linear probe, beside chance and the supervised ceiling.
 
 Dimensions: T transitions, W transitions of a window, h w grid of codes.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,8 @@ from ghostpad.frames.pairs import Transitions
 
 WINDOW = (-1, 0, 1, 2)
 """Transitions around the one whose control is asked for, in strides: t-1 … t+2."""
+WINDOWS = {"": (0,), "window_": WINDOW}
+"""By the prefix of their keys in `metrics.json`."""
 BUDGETS = (8, 16, 32, 64, 128, 256, 512, 1024)
 NUM_SEEDS = 5
 _INVERSE_REGULARIZATION = 0.1
@@ -31,7 +33,6 @@ class Labelled:
         frame_index: (T,) its current frame.
         codes: (T, h, w).
         controls: (T,) class of the control that was held, -1 where it is unknown.
-        displacement: (T,) pixels that the controlled element moves, None where it is unknown.
         stride: frames from a frame to its next frame.
     """
 
@@ -39,21 +40,15 @@ class Labelled:
     frame_index: np.ndarray
     codes: np.ndarray
     controls: np.ndarray
-    displacement: np.ndarray | None
     stride: int = 1
 
     @classmethod
     def of(
-        cls,
-        transitions: Transitions,
-        rows: np.ndarray,
-        codes: np.ndarray,
-        controls: np.ndarray,
-        displacement: np.ndarray | None,
+        cls, transitions: Transitions, rows: np.ndarray, codes: np.ndarray, controls: np.ndarray
     ) -> "Labelled":
         """The transitions `rows` of a split."""
         episodes, frames = transitions.episode_index[rows], transitions.frame_index[rows]
-        return cls(episodes, frames, codes, controls, displacement, transitions.stride)
+        return cls(episodes, frames, codes, controls, transitions.stride)
 
     def window(self, offsets: tuple[int, ...]) -> np.ndarray:
         """(T, W) positions of the transitions `offsets` strides away in the same episode, -1 if missing."""
@@ -75,27 +70,38 @@ class Labelled:
 
 
 def agreement(
-    train: Labelled, test: Labelled, num_classes: int, seed: int
+    train: Labelled, test: Labelled, num_classes: int, seed: int, ceilings: Mapping[str, float]
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Fit probes on training episodes and score them on test episodes.
 
+    Args:
+        train: transitions of training episodes.
+        test: transitions of test episodes.
+        num_classes: of controls.
+        seed: of the draws.
+        ceilings: supervised ceiling of each of `WINDOWS`; may be empty.
+
     Returns:
-        The keys of `agreement` in `metrics.json`, without the ceiling where the displacement is unknown; and
-        (T,) whether the control of each test transition was named right, NaN where it is unknown.
+        The keys of `agreement` in `metrics.json`, without those of missing ceilings;
+        and (T,) whether the control of each test transition was named right, NaN where it is unknown.
     """
     right = np.full(len(test.codes), np.nan)
     result: dict[str, Any] = {"num_train": int((train.controls >= 0).sum())}
     counts = np.bincount(train.controls[train.controls >= 0], minlength=num_classes)
     majority = int(counts.argmax())
     rng = np.random.default_rng(seed)
-    for prefix, offsets in (("", (0,)), ("window_", WINDOW)):
+    tables = one_hot(train.codes, test.codes)
+    for prefix, offsets in WINDOWS.items():
         fit, score = train.usable(offsets), test.usable(offsets)
         if not len(fit) or not len(score):
             continue
-        features, held_out = _one_hot(train, test, offsets, (fit, score))
+        features, held_out = (
+            _windows_of(table, part, offsets, rows)
+            for table, part, rows in zip(tables, (train, test), (fit, score), strict=True)
+        )
         labels, truth = train.controls[fit], test.controls[score]
         answers = linear_probe(features, labels, held_out, majority)
-        numbers = scores(answers, truth) | {"chance": float((truth == majority).mean())}
+        numbers: dict[str, Any] = scores(answers, truth) | {"chance": float((truth == majority).mean())}
         if not prefix:
             numbers["num_test"] = len(score)
             right[score] = answers == truth
@@ -104,13 +110,11 @@ def agreement(
             numbers["shuffled"] = scores(shuffled, truth)["accuracy"]
             probe = partial(linear_probe, majority=majority)
             result["label_budget"] = label_budget(probe, features, labels, held_out, truth, seed)
-        if train.displacement is not None and test.displacement is not None:
-            moved = train.displacement[train.window(offsets)[fit]]
-            held_out_moved = test.displacement[test.window(offsets)[score]]
-            numbers["ceiling"] = scores(_forest(moved, labels, held_out_moved, seed), truth)["accuracy"]
-            room = numbers["ceiling"] - numbers["chance"]
-            gained = numbers["accuracy"] - numbers["chance"]
-            numbers["share_of_ceiling"] = gained / room if room > 0 else np.nan
+        if prefix in ceilings:
+            numbers["ceiling"] = ceilings[prefix]
+            numbers["share_of_ceiling"] = share_of_ceiling(
+                numbers["accuracy"], numbers["chance"], ceilings[prefix]
+            )
         result |= {f"{prefix}{key}": value for key, value in numbers.items()}
     return result, right
 
@@ -121,23 +125,33 @@ def scores(answers: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     return {"accuracy": float((answers == truth).mean()), "balanced_accuracy": float(np.mean(recalls))}
 
 
-def _one_hot(
-    train: Labelled, test: Labelled, offsets: tuple[int, ...], rows: tuple[np.ndarray, np.ndarray]
-) -> tuple[csr_matrix, csr_matrix]:
-    """Features of `rows`: one column per cell, place in the window, and code that occurs in training."""
-    num_codes = int(max(train.codes.max(), test.codes.max())) + 1
-    cells = train.codes[0].size
+def share_of_ceiling(accuracy: float, chance: float, ceiling: float) -> float | None:
+    """(accuracy - chance) / (ceiling - chance), None where the ceiling is not above chance."""
+    return (accuracy - chance) / (ceiling - chance) if ceiling > chance else None
+
+
+def _windows_of(
+    table: csr_matrix, labelled: Labelled, offsets: tuple[int, ...], rows: np.ndarray
+) -> csr_matrix:
+    """Features of `rows`: those of all transitions of the window, side by side."""
+    return csr_matrix(hstack([table[column] for column in labelled.window(offsets)[rows].T]))
+
+
+def one_hot(train_codes: np.ndarray, test_codes: np.ndarray) -> tuple[csr_matrix, csr_matrix]:
+    """Features of codes (T, …): one column for each cell and code that occurs in training."""
+    num_codes = int(max(train_codes.max(), test_codes.max())) + 1
+    cells = train_codes[0].size
     base = np.arange(cells) * num_codes
-    train_keys, test_keys = (part.codes.reshape(-1, cells).astype(np.int64) + base for part in (train, test))
+    train_keys, test_keys = (
+        codes.reshape(-1, cells).astype(np.int64) + base for codes in (train_codes, test_codes)
+    )
     known = np.unique(train_keys)
     tables = []
-    for keys, labelled, chosen in ((train_keys, train, rows[0]), (test_keys, test, rows[1])):
+    for keys in (train_keys, test_keys):
         place = np.searchsorted(known, keys).clip(max=len(known) - 1)
         occurs = (known[place] == keys).astype(np.float32)
         pointers = np.arange(0, keys.size + 1, cells)
-        table = csr_matrix((occurs.ravel(), place.ravel(), pointers), shape=(len(keys), len(known)))
-        window = labelled.window(offsets)[chosen]
-        tables.append(csr_matrix(hstack([table[column] for column in window.T])))
+        tables.append(csr_matrix((occurs.ravel(), place.ravel(), pointers), shape=(len(keys), len(known))))
     return tables[0], tables[1]
 
 
@@ -159,14 +173,6 @@ def linear_probe(
         # What is left to gain after 200 iterations is far below the spread over episodes.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return probe.fit(features, labels).predict(held_out)
-
-
-def _forest(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray, seed: int) -> np.ndarray:
-    """Predict controls from displacements by a random forest, which needs no linear relation."""
-    from sklearn.ensemble import RandomForestClassifier
-
-    forest = RandomForestClassifier(50, min_samples_leaf=5, random_state=seed, n_jobs=1)
-    return forest.fit(features, labels).predict(held_out)
 
 
 def label_budget(

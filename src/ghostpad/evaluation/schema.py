@@ -6,7 +6,7 @@ from typing import Any
 
 from ghostpad.games import GAMES, REFERENCE_GAME, Game, Metric
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a key changes its name, unit or meaning."""
 UNKNOWN_GAME = "no detector recognizes this game"
 NOT_IN_GAME = "not part of this game"
@@ -34,11 +34,25 @@ _PROBE = {
     "balanced_accuracy": Metric("0…1", "mean over controls of the share named correctly"),
     "chance": Metric(_SHARE, "control named correctly by always naming the most frequent one in training"),
     "ceiling": Metric(
-        _SHARE, "control named correctly from the true displacement of what the player moves, by a forest"
+        _SHARE,
+        "the supervised ceiling: control named correctly from the frames, by an inverse dynamics network",
     ),
-    "share_of_ceiling": Metric(
-        "", "(accuracy - chance) / (ceiling - chance); above 1 where the codes say more than the displacement"
+    "share_of_ceiling": Metric("", "(accuracy - chance) / (ceiling - chance)"),
+}
+_CONTROLLABILITY = {
+    "accuracy": Metric("share of branches", "control named correctly by a linear probe on one-hot codes"),
+    "chance": Metric("share of branches", "1 / number of controls: every control is equally frequent"),
+    "upper_bound": Metric(
+        "share of branches", "the best possible accuracy, as controls with equal next frames look the same"
     ),
+    "equal_codes": Metric(
+        "share of pairs", "branches of different states under the same control that have equal codes"
+    ),
+    "equal_codes_other_control": Metric("share of pairs", "the same under different controls"),
+    "equal_cells": Metric("share of cells", "with equal codes, under the same control in different states"),
+    "equal_cells_other_control": Metric("share of cells", "the same under different controls"),
+    "num_train": Metric("branches", "of training episodes, on which the probe is fitted"),
+    "num_test": Metric("branches", "of this split, on which it is scored"),
 }
 
 
@@ -96,9 +110,18 @@ COMMON_KEYS: dict[str, Metric] = {
         f"agreement.window_{key}": Metric(metric.unit, f"{metric.meaning}, from transitions t-1 to t+2")
         for key, metric in _PROBE.items()
     },
+    "agreement.branch_ceiling": Metric(
+        _SHARE,
+        "the best possible guess of the control from the next frame, by branches and how often it is held",
+    ),
+    "agreement.branch_identifiable": Metric(
+        "share of branches", "whose control can be identified: no other control leads to an equal next frame"
+    ),
+    "agreement.num_branched": Metric("states", "with branches, of all episodes"),
     "agreement.label_budget": Metric(
         _SHARE, "accuracy by number of labelled transitions: mean, low, high of 5"
     ),
+    **{f"controllability.{key}": metric for key, metric in _CONTROLLABILITY.items()},
     "splits": Metric("", "a few of these numbers on train, validation and test"),
     "intervals": Metric("", "95 % intervals by bootstrap over episodes, [low, high] by key"),
     "timing": Metric("seconds", "duration; all else is the same for the same seed"),

@@ -19,8 +19,9 @@ from ghostpad.evaluation.controls.study import (
 )
 from ghostpad.evaluation.ground_truth import read_ground_truth
 from ghostpad.evaluation.inference import draw_blocks, infer_codes
+from ghostpad.evaluation.inverse_dynamics import supervised_ceilings
 from ghostpad.evaluation.mutual_information import grouped
-from ghostpad.frames.controls import read_controls
+from ghostpad.frames.controls import control_classes, read_controls
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
@@ -73,7 +74,14 @@ def fit_and_study(
         control_map = fit_control_map(names, train.buttons[chosen], train.controls[chosen])
     report = _button_effects(train) | {"mutual_information_bits": mutual_information(test, config.seed)}
     if (test.controls >= 0).any():
-        report |= study_controls(train, test, control_map.control_names, config.seed)
+        names = control_map.control_names
+        directions, classes_C = control_classes(names)
+        classes = np.where(labels[0] < 0, -1, classes_C[labels[0]])
+        held_out = test.labelled(classes_C)
+        ceilings = supervised_ceilings(
+            splits[0], classes, held_out, len(directions), config.ceiling_seeds, config.seed
+        )
+        report |= study_controls(train, test, names, ceilings, config.seed)
     return control_map, report
 
 
@@ -121,7 +129,7 @@ def _map_of_effects(sample: Sample) -> ControlMap:
 
 def _button_effects(sample: Sample) -> dict[str, Any]:
     """How often each button is held, and how far the controlled element moves then (pixels, mean)."""
-    usage, moved = sample.buttons.mean(0), sample.truth.displacement
+    usage, moved = sample.buttons.mean(0), sample.displacement
     means = [None] * len(usage)
     if moved is not None:
         means = (sample.buttons.T @ moved / np.maximum(sample.buttons.sum(0), 1e-9)).tolist()
@@ -156,6 +164,8 @@ def print_report(control_map: ControlMap, report: dict[str, Any]) -> None:
             line = f"chance {report[f'{window}chance']:.3f}, ceiling {report[f'{window}ceiling']:.3f}"
             share = report.get(f"{window}share_of_ceiling")
             print(f"{title}: {line}" + ("" if share is None else f", share of the ceiling {share:.0%}"))
+    if "branch_ceiling" in report:
+        print(f"best possible guess from one next frame, by branches: {report['branch_ceiling']:.3f}")
 
 
 def draw_curves(report: dict[str, Any], path: Path) -> None:

@@ -3,7 +3,7 @@
 Dimensions: T transitions, K buttons, C controls.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,18 @@ import numpy as np
 from scipy.special import softmax
 
 from ghostpad.buttons.control_map import fit_control_map
+from ghostpad.evaluation.branches import ONE_FRAME, branch_ceiling
 from ghostpad.evaluation.ground_truth import GroundTruth
 from ghostpad.evaluation.mutual_information import associate, grouped
-from ghostpad.evaluation.probes import BUDGETS, Labelled, agreement, label_budget, linear_probe, scores
+from ghostpad.evaluation.probes import (
+    BUDGETS,
+    Labelled,
+    agreement,
+    label_budget,
+    linear_probe,
+    scores,
+    share_of_ceiling,
+)
 from ghostpad.frames.controls import control_classes
 from ghostpad.frames.pairs import Transitions
 from ghostpad.world.likelihood import transition_nll
@@ -55,7 +64,21 @@ class Sample:
     def labelled(self, classes_C: np.ndarray) -> Labelled:
         """The transitions as `agreement` takes them, with classes of controls."""
         classes = np.where(self.controls < 0, -1, classes_C[self.controls])
-        return Labelled.of(self.transitions, self.rows, self.codes, classes, self.truth.displacement)
+        return Labelled.of(self.transitions, self.rows, self.codes, classes)
+
+    @property
+    def displacement(self) -> np.ndarray | None:
+        """(T,) pixels that the controlled element moves, None in an unknown game."""
+        game, moved = self.truth.game, np.empty(len(self.rows))
+        if game is None or game.controlled is None:
+            return None
+        episodes, frames = (
+            each[self.rows] for each in (self.transitions.episode_index, self.transitions.frame_index)
+        )
+        for episode, state in self.truth.states.items():
+            here, position = episodes == episode, state[game.controlled.column].astype(float)
+            moved[here] = position[frames[here] + self.transitions.stride] - position[frames[here]]
+        return moved
 
 
 def button_posteriors(
@@ -65,8 +88,17 @@ def button_posteriors(
     return softmax(-transition_nll(world, transitions, rows, num_workers), axis=1)
 
 
-def study_controls(train: Sample, test: Sample, names: Sequence[str], seed: int) -> dict[str, Any]:
+def study_controls(
+    train: Sample, test: Sample, names: Sequence[str], ceilings: Mapping[str, float], seed: int
+) -> dict[str, Any]:
     """Name the controls of test episodes from labels of training episodes, by buttons and by codes.
+
+    Args:
+        train: transitions of training episodes.
+        test: transitions of test episodes.
+        names: of the controls.
+        ceilings: see `supervised_ceilings`.
+        seed: of the draws.
 
     Returns:
         The keys of `agreement` in `metrics.json`: for buttons, for buttons of a window (`window_…`), and for
@@ -74,9 +106,15 @@ def study_controls(train: Sample, test: Sample, names: Sequence[str], seed: int)
     """
     directions, classes_C = control_classes(names)
     sides = (train.labelled(classes_C), test.labelled(classes_C))
-    codes, _ = agreement(*sides, len(directions), seed)
+    codes, _ = agreement(*sides, len(directions), seed, ceilings)
     shared = ("num_train", "num_test", "chance", "ceiling", "window_chance", "window_ceiling")
     report = {"classes": directions, "codes": codes} | {key: codes[key] for key in shared if key in codes}
+    bound = (
+        branch_ceiling(train.transitions.store, names, test.controls)
+        if train.transitions.stride == 1
+        else ONE_FRAME
+    )
+    report |= {} if isinstance(bound, str) else bound
 
     def by_map(buttons: np.ndarray, controls: np.ndarray, held_out: np.ndarray) -> np.ndarray:
         given_KC = np.array(fit_control_map(names, buttons, controls).control_given_button)
@@ -101,9 +139,8 @@ def study_controls(train: Sample, test: Sample, names: Sequence[str], seed: int)
             "label_budget": label_budget(probe, features, labels, held_out, truth, seed, MAP_BUDGETS),
         }
         if f"{prefix}ceiling" in codes:
-            room = codes[f"{prefix}ceiling"] - codes[f"{prefix}chance"]
-            gained = numbers["accuracy"] - codes[f"{prefix}chance"]
-            numbers["share_of_ceiling"] = gained / room if room > 0 else None
+            levels = codes[f"{prefix}chance"], codes[f"{prefix}ceiling"]
+            numbers["share_of_ceiling"] = share_of_ceiling(numbers["accuracy"], *levels)
         report |= {f"{prefix}{key}": value for key, value in numbers.items()}
     return report
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation.assess import assess
+from ghostpad.evaluation.assess import Assessment, assess
 from ghostpad.evaluation.config import EvaluateConfig
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions
@@ -34,10 +34,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     store = open_data(config.data, config.workers, MIN_EPISODES)
     paths = (config.model, *config.compare)
     models = [_load(path, store, config) for path in paths]
-    assessments = [
-        assess(model, store, config.split, config.amounts, config.seed, name=str(path))
-        for path, model in zip(paths, models, strict=True)
-    ]
+    assessments: list[Assessment] = []
+    for path, model in zip(paths, models, strict=True):
+        first = assessments[0] if assessments else None
+        assessments.append(
+            assess(model, store, config.split, config.amounts, config.seed, name=str(path), first=first)
+        )
     page, metrics = render(assessments, config.amounts, config.seed), assessments[0].metrics
     if config.compare:
         metrics["compare"] = {item.name: item.metrics for item in assessments[1:]}

@@ -48,9 +48,9 @@ def words(name: str) -> str:
     return re.sub(r"(\d)px", r"\1 px", name.replace("_", " "))
 
 
-def count(number: int, noun: str) -> str:
-    """A number with its noun, in the plural unless the number is 1."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, in the plural unless the number is 1; `plural` if that is irregular."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def element_metrics(game: Game | None) -> dict[str, dict[str, tuple[str, str]]]:

@@ -158,7 +158,8 @@ def controls(assessment: Assessment) -> View | None:
         return None
     plot = None
     if probe.get("label_budget"):
-        levels = {"chance": probe["chance"], "all labels": probe["accuracy"], "ceiling": probe["ceiling"]}
+        levels = {"chance": probe["chance"], "all labels": probe["accuracy"]}
+        levels["supervised ceiling"] = probe["ceiling"]
         plot = figures.budget_curve(probe["label_budget"], levels)
     return {"plot": plot}
 
@@ -230,6 +231,7 @@ def render(assessments: Sequence[Assessment], amounts: Amounts, seed: int) -> st
         "codes": {"galleries": shown} if shown else None,
         "transfer": {"rows": moved} if moved else None,
         "controls": controls(first),
+        "controllability": None if get(first.metrics, "controllability.accuracy") is None else {},
         "maps": maps(first, shown, amounts.tsne, seed) if amounts.tsne else None,
         "missing": {} if first.metrics["absent"] else None,
     }

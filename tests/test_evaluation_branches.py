@@ -1,0 +1,138 @@
+"""What branches say, in toy environments whose numbers are worked out by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ghostpad.evaluation.branches import best_guess, branch_ceiling, controllability, outcomes
+from ghostpad.sources.branches import Branches
+
+NAMES = ["NOOP", "UP", "RIGHT", "LEFT"]
+NUM_STATES = 6
+
+
+def next_frame(state: int, outcome: int) -> np.ndarray:
+    """(8, 8, 3): the scene depends on the state, one pixel on what the control does."""
+    frame = np.full((8, 8, 3), 10 * state, np.uint8)
+    frame[0, outcome] = 255
+    return frame
+
+
+class Toy:
+    """A store of six episodes with branches; `outcome(state, control)` is what a control does."""
+
+    fingerprint = "toy"
+
+    def __init__(self, outcome, num_episodes: int = 6) -> None:
+        self.outcome = outcome
+        splits = ["train", "train", "train", "test", "test", "validation"]
+        self.episodes = [SimpleNamespace(split=split) for split in splits[:num_episodes]]
+
+    def control_names(self, episode: int) -> list[str]:
+        return NAMES
+
+    def branches(self, episode: int) -> Branches:
+        controls = range(len(NAMES))
+        frames = [
+            [next_frame(state, self.outcome(state, control)) for control in controls]
+            for state in range(NUM_STATES)
+        ]
+        return Branches(np.arange(NUM_STATES), np.array(frames))
+
+    def read(self, episode: int, frames: np.ndarray, grayscale: bool) -> np.ndarray:
+        return np.zeros((len(frames), 1 if grayscale else 3, 8, 8), np.uint8)
+
+
+class Pixels:
+    """Codes of two cells: the outcome, and if `of_scene` the scene."""
+
+    codebook_size, grid, stride = 64, (1, 2), 1
+
+    def __init__(self, of_scene: bool = False, grayscale: bool = False) -> None:
+        self.of_scene, self.grayscale = of_scene, grayscale
+
+    def encode(self, frames, next_frames):
+        assert frames.shape == next_frames.shape
+        outcome = next_frames[:, 0, 0].argmax(1)
+        scene = next_frames[:, 0, 7, 7] // 10 if self.of_scene else np.zeros_like(outcome)
+        return np.stack([outcome, scene], 1)[:, None]
+
+
+def test_equal_next_frames_form_one_class():
+    assert outcomes(Toy(lambda state, control: min(control, 2)).branches(0).next_frames)[0].tolist() == [
+        0,
+        1,
+        2,
+        2,
+    ]
+
+
+def test_two_controls_with_equal_effects_bound_the_best_guess():
+    # Held 40, 30, 20, 10 %: among the last two RIGHT is guessed, so LEFT is always wrong.
+    held = np.repeat([0, 1, 2, 3], [40, 30, 20, 10])
+    found = branch_ceiling(Toy(lambda state, control: min(control, 2)), NAMES, held)
+    assert found == {"branch_ceiling": pytest.approx(0.9), "branch_identifiable": 0.5, "num_branched": 36}
+
+
+def test_the_best_guess_depends_on_the_state():
+    # In every other state nothing the player does shows: then NOOP is guessed, which is right in 40 %.
+    held = np.repeat([0, 1, 2, 3], [40, 30, 20, 10])
+    found = branch_ceiling(Toy(lambda state, control: control if state % 2 else 0), NAMES, held)
+    assert found["branch_ceiling"] == pytest.approx((1 + 0.4) / 2)
+    assert found["branch_identifiable"] == 0.5
+
+
+def test_controls_of_one_direction_need_not_be_distinguished():
+    policy, classes = np.array([0.5, 0.1, 0.2, 0.2]), np.array([[0, 0, 2, 2]])
+    found = best_guess(classes, policy, directions_A=np.array([0, 0, 1, 2]))
+    assert found == {"branch_ceiling": pytest.approx(0.8), "branch_identifiable": 0.5}
+
+
+def test_without_branches_of_these_controls_there_is_a_reason():
+    store = Toy(lambda state, control: control)
+    assert "record --branches" in branch_ceiling(store, ["A", "B"], np.array([0]))
+    store.branches = lambda episode: None
+    assert "record --branches" in branch_ceiling(store, NAMES, np.array([0]))
+    assert "record --branches" in controllability(Pixels(), store, "test", 2048, seed=0)
+
+
+@pytest.mark.parametrize("grayscale", [False, True])
+def test_codes_that_are_the_action_reach_the_upper_bound_and_are_equal_in_all_states(grayscale):
+    store = Toy(lambda state, control: min(control, 2))
+    numbers, bounds = controllability(Pixels(grayscale=grayscale), store, "test", 2048, seed=0)
+    assert numbers["chance"] == 0.25
+    assert numbers["accuracy"] == numbers["upper_bound"] == 0.75
+    assert numbers["equal_codes"] == numbers["equal_cells"] == 1
+    # Of the 12 ordered pairs of different controls, RIGHT and LEFT have equal codes both ways.
+    assert numbers["equal_codes_other_control"] == pytest.approx(2 / 12)
+    assert numbers["equal_cells_other_control"] == pytest.approx((1 + 2 / 12) / 2)
+    assert (numbers["num_train"], numbers["num_test"]) == (3 * 6 * 4, 2 * 6 * 4)
+    assert bounds["accuracy"] == pytest.approx((0.75, 0.75))
+
+
+def test_codes_that_also_say_where_the_player_is_are_seldom_equal():
+    store = Toy(lambda state, control: control)
+    numbers, _ = controllability(Pixels(of_scene=True), store, "test", 2048, seed=0)
+    assert numbers["accuracy"] == numbers["upper_bound"] == 1
+    # Each state has 11 others in two episodes, of which one shows the same scene.
+    assert numbers["equal_codes"] == pytest.approx(1 / 11)
+    assert numbers["equal_cells"] == pytest.approx((1 + 1 / 11) / 2)
+    assert numbers["equal_codes_other_control"] == 0
+
+
+def test_a_control_without_an_effect_is_named_by_chance():
+    numbers, _ = controllability(Pixels(), Toy(lambda state, control: 0), "test", 2048, seed=0)
+    assert numbers["accuracy"] == numbers["upper_bound"] == numbers["chance"]
+
+
+def test_few_branches_are_spread_over_the_episodes():
+    numbers, _ = controllability(Pixels(), Toy(lambda state, control: control), "test", 24, seed=0)
+    assert (numbers["num_train"], numbers["num_test"]) == (3 * 2 * 4, 2 * 3 * 4)
+
+
+def test_training_episodes_and_longer_strides_are_not_scored():
+    store, model = Toy(lambda state, control: control), Pixels()
+    assert "cannot be scored" in controllability(model, store, "train", 2048, seed=0)
+    model.stride = 2
+    assert "stride" in controllability(model, store, "test", 2048, seed=0)
