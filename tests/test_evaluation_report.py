@@ -24,7 +24,9 @@ from ghostpad.evaluation.report.summary import criteria, verdicts
 from ghostpad.evaluation.schema import complete, keys_of
 from ghostpad.evaluation.validation import alarms, validation_metrics
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore
 from ghostpad.games.breakout import detector as breakout
+from ghostpad.sources.branches import Branches
 from known_models import KnownModel, copy_model, still_model
 
 FEW = Amounts(ssim=16, ceiling_seeds=0, counterfactual=16, other_splits=16, examples=3)
@@ -100,6 +102,27 @@ def test_metrics_state_how_many_transitions_were_measured(store):
     assert metrics["num_transitions"] == 7
     assert metrics["reconstruction"]["ssim_transitions"] == 3
     assert metrics["reconstruction"]["delta_transitions"] == 2
+
+
+def test_a_recording_with_branches_adds_a_bound_and_controllability(store, monkeypatch):
+    def branches(store, episode):
+        states, names = np.array([3, 9]), store.control_names(episode)
+        frames = store.read(episode, states + 1, grayscale=False).transpose(0, 2, 3, 1)
+        next_frames = np.repeat(frames[:, None], len(names), 1)
+        next_frames[:, 0, :4, :4] = 255  # only the first control has an effect of its own
+        return Branches(states, next_frames)
+
+    monkeypatch.setattr(FrameStore, "branches", branches)
+    found = assess(copy_model(), store, "test", FEW, seed=0)
+    agreement, controllability = (found.metrics[key] for key in ("agreement", "controllability"))
+    assert agreement["branch_identifiable"] == 0.25
+    assert agreement["chance"] <= agreement["branch_ceiling"] < 1
+    assert (controllability["chance"], controllability["upper_bound"]) == (0.25, 0.5)
+    page = report(found)
+    assert "Controllability</h2>" in page
+    assert "Branch ceiling" in page
+    assert "Supervised ceiling" not in page  # not asked for
+    assert "not asked for" in found.metrics["absent"]["agreement.ceiling"]
 
 
 def test_the_report_loads_nothing_and_escapes_names(perfect):
@@ -219,7 +242,7 @@ def test_codes_that_encode_the_paddle_score_a_clear_pattern(store):
     metrics = assess(still_model(encode), store, "test", FEW, seed=0).metrics
     assert metrics["events"]["clear"]["paddle"]
     agreement = metrics["agreement"]
-    assert agreement["share_of_ceiling"] > 0.7
+    assert agreement["accuracy"] > agreement["chance"] + 0.7 * (1 - agreement["chance"])
 
 
 def test_the_film_strip_shows_consecutive_frames_of_one_episode(perfect):

@@ -27,9 +27,7 @@ agreement.share_of_ceiling events.mutual_information_bits.paddle
 
 @pytest.fixture(scope="module")
 def metrics(store):
-    amounts = Amounts(
-        ssim=8, ceiling_seeds=1, counterfactual=16, other_splits=16, examples=1, galleries=1, tsne=0
-    )
+    amounts = Amounts(ssim=8, counterfactual=16, other_splits=16, examples=1, galleries=1, tsne=0)
     return assess(KnownModel(), store, "test", amounts, seed=0).metrics
 
 
