@@ -28,14 +28,18 @@ COMMON_FLAGS = ("device", "seed", "workers")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command line and return its exit status: 0 done, 2 a user's mistake, 130 interrupted."""
+    """Run one command line and return its exit status.
+
+    0 done, 1 `doctor` found a problem, 2 a user's mistake, 130 interrupted.
+    """
     # OpenMP's threads spin for a while after each task, which starves other processes on few cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with _sigterm_interrupts():
-            _dispatch(arguments)
+            status = _dispatch(arguments)
             sys.stdout.flush()
+            return status
     except UserError as error:
         return _report(error)
     except KeyboardInterrupt:
@@ -53,22 +57,24 @@ def main(arguments: list[str] | None = None) -> int:
     return DONE
 
 
-def _dispatch(arguments: list[str]) -> None:
+def _dispatch(arguments: list[str]) -> int:
+    """Run one command line; its exit status, unless it fails."""
     if arguments and arguments[0] == "help":
         arguments = [*arguments[1:2], "--help"]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
-        return
+        return DONE
     if "--version" in arguments:
         print(f"ghostpad {__version__}")
-        return
+        return DONE
     name, *options = arguments
     if name not in VERBS:
         raise UserError(f"there is no verb {name!r}{_nearest(name, VERBS)}; `ghostpad` alone lists them all")
     config = _parse(name, options)
-    load(VERBS[name].function)(config)
+    result = load(VERBS[name].function)(config)
     if VERBS[name].done and os.environ.get("RANK", "0") == "0":  # torchrun starts many of us
         print(VERBS[name].done.format(**vars(config)))
+    return result if VERBS[name].returns_status else DONE
 
 
 def _parse(name: str, options: list[str]) -> Any:

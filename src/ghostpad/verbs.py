@@ -21,6 +21,8 @@ class Verb:
     """How to continue after an interruption."""
     done: str = ""
     """What to print at the end; options in braces."""
+    returns_status: bool = False
+    """Whether the function returns the exit status."""
 
 
 def load(reference: str) -> Any:
@@ -49,6 +51,14 @@ VERBS = {
         "ghostpad.frames.info:InfoConfig",
         "ghostpad.frames.info:info",
         "bulk_videos.store",
+    ),
+    "doctor": Verb(
+        "judge a recording and a model: what is wrong, and what to change",
+        "ghostpad.evaluation.config:DoctorConfig",
+        "ghostpad.evaluation.doctor.diagnosis:doctor",
+        "--data bulk_videos --model checkpoints/latent_action",
+        after_interrupt="the same command starts again",
+        returns_status=True,
     ),
     "train": Verb(
         "learn a latent action for every transition, from frames alone",

@@ -1,4 +1,4 @@
-"""Options of the verbs `evaluate` and `controls`.
+"""Options of the verbs `evaluate`, `doctor` and `controls`.
 
 They stand apart from the code they configure, so that `--help` does not load torch.
 """
@@ -52,6 +52,24 @@ class EvaluateConfig:
     """how many transitions, codes and labels to use"""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N"""
+    seed: int = 0
+    """seed of every random choice"""
+    workers: int | None = None
+    """processes for ingesting a folder; all cores when not given"""
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Options of `ghostpad doctor`."""
+
+    data: Path = Path("bulk_videos")
+    """folder of episodes or a frame store"""
+    model: Path | None = None
+    """folder of a training run, a checkpoint, or a shipped name; only the data is judged when not given"""
+    out: Path | None = None
+    """folder for doctor.html and doctor.json; none are written when not given"""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N; for the model"""
     seed: int = 0
     """seed of every random choice"""
     workers: int | None = None

@@ -4,12 +4,18 @@ Dimensions: T transitions, n transitions of a batch, C colour channels, H W fram
 """
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore
 from ghostpad.progress import progress
+
+if TYPE_CHECKING:
+    from ghostpad.model.latent_action_model import LatentActionModel
 
 CPU_BATCH, GPU_BATCH = 8, 64
 """Transitions per batch. Small on a CPU: larger arrays go back to the system and are cleared each time."""
@@ -32,6 +38,30 @@ class Model(Protocol):
     def decode(self, frames: Any, codes: Any) -> Any:
         """Next frames (n, C, H, W) float in [0, 1] from uint8 frames and codes."""
         ...
+
+
+def load_model(path: Path, store: FrameStore, split: str, device: str) -> "LatentActionModel":
+    """Load a model and check that it can read the frames of a store.
+
+    Args:
+        path: folder of a training run, a checkpoint, or a shipped name.
+        store: the frames.
+        split: whose first transition is encoded.
+        device: as of `ghostpad.machine.resolve_device`.
+
+    Raises:
+        UserError: there is no such model, or it does not fit.
+    """
+    from ghostpad.machine import resolve_device
+    from ghostpad.model.latent_action_model import LatentActionModel
+
+    model = LatentActionModel.from_pretrained(path, device=str(resolve_device(device)))
+    first = Transitions(store, split, model.stride).read(np.array([0]), model.grayscale)
+    try:
+        model.encode(*first)
+    except UserError as error:
+        raise UserError(f"{path} does not fit {store.path}: {error}") from None
+    return model
 
 
 def infer_codes(model: Model, transitions: Transitions, rows: np.ndarray, what: str = "encode") -> np.ndarray:

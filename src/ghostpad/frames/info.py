@@ -40,6 +40,7 @@ def info(config: InfoConfig) -> None:
             f"{sheet}: cannot be written ({error.strerror}); choose another place with --sheet"
         ) from None
     print("\n".join([*describe(store), f"contact sheet  {sheet}"]))
+    print(f"best stride    measured by: ghostpad doctor --data {store.path}")
 
 
 def describe(store: FrameStore) -> list[str]:

@@ -2,21 +2,15 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ghostpad.errors import UserError
 from ghostpad.evaluation.assess import Assessment, assess
 from ghostpad.evaluation.config import EvaluateConfig
+from ghostpad.evaluation.inference import load_model
 from ghostpad.frames.ingest import open_data
-from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import MIN_EPISODES
-from ghostpad.frames.store import FrameStore
 from ghostpad.io import whole_file, write_json
-
-if TYPE_CHECKING:
-    from ghostpad.model.latent_action_model import LatentActionModel
 
 METRICS, REPORT = "metrics.json", "report.html"
 
@@ -33,7 +27,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     check_folder(config.out)
     store = open_data(config.data, config.workers, MIN_EPISODES)
     paths = (config.model, *config.compare)
-    models = [_load(path, store, config) for path in paths]
+    models = [load_model(path, store, config.split, config.device) for path in paths]
     assessments: list[Assessment] = []
     for path, model in zip(paths, models, strict=True):
         first = assessments[0] if assessments else None
@@ -61,17 +55,3 @@ def check_folder(out: Path) -> None:
         raise UserError(f"{out}: is a file; choose a folder for the report with --out")
     if out.is_dir() and any(out.iterdir()) and not (out / REPORT).is_file():
         raise UserError(f"{out}: contains other files and no report.html; choose another folder with --out")
-
-
-def _load(path: Path, store: FrameStore, config: EvaluateConfig) -> "LatentActionModel":
-    """Load a model and check that it can read these frames."""
-    from ghostpad.machine import resolve_device
-    from ghostpad.model.latent_action_model import LatentActionModel
-
-    model = LatentActionModel.from_pretrained(path, device=str(resolve_device(config.device)))
-    first = Transitions(store, config.split, model.stride).read(np.array([0]), model.grayscale)
-    try:
-        model.encode(*first)
-    except UserError as error:
-        raise UserError(f"{path} does not fit {config.data}: {error}") from None
-    return model

@@ -1,0 +1,118 @@
+"""Motion of transitions without a model: features for a quick classifier, and how steady the motion is.
+
+Dimensions: N transitions, h w frame after averaging blocks of pixels, R C blocks or cells, F features.
+"""
+
+import numpy as np
+import scipy.fft
+
+LONGEST_SIDE = 112
+"""Pixels to which frames are averaged down, which halves Atari frames; their shifts stay visible."""
+CELLS = 6
+"""Rows and columns of the grid in which changes are described; objects of Atari games fit into a cell."""
+BLOCK = 4
+"""Side of a matched block (averaged pixels)."""
+SEARCH_SHARE = 8
+"""A block is searched within 1/8 of the longer side: Crafter shifts by 7 of 64 pixels at once."""
+CHANGED_LEVELS = 2.0
+"""Mean absolute difference (gray levels) above which a block has changed; codec noise is below it."""
+EXPLAINED_SHARE = 0.5
+"""Share of that difference that the best displacement may leave for the block to count as found."""
+STEADY_PIXELS, STEADY_SHARE = 1.0, 0.1
+"""Two displacements are equal if they differ by at most a pixel and a tenth of their length."""
+
+
+def shrink(frames_NHW: np.ndarray) -> np.ndarray:
+    """Average luma over square blocks, (N, h, w) float32, so that no side exceeds `LONGEST_SIDE`."""
+    num, height, width = frames_NHW.shape
+    factor = -(-max(height, width) // LONGEST_SIDE)
+    height, width = max(1, height // factor), max(1, width // factor)
+    blocks = frames_NHW[:, : height * factor, : width * factor].reshape(num, height, -1, width, factor)
+    return blocks.mean((2, 4), dtype=np.float32)
+
+
+def motion_features(frames_Nhw: np.ndarray, next_frames_Nhw: np.ndarray) -> np.ndarray:
+    """Describe the motion of each transition, (N, F) float32.
+
+    The shift of the whole frame and of its halves, for cameras; and moments of the change in each cell of a
+    grid, for objects: an object of area A and contrast c that moves by d adds A·c·d to the first moment of
+    the difference of the frames.
+    """
+    height, width = (size // 2 for size in frames_Nhw.shape[1:])
+    windows = [np.s_[:, :, :], np.s_[:, :height], np.s_[:, height:], np.s_[:, :, :width], np.s_[:, :, width:]]
+    shifts = [_camera_shift(frames_Nhw[window], next_frames_Nhw[window]) for window in windows]
+    return np.concatenate([*shifts, _moments(next_frames_Nhw - frames_Nhw)], 1)
+
+
+# To be replaced by ghostpad.motion.camera_shift.
+def _camera_shift(frames_Nhw: np.ndarray, next_frames_Nhw: np.ndarray) -> np.ndarray:
+    """Shift by phase correlation (rows, columns; averaged pixels) and height of its peak, (N, 3) float32."""
+    height, width = frames_Nhw.shape[1:]
+    # Without a taper the borders, which do not wrap around, would pull the peak to zero.
+    taper = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1]).astype(np.float32)
+    spectrum, next_spectrum = (
+        np.asarray(scipy.fft.rfft2((frames - frames.mean((1, 2), keepdims=True)) * taper))
+        for frames in (frames_Nhw, next_frames_Nhw)
+    )
+    cross = next_spectrum * spectrum.conj()
+    surface = np.asarray(scipy.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-3), (height, width)))
+    rows, columns = np.divmod(surface.reshape(len(surface), -1).argmax(1), width)
+    centred = [(place + size // 2) % size - size // 2 for place, size in ((rows, height), (columns, width))]
+    return np.stack([*centred, surface.max((1, 2))], 1).astype(np.float32)
+
+
+def _moments(change_Nhw: np.ndarray) -> np.ndarray:
+    """Sum and first moments (along rows and columns) of the change in each cell, (N, 3·cells²)."""
+    num, *sizes = change_Nhw.shape
+    cells = [np.arange(size) * CELLS // size == np.arange(CELLS)[:, None] for size in sizes]
+    rows_Rh, columns_Cw = (cell.astype(np.float32) for cell in cells)
+    down, right = ((np.arange(size) - size / 2).astype(np.float32) for size in sizes)
+    weights = ((rows_Rh, columns_Cw), (rows_Rh * down, columns_Cw), (rows_Rh, columns_Cw * right))
+    moments = [weight_rows @ change_Nhw @ weight_columns.T for weight_rows, weight_columns in weights]
+    return np.stack(moments, 1).reshape(num, -1)
+
+
+def steady_share(triples_N3hw: np.ndarray) -> float:
+    """Share of the moving blocks of the middle frames that keep their displacement; NaN if none moves.
+
+    A block is searched in the frame before and in the frame after. Where frames are close in time, it is
+    found in both, and the two displacements are opposite; where they are far apart, chance decides.
+
+    Args:
+        triples_N3hw: float32; three frames one stride apart.
+    """
+    past, current, future = triples_N3hw.transpose(1, 0, 2, 3)
+    still, found, where = zip(*(_search(current, other) for other in (past, future)), strict=True)
+    moving = (still[0] > CHANGED_LEVELS) & (still[1] > CHANGED_LEVELS)
+    matched = moving & (found[0] < EXPLAINED_SHARE * still[0]) & (found[1] < EXPLAINED_SHARE * still[1])
+    length = (np.linalg.norm(where[0], axis=0) + np.linalg.norm(where[1], axis=0)) / 2
+    steady = np.linalg.norm(where[0] + where[1], axis=0) <= STEADY_PIXELS + STEADY_SHARE * length
+    return float((steady & matched)[moving].mean()) if moving.any() else float("nan")
+
+
+def _search(frames_Nhw: np.ndarray, others_Nhw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Search the blocks of `frames_Nhw` in other frames.
+
+    Returns:
+        Mean absolute difference without and with the best displacement, (N, R, C) each; and that displacement
+        (rows, columns), (2, N, R, C), the shortest among equals.
+    """
+    num, *sizes = frames_Nhw.shape
+    height, width = (size // BLOCK * BLOCK for size in sizes)
+    radius = -(-max(sizes) // SEARCH_SHARE)
+    padded = np.pad(others_Nhw, ((0, 0), (radius, radius), (radius, radius)), "edge")
+    steps = range(-radius, radius + 1)
+    order = sorted(((down, right) for down in steps for right in steps), key=lambda d: d[0] ** 2 + d[1] ** 2)
+    grid = (num, height // BLOCK, width // BLOCK)
+    best, where = np.full(grid, np.inf, np.float32), np.zeros((2, *grid), np.float32)
+    still = best
+    for down, right in order:
+        top, left = radius + down, radius + right
+        difference = frames_Nhw[:, :height, :width] - padded[:, top : top + height, left : left + width]
+        error = np.abs(difference).reshape(num, grid[1], BLOCK, grid[2], BLOCK).mean((2, 4))
+        if (down, right) == (0, 0):
+            still = error
+        better = error < best - 0.01  # gray levels; rounding must not prefer a longer displacement
+        best = np.where(better, error, best)
+        where[:, better] = np.array([down, right])[:, None]
+    return still, best, where
