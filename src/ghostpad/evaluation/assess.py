@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import ghostpad
-from ghostpad.evaluation.branches import BRANCH_KEYS, ONE_FRAME, branch_ceiling, controllability
+from ghostpad.evaluation.branches import BRANCH_KEYS, NO_BRANCHES, branch_ceiling, controllability
 from ghostpad.evaluation.codebook import entropy, summarize_codes
 from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.ground_truth import GroundTruth, detector_accuracy, read_ground_truth
@@ -86,20 +86,14 @@ def assess(
     absent = _reasons(measured, truth)
     same = first is not None and first.measurements.transitions.stride == transitions.stride
     ceilings = first.ceilings if first and same else _ceilings(measured, split, amounts.ceiling_seeds, seed)
-    groups = {
-        "agreement": _agreement(model, measured, split, amounts.probe, ceilings, seed),
-        "controllability": controllability(model, store, split, amounts.branches, seed),
-    }
-    for group, found in groups.items():
-        if isinstance(found, str):
-            absent[group] = found
-        else:
-            metrics[group], bounds = found
-            metrics["intervals"] |= {f"{group}.{key}": values for key, values in bounds.items()}
-    if "agreement" in metrics:
-        bound = _branch_ceiling(measured)
-        metrics["agreement"] |= {} if isinstance(bound, str) else bound
-        absent |= {f"agreement.{key}": str(bound) for key in BRANCH_KEYS}
+    probed = _agreement(model, measured, split, amounts.probe, ceilings, seed)
+    if isinstance(probed, str):
+        absent, probed = {"agreement": probed} | absent, ({}, {})
+    groups = {"agreement": probed}
+    groups["controllability"] = controllability(model, store, split, amounts.branches, seed)
+    for group, (numbers, bounds) in groups.items():
+        metrics[group] = numbers
+        metrics["intervals"] |= {f"{group}.{key}": values for key, values in bounds.items()}
     metrics["intervals"] = metrics["intervals"] or None
     metrics["splits"] = _splits(model, measured, split, amounts.other_splits, metrics, game, seed)
     metrics = complete(metrics | _provenance(model, measured, truth, split, seed), absent, game)
@@ -180,10 +174,11 @@ def _reasons(measured: Measurements, truth: GroundTruth) -> dict[str, str]:
         keys = ("reconstruction.delta_psnr_db", "reconstruction.leak_share")
         reasons = dict.fromkeys((*keys, "transfer"), no_others) | reasons
     for prefix in WINDOWS:
-        reasons[f"agreement.{prefix}ceiling"] = (
-            f"not asked for, or fewer than {MIN_LABELS} labelled transitions"
-        )
+        few_labels = f"not asked for, or fewer than {MIN_LABELS} labelled transitions"
+        reasons[f"agreement.{prefix}ceiling"] = few_labels
         reasons[f"agreement.{prefix}share_of_ceiling"] = "no ceiling above chance"
+    keys = ("controllability", *(f"agreement.{key}" for key in BRANCH_KEYS))
+    reasons |= dict.fromkeys(keys, NO_BRANCHES)
     return reasons
 
 
@@ -220,14 +215,6 @@ def _ceilings(measured: Measurements, split: str, num_seeds: int, seed: int) -> 
     return supervised_ceilings(training, fitted[0], test, len(fitted[1]), num_seeds, seed)
 
 
-def _branch_ceiling(measured: Measurements) -> dict[str, float] | str:
-    """What branches say about the controls of these transitions, or why they do not."""
-    held = read_controls(measured.transitions, measured.rows, directions=False)
-    if held is None or measured.transitions.stride != 1:
-        return ONE_FRAME
-    return branch_ceiling(measured.transitions.store, held[1], held[0])
-
-
 def _agreement(
     model: Model,
     measured: Measurements,
@@ -257,6 +244,8 @@ def _agreement(
     )
     counts = np.bincount(held_out[0][held_out[0] >= 0], minlength=len(fitted[1]))
     bits = float(entropy(counts[None])[0] / np.log(2))
+    held, names = read_controls(measured.transitions, measured.rows, directions=False) or held_out
+    numbers |= branch_ceiling(measured.transitions, names, held)
     return {"classes": fitted[1], "control_bits": bits, **numbers}, intervals
 
 

@@ -3,7 +3,7 @@
 Branches hold the next frame under every control from one state of the emulator (`sources/branches.py`).
 Controls with equal next frames cannot be distinguished, so they form one class.
 
-Dimensions: n branched states, A controls, D directions (classes of controls), h w grid of codes.
+Dimensions: n branched states, A controls, D directions of controls, h w grid of codes, c cells.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,16 @@ import numpy as np
 from ghostpad.evaluation.inference import Model, batches, to_numpy
 from ghostpad.evaluation.probes import linear_probe, one_hot
 from ghostpad.frames.controls import control_classes
+from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.luma import luma
 from ghostpad.progress import progress
-from ghostpad.sums import Sums, as_floats, bootstrap, ratio, total
+from ghostpad.sums import Sums, bootstrap, ratio, total
 
-NO_BRANCHES = "the recording has no branches; ghostpad record --branches N stores them"
+NO_BRANCHES = "needs branches one frame ahead, of training and other episodes; see ghostpad record --branches"
 BRANCH_KEYS = ("branch_ceiling", "branch_identifiable", "num_branched")
 """Of `branch_ceiling`, under `agreement` in `metrics.json`."""
-ONE_FRAME = "branches are one frame ahead, the model's stride is longer"
+CODE_KEYS = ("equal_codes", "equal_codes_other_control", "equal_cells", "equal_cells_other_control")
 
 
 def outcomes(next_frames_nAHWC: np.ndarray) -> np.ndarray:
@@ -34,92 +35,76 @@ def outcomes(next_frames_nAHWC: np.ndarray) -> np.ndarray:
     return classes
 
 
-def best_guess(outcomes_nA: np.ndarray, policy_A: np.ndarray, directions_A: np.ndarray) -> dict[str, float]:
-    """How well directions can be named from one next frame at best.
+def branch_ceiling(transitions: Transitions, names: Sequence[str], held: np.ndarray) -> dict[str, float]:
+    """How well directions can be named from one next frame at best, by the branches of all episodes.
+
+    The policy is how often each control is held, whatever the state.
 
     Args:
-        outcomes_nA: class of the next frame under each control.
-        policy_A: P(control) of the player, whatever the state.
-        directions_A: direction of each control.
+        transitions: that are scored, of a recording with branches or without.
+        names: of the controls.
+        held: (T,) their controls, −1 where unknown.
 
     Returns:
         `branch_ceiling`, the expected accuracy of naming, in each class, the direction that the policy holds
-        most often; `branch_identifiable`, the share of states and controls whose class has one direction.
+        most often; `branch_identifiable`, the share of states and controls whose class has one direction;
+        `num_branched`, the states. Empty without branches.
     """
-    num_controls = len(policy_A)
-    members_nAA = outcomes_nA[:, :, None] == np.arange(num_controls)  # by control and class
-    weights_nAD = np.einsum("sac,a,ad->scd", members_nAA, policy_A, np.eye(num_controls)[directions_A])
-    same_nAA = outcomes_nA[:, :, None] == outcomes_nA[:, None]
-    alike_AA = directions_A[:, None] == directions_A
-    return {
-        "branch_ceiling": float(weights_nAD.max(2).sum(1).mean()),
-        "branch_identifiable": float((~same_nAA | alike_AA).all(2).mean()),
-    }
-
-
-def branch_ceiling(store: FrameStore, names: Sequence[str], held: np.ndarray) -> dict[str, float] | str:
-    """`best_guess` over the branches of all episodes, or why there is none.
-
-    Args:
-        store: a recording, with branches or without.
-        names: of the controls.
-        held: (T,) controls of the transitions that are scored, −1 where unknown: the policy.
-    """
-    found = []
+    store, found = transitions.store, []
     for episode in range(len(store.episodes)):
-        branches = store.branches(episode)
+        branches = store.branches(episode) if transitions.stride == 1 else None
         if branches is not None and len(branches) and store.control_names(episode) == list(names):
             found.append(outcomes(branches.next_frames))
     if not found:
-        return NO_BRANCHES
-    policy = np.bincount(held[held >= 0], minlength=len(names)) / max(1, (held >= 0).sum())
-    numbers = best_guess(np.concatenate(found), policy, control_classes(names)[1])
-    return numbers | {"num_branched": sum(map(len, found))}
+        return {}
+    outcomes_nA, directions_A = np.concatenate(found), control_classes(names)[1]
+    policy_A = np.bincount(held[held >= 0], minlength=len(names)) / max(1, (held >= 0).sum())
+    members_nAA = outcomes_nA[:, :, None] == np.arange(len(names))  # by control and class
+    weights_nAD = np.einsum("nac,a,ad->ncd", members_nAA, policy_A, np.eye(len(names))[directions_A])
+    other_AA = directions_A[:, None] != directions_A
+    confused_nA = ((outcomes_nA[:, :, None] == outcomes_nA[:, None]) & other_AA).any(2)
+    numbers = (weights_nAD.max(2).sum(1).mean(), 1 - confused_nA.mean())
+    return dict(zip(BRANCH_KEYS, (*map(float, numbers), len(outcomes_nA)), strict=True))
 
 
 def controllability(
     model: Model, store: FrameStore, split: str, most: int, seed: int
-) -> tuple[dict[str, Any], dict[str, tuple[float, float]]] | str:
+) -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
     """How well codes name the control of a branch, every control being equally frequent.
 
     Args:
         model: gives the codes.
-        store: a recording with branches.
+        store: a recording with branches or without.
         split: whose branches are scored; a linear probe is fitted to those of training episodes.
         most: branches of each split that are encoded at most.
         seed: of the bootstrap.
 
     Returns:
-        The keys of `controllability` in `metrics.json` and their intervals, or why they are missing.
+        The keys of `controllability` in `metrics.json` and their intervals; empty without branches.
     """
-    if split == "train":
-        return "the probe is fitted on the training episodes and cannot be scored on them"
-    if int(getattr(model, "stride", 1)) != 1:
-        return ONE_FRAME
+    if split == "train" or int(getattr(model, "stride", 1)) != 1:
+        return {}, {}
     train, test = (_encode_branches(model, store, part, most) for part in ("train", split))
     if train is None or test is None or train[1].shape[1] != test[1].shape[1]:
-        return NO_BRANCHES
+        return {}, {}
     (_, fitted, _), (episodes, codes, classes) = train, test
     num_states, num_controls = codes.shape[:2]
-    features, held_out = one_hot(*(part.reshape(-1, *part.shape[2:]) for part in (fitted, codes)))
     labels, truth = (np.tile(np.arange(num_controls), len(part)) for part in (fitted, codes))
+    features, held_out = one_hot(*(part.reshape(-1, *part.shape[2:]) for part in (fitted, codes)))
     right = linear_probe(features, labels, held_out, 0) == truth
-    sums = {"right": right.reshape(num_states, -1).mean(1), "states": np.ones(num_states)}
-    sums |= {"outcomes": (classes == np.arange(num_controls)).mean(1)} | _equal_codes(codes)
+    sums = {
+        "accuracy": right.reshape(num_states, -1).mean(1),
+        "upper_bound": (classes == np.arange(num_controls)).mean(1),
+        **(_equal_codes(codes) if num_states > 1 else {}),
+        "states": np.ones(num_states),
+    }
 
-    def summarize(sums: Sums) -> Sums:
-        return {
-            "accuracy": ratio(sums["right"], sums["states"]),
-            "upper_bound": ratio(sums["outcomes"], sums["states"]),
-            **{key: ratio(sums[key], sums["states"]) for key in _KEYS if num_states > 1},
-        }
+    def means(sums: Sums) -> Sums:
+        return {key: ratio(values, sums["states"]) for key, values in sums.items() if key != "states"}
 
-    numbers = {key: float(value) for key, value in summarize(total(sums)).items()}
+    numbers = {key: float(value) for key, value in means(total(sums)).items()}
     numbers |= {"chance": 1 / num_controls, "num_train": labels.size, "num_test": truth.size}
-    return numbers, bootstrap(as_floats(sums), episodes, summarize, seed)
-
-
-_KEYS = ("equal_codes", "equal_codes_other_control", "equal_cells", "equal_cells_other_control")
+    return numbers, bootstrap(sums, episodes, means, seed)
 
 
 def _encode_branches(
@@ -149,15 +134,12 @@ def _encode_branches(
 
 
 def _equal_codes(codes_nAhw: np.ndarray) -> Sums:
-    """Of each state, how often its branches and those of other states have equal codes, by `_KEYS`, (n,)."""
+    """Of each state, how often its branches and those of other states have equal codes: `CODE_KEYS`, (n,)."""
     num_states, num_controls = codes_nAhw.shape[:2]
-    cells = codes_nAhw.reshape(num_states, num_controls, -1)
-    same = np.eye(num_controls, dtype=bool)
-    found = np.zeros((num_states, len(_KEYS)))
+    cells, same_AA = codes_nAhw.reshape(num_states, num_controls, -1), np.eye(num_controls, dtype=bool)
+    rows = []
     for state in range(num_states):
-        others = np.delete(cells, state, 0)
-        equal_AnAc = cells[state][:, None, None] == others
-        for place, equal_AnA in ((0, equal_AnAc.all(3)), (2, equal_AnAc.mean(3))):
-            by_pair_AA = equal_AnA.mean(1) if len(others) else np.zeros_like(same, float)
-            found[state, place : place + 2] = by_pair_AA[same].mean(), by_pair_AA[~same].mean()
-    return dict(zip(_KEYS, found.T, strict=True))
+        equal_AnAc = cells[state][:, None, None] == np.delete(cells, state, 0)
+        by_pair = [equal.mean(1) for equal in (equal_AnAc.all(3), equal_AnAc.mean(3))]
+        rows.append([pairs_AA[which].mean() for pairs_AA in by_pair for which in (same_AA, ~same_AA)])
+    return dict(zip(CODE_KEYS, np.array(rows).T, strict=True))

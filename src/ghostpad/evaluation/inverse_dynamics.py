@@ -6,7 +6,6 @@ it names is about what codes could say about the control at most.
 Dimensions: T transitions, N frames, F frames of a window, C colour channels, H W shrunken frame.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -46,7 +45,7 @@ class InverseDynamicsModel(nn.Module):
         num_classes: of controls.
     """
 
-    def __init__(self, num_frames: int, size: tuple[int, int], num_classes: int) -> None:
+    def __init__(self, num_frames: int, size: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
         widths = (3 * num_frames, 16, 32, 64)  # the first frame, and the differences of neighbours
         layers: list[nn.Module] = [nn.BatchNorm2d(widths[0], affine=False)]
@@ -66,22 +65,25 @@ class InverseDynamicsModel(nn.Module):
 
 @dataclass(frozen=True)
 class Clips:
-    """The shrunken frames of the widest window around transitions, each frame once.
+    """Windows of shrunken frames; neighbours share theirs.
 
     Attributes:
         frames: (N, C, H, W) uint8.
         places: (T, F) which of them; repeated at the ends of an episode.
         controls: (T,) class of the control.
+        episodes: (T,) episode of each.
     """
 
     frames: Tensor
     places: Tensor
     controls: Tensor
+    episodes: Tensor
 
-    def window(self, rows: Tensor, offsets: tuple[int, ...]) -> Tensor:
-        """(n, F, C, H, W) uint8: the frames of the transitions `offsets` strides away from `rows`."""
+    def of(self, rows: np.ndarray | Tensor, offsets: tuple[int, ...] = WINDOW) -> "Clips":
+        """The windows of the transitions `offsets` strides away from `rows`."""
         first = offsets[0] - WINDOW[0]
-        return self.frames[self.places[rows, first : first + len(offsets) + 1]]
+        places = self.places[rows][:, first : first + len(offsets) + 1]
+        return Clips(self.frames, places, self.controls[rows], self.episodes[rows])
 
 
 def supervised_ceilings(
@@ -102,21 +104,16 @@ def supervised_ceilings(
     """
     rows = np.flatnonzero(controls >= 0)
     rows = rows[draw_blocks(len(rows), MAX_LABELS, seed)]
-    store, train = training.store, Labelled.of(training, rows, np.empty((len(rows), 0)), controls[rows])
-    scored = {prefix: test.usable(offsets) for prefix, offsets in WINDOWS.items()}
-    known = {prefix: train.usable(offsets) for prefix, offsets in WINDOWS.items()}
-    prefixes = [key for key in WINDOWS if len(scored[key]) and len(known[key]) >= MIN_LABELS and num_seeds]
-    if not prefixes:
+    train = Labelled.of(training, rows, np.empty((len(rows), 0)), controls[rows])
+    usable = {prefix: (train.usable(offsets), test.usable(offsets)) for prefix, offsets in WINDOWS.items()}
+    usable = {key: rows for key, rows in usable.items() if len(rows[0]) >= MIN_LABELS and len(rows[1])}
+    if not usable or not num_seeds:
         return {}
-    fitted, held_out = (_read(store, part) for part in (train, test))
-    ceilings = {}
-    for prefix in prefixes:
-        rights = []
-        rows, test_rows = torch.from_numpy(known[prefix]), torch.from_numpy(scored[prefix])
-        for number in range(num_seeds):
-            network = _fit(fitted, rows, train.episode_index, WINDOWS[prefix], num_classes, [seed, number])
-            rights.append(_accuracy(network, held_out, test_rows, WINDOWS[prefix]))
-        ceilings[prefix] = float(np.mean(rights))
+    sides, ceilings = [_read(training.store, part) for part in (train, test)], {}
+    for prefix, rows_of in usable.items():
+        fitted, scored = (clips.of(rows, WINDOWS[prefix]) for clips, rows in zip(sides, rows_of, strict=True))
+        networks = (_fit(fitted, num_classes, [seed, number]) for number in range(num_seeds))
+        ceilings[prefix] = float(np.mean([_accuracy(network, scored) for network in networks]))
     return ceilings
 
 
@@ -127,66 +124,51 @@ def _read(store: FrameStore, labelled: Labelled) -> Clips:
     lengths = np.array([episode.num_frames for episode in store.episodes])
     wanted = (labelled.frame_index[:, None] + steps).clip(0, lengths[episodes][:, None] - 1)
     unique, places = np.unique(episodes[:, None] * lengths.max() + wanted, return_inverse=True)
-    owners, numbers = unique // lengths.max(), unique % lengths.max()
     parts = []
     with progress(what="read frames for the ceiling", unit="frames", total=len(unique)) as bar:
-        for owner in np.unique(owners):
-            for chunk in _chunks(numbers[owners == owner]):
+        for owner in np.unique(episodes):
+            numbers = unique[unique // lengths.max() == owner] % lengths.max()
+            for chunk in np.array_split(numbers, -(-len(numbers) // _CHUNK)):
                 parts.append(_shrink(torch.from_numpy(store.read(int(owner), chunk, False))))
                 bar.update(len(chunk))
-    places = torch.from_numpy(places.reshape(wanted.shape))
-    return Clips(torch.cat(parts), places, torch.from_numpy(labelled.controls.astype(np.int64)))
-
-
-def _chunks(numbers: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(numbers), _CHUNK):
-        yield numbers[start : start + _CHUNK]
+    columns = (places.reshape(wanted.shape), labelled.controls.astype(np.int64), episodes)
+    return Clips(torch.cat(parts), *map(torch.from_numpy, columns))
 
 
 def _shrink(frames_NCHW: Tensor) -> Tensor:
     """Average uint8 frames over whole squares of pixels until no side is longer than `MAX_SIDE`."""
     factor = -(-max(frames_NCHW.shape[-2:]) // MAX_SIDE)
-    if factor == 1:
-        return frames_NCHW
-    averaged = nn.functional.avg_pool2d(frames_NCHW.float(), factor, ceil_mode=True, count_include_pad=False)
-    return averaged.round().byte()
+    pooled = nn.functional.avg_pool2d(frames_NCHW.float(), factor, ceil_mode=True, count_include_pad=False)
+    return pooled.round().byte()
 
 
-def _fit(
-    clips: Clips,
-    rows: Tensor,
-    episode_index: np.ndarray,
-    offsets: tuple[int, ...],
-    num_classes: int,
-    seed: list[int],
-) -> InverseDynamicsModel:
+def _fit(clips: Clips, num_classes: int, seed: list[int]) -> InverseDynamicsModel:
     """Train on most training episodes; the weights that are best on the others stay."""
     rng = np.random.default_rng(seed)
-    episodes = rng.permutation(np.unique(episode_index[rows]))
-    aside = episodes[: max(1, len(episodes) // _HELD_OUT)] if len(episodes) > 1 else episodes
-    is_aside = torch.from_numpy(np.isin(episode_index[rows], aside))
-    validation, rows = rows[is_aside], rows[~is_aside] if len(episodes) > 1 else rows
-    steps = min(MAX_STEPS, -(-len(rows) * EPOCHS // BATCH_SIZE))
+    episodes = rng.permutation(np.unique(clips.episodes))
+    aside = torch.from_numpy(episodes[: max(1, len(episodes) // _HELD_OUT)])
+    held_out = torch.isin(clips.episodes, aside)
+    train, validation = (clips.of(~held_out), clips.of(held_out)) if len(episodes) > 1 else (clips, clips)
+    steps = min(MAX_STEPS, -(-len(train.controls) * EPOCHS // BATCH_SIZE))
     best: tuple[float, dict[str, Tensor]] = (-1.0, {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
-        size = (int(clips.frames.shape[-2]), int(clips.frames.shape[-1]))
-        network = InverseDynamicsModel(len(offsets) + 1, size, num_classes)
+        network = InverseDynamicsModel(clips.places.shape[1], tuple(clips.frames.shape[-2:]), num_classes)
 
         def validate() -> None:
             nonlocal best
-            accuracy = _accuracy(network, clips, validation, offsets)
+            accuracy = _accuracy(network, validation)
             if accuracy > best[0]:
                 best = accuracy, {name: value.clone() for name, value in network.state_dict().items()}
 
         def loss(step: int) -> Tensor:
             if step and step % max(1, steps // VALIDATIONS) == 0:
                 validate()
-            chosen = rows[torch.randint(len(rows), (BATCH_SIZE,))]
-            logits = network.train()(clips.window(chosen, offsets))
-            return nn.functional.cross_entropy(logits, clips.controls[chosen])
+            rows = torch.randint(len(train.controls), (BATCH_SIZE,))
+            logits = network.train()(train.frames[train.places[rows]])
+            return nn.functional.cross_entropy(logits, train.controls[rows])
 
-        what = f"fit inverse dynamics, {len(offsets) + 1} frames"
+        what = f"fit inverse dynamics to {clips.places.shape[1]} frames"
         fit(network, loss, steps, LEARNING_RATE, weight_decay=WEIGHT_DECAY, what=what)
         validate()
     network.load_state_dict(best[1])
@@ -194,8 +176,8 @@ def _fit(
 
 
 @torch.no_grad()
-def _accuracy(network: InverseDynamicsModel, clips: Clips, rows: Tensor, offsets: tuple[int, ...]) -> float:
-    """Share of the transitions `rows` whose control is named correctly."""
+def _accuracy(network: InverseDynamicsModel, clips: Clips) -> float:
+    """Share of the transitions whose control is named correctly."""
     network.eval()
-    named = torch.cat([network(clips.window(part, offsets)).argmax(1) for part in rows.split(_CHUNK)])
-    return float((named == clips.controls[rows]).double().mean())
+    named = torch.cat([network(clips.frames[part]).argmax(1) for part in clips.places.split(_CHUNK)])
+    return float((named == clips.controls).double().mean())

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ghostpad.buttons.control_map import fit_control_map
-from ghostpad.evaluation.branches import ONE_FRAME, branch_ceiling
+from ghostpad.evaluation.branches import branch_ceiling
 from ghostpad.evaluation.ground_truth import GroundTruth
 from ghostpad.evaluation.mutual_information import associate, grouped
 from ghostpad.evaluation.probes import (
@@ -69,15 +69,14 @@ class Sample:
     @property
     def displacement(self) -> np.ndarray | None:
         """(T,) pixels that the controlled element moves, None in an unknown game."""
-        game, moved = self.truth.game, np.empty(len(self.rows))
-        if game is None or game.controlled is None:
+        element = self.truth.game.controlled if self.truth.game else None
+        if element is None:
             return None
-        episodes, frames = (
-            each[self.rows] for each in (self.transitions.episode_index, self.transitions.frame_index)
-        )
+        moved, episodes = np.empty(len(self.rows)), self.transitions.episode_index[self.rows]
         for episode, state in self.truth.states.items():
-            here, position = episodes == episode, state[game.controlled.column].astype(float)
-            moved[here] = position[frames[here] + self.transitions.stride] - position[frames[here]]
+            here, position = episodes == episode, state[element.column].astype(float)
+            frames = self.transitions.frame_index[self.rows[here]]
+            moved[here] = position[frames + self.transitions.stride] - position[frames]
         return moved
 
 
@@ -109,12 +108,7 @@ def study_controls(
     codes, _ = agreement(*sides, len(directions), seed, ceilings)
     shared = ("num_train", "num_test", "chance", "ceiling", "window_chance", "window_ceiling")
     report = {"classes": directions, "codes": codes} | {key: codes[key] for key in shared if key in codes}
-    bound = (
-        branch_ceiling(train.transitions.store, names, test.controls)
-        if train.transitions.stride == 1
-        else ONE_FRAME
-    )
-    report |= {} if isinstance(bound, str) else bound
+    report |= branch_ceiling(test.transitions, names, test.controls)
 
     def by_map(buttons: np.ndarray, controls: np.ndarray, held_out: np.ndarray) -> np.ndarray:
         given_KC = np.array(fit_control_map(names, buttons, controls).control_given_button)
