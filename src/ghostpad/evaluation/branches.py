@@ -20,7 +20,9 @@ from ghostpad.luma import luma
 from ghostpad.progress import progress
 from ghostpad.sums import Sums, bootstrap, ratio, total
 
-NO_BRANCHES = "needs branches one frame ahead, of training and other episodes; see ghostpad record --branches"
+NO_BRANCHES = (
+    "needs branches of training and of other episodes (ghostpad record --branches), and a stride of 1"
+)
 BRANCH_KEYS = ("branch_ceiling", "branch_identifiable", "num_branched")
 """Of `branch_ceiling`, under `agreement` in `metrics.json`."""
 CODE_KEYS = ("equal_codes", "equal_codes_other_control", "equal_cells", "equal_cells_other_control")
@@ -38,7 +40,8 @@ def outcomes(next_frames_nAHWC: np.ndarray) -> np.ndarray:
 def branch_ceiling(transitions: Transitions, names: Sequence[str], held: np.ndarray) -> dict[str, float]:
     """How well directions can be named from one next frame at best, by the branches of all episodes.
 
-    The policy is how often each control is held, whatever the state.
+    The policy is how often each control is held, whatever the state; a player who acts by what is on the screen
+    can be guessed better.
 
     Args:
         transitions: that are scored, of a recording with branches or without.

@@ -161,11 +161,13 @@ def print_report(control_map: ControlMap, report: dict[str, Any]) -> None:
         print(title + "".join(f"{part[key]:{_WIDTH}.3f}" for part in curves.values()))
     for title, window in (("one transition", ""), ("with neighbours", "window_")):
         if f"{window}ceiling" in report:
-            line = f"chance {report[f'{window}chance']:.3f}, ceiling {report[f'{window}ceiling']:.3f}"
+            line = (
+                f"chance {report[f'{window}chance']:.3f}, supervised ceiling {report[f'{window}ceiling']:.3f}"
+            )
+            if f"{window}branch_ceiling" in report:
+                line += f", branch ceiling {report['branch_ceiling']:.3f}"
             share = report.get(f"{window}share_of_ceiling")
             print(f"{title}: {line}" + ("" if share is None else f", share of the ceiling {share:.0%}"))
-    if "branch_ceiling" in report:
-        print(f"best possible guess from one next frame, by branches: {report['branch_ceiling']:.3f}")
 
 
 def draw_curves(report: dict[str, Any], path: Path) -> None:
