@@ -186,7 +186,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 
 def test_evaluate_writes_metrics_and_report_and_compares_models(store, tmp_path, monkeypatch, capsys):
     models = {"good": KnownModel(), "idle": copy_model()}
-    monkeypatch.setattr(verb, "_load", lambda path, store, config: models[path.name])
+    monkeypatch.setattr(verb, "load_model", lambda path, *_: models[path.name])
     out = tmp_path / "report"
     config = verb.EvaluateConfig(
         model=Path("good"), compare=(Path("idle"),), data=store.path, out=out, amounts=FEW

@@ -40,8 +40,8 @@ def outcomes(next_frames_nAHWC: np.ndarray) -> np.ndarray:
 def branch_ceiling(transitions: Transitions, names: Sequence[str], held: np.ndarray) -> dict[str, float]:
     """How well directions can be named from one next frame at best, by the branches of all episodes.
 
-    The policy is how often each control is held, whatever the state; a player who acts by what is on the screen
-    can be guessed better.
+    The policy is how often each control is held, whatever the state. A player who acts by what is on the
+    screen can be guessed better.
 
     Args:
         transitions: that are scored, of a recording with branches or without.
