@@ -77,7 +77,7 @@ VERBS = {
     "extract": Verb(
         "label every transition of a recording with its latent action",
         "ghostpad.labels.extract:ExtractConfig",
-        "ghostpad.labels.extract:extract",
+        "ghostpad.buttons.labelling:extract",
         "--model checkpoints/latent_action --data bulk_videos",
     ),
     "evaluate": Verb(

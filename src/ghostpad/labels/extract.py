@@ -1,4 +1,4 @@
-"""The verb `extract`: label every transition of a data set with its latent action."""
+"""Label every transition of a data set with its latent action: codes; buttons are added to them above."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,10 @@ class ExtractConfig:
     """address of a running cluster (ray://HOST:10001 or auto); without it one starts on this machine"""
     with_frames: bool = False
     """put the frames into the files too (PNG, lossless), for use without the store"""
+    buttons: bool = False
+    """add the column `button`: one of a few actions, inferred from motion without labels, in any game"""
+    num_buttons: int = 12
+    """buttons to infer; more than the game has controls, since one control may look different in two situations"""
     verify: bool = False
     """afterwards compute a sample again with the plain model, and compare"""
     verify_transitions: int = 512

@@ -103,6 +103,8 @@ def write_npz(labels: Labels, folder: Path, store: Path | None, fps: int | None)
         columns = {name: table[name].to_numpy() for name in indices}
         if "control" in table.column_names:
             columns["control"] = labels.controls(shard)
+        if "button" in table.column_names:
+            columns["button"] = table["button"].to_numpy()
         path = folder / f"{Path(shard.file_name).stem}.npz"
         np.savez_compressed(path, codes=labels.codes(shard), **columns)
 

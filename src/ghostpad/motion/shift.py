@@ -24,28 +24,29 @@ def regions(height: int, width: int) -> list[tuple[slice, slice]]:
     return found
 
 
-def phase_correlation(frames_NHW: Tensor, next_NHW: Tensor) -> tuple[Tensor, Tensor]:
+def phase_correlation(
+    frames_NHW: Tensor, next_NHW: Tensor, windowed: bool = True
+) -> tuple[Tensor, Tensor]:
     """The shift of the picture from frames to next frames (Kuglin and Hines, 1975).
 
     The cross-power spectrum of two shifted pictures has the phase of a pure shift, so its inverse Fourier
-    transform has a peak there. A Hann window keeps the borders of the frame out.
+    transform has a peak there.
 
     Args:
         frames_NHW: float, one channel.
         next_NHW: the same size.
+        windowed: weigh pixels by a Hann window, which keeps the borders of a moving picture out.
 
     Returns:
         Pixels (N, 2), down and right, from minus to plus half of the frame; and the height (N,) of the peak,
         in [0, 1]: 1 for a pure shift.
     """
     _, height, width = frames_NHW.shape
-    window_HW = (
-        torch.hann_window(height, periodic=False)[:, None] * torch.hann_window(width, periodic=False)
-    ).to(frames_NHW)
-    before, after = (
-        torch.fft.rfft2((each - each.mean((1, 2), keepdim=True)) * window_HW)
-        for each in (frames_NHW, next_NHW)
-    )
+    both = frames_NHW, next_NHW
+    if windowed:
+        rows, columns = (torch.hann_window(size, periodic=False).to(frames_NHW) for size in (height, width))
+        both = ((each - each.mean((1, 2), keepdim=True)) * rows[:, None] * columns for each in both)
+    before, after = (torch.fft.rfft2(each) for each in both)
     cross = after * before.conj()
     strength = cross.abs()
     floor = _FLOOR * strength.amax((1, 2), keepdim=True) + torch.finfo(strength.dtype).tiny
@@ -55,10 +56,11 @@ def phase_correlation(frames_NHW: Tensor, next_NHW: Tensor) -> tuple[Tensor, Ten
     return torch.where(shift_N2 > size_2 // 2, shift_N2 - size_2, shift_N2).float(), peak_N
 
 
-def region_shifts(frames_NHW: Tensor, next_NHW: Tensor) -> Tensor:
+def region_shifts(frames_NHW: Tensor, next_NHW: Tensor, windowed: bool = True) -> Tensor:
     """Shift and height of the peak in each region: (N, R, 3), pixels down and right, and [0, 1]."""
     found = []
     for rows, columns in regions(*frames_NHW.shape[1:]):
-        shift_N2, peak_N = phase_correlation(frames_NHW[:, rows, columns], next_NHW[:, rows, columns])
+        parts = frames_NHW[:, rows, columns], next_NHW[:, rows, columns]
+        shift_N2, peak_N = phase_correlation(*parts, windowed)
         found.append(torch.cat([shift_N2, peak_N[:, None]], 1))
     return torch.stack(found, 1)

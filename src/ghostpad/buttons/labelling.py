@@ -1,0 +1,63 @@
+"""The verb `extract`: codes, and with `--buttons` a button for every transition, in the same files."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
+from ghostpad.config import check_minimum
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore
+from ghostpad.io import whole_file
+from ghostpad.labels.extract import ExtractConfig
+from ghostpad.labels.extract import extract as extract_codes
+from ghostpad.labels.folder import Labels
+from ghostpad.motion.features import motion_features
+
+COLUMN = "button"
+
+
+def extract(config: ExtractConfig) -> Labels:
+    """Label every transition of `config.data` with codes, and with a button if `config.buttons` is set.
+
+    Raises:
+        UserError: see `ghostpad.labels.extract.extract`; or episodes are too short for buttons.
+    """
+    check_minimum(config, {"num_buttons": 2})
+    labels = extract_codes(config)
+    if config.buttons:
+        buttons = transition_buttons(labels.open_store(), labels.origin.stride, config).astype(np.int8)
+        first = 0
+        for shard in labels.shards:
+            write_buttons(labels, shard.file_name, buttons[first : first + shard.num_transitions])
+            first += shard.num_transitions
+        used = np.bincount(buttons, minlength=config.num_buttons) / len(buttons)
+        shares = ", ".join(f"{button}: {share:.0%}" for button, share in enumerate(used))
+        print(f"buttons inferred from motion ({shares})")
+    return labels
+
+
+def transition_buttons(store: FrameStore, stride: int, config: ExtractConfig) -> np.ndarray:
+    """The likeliest button of every transition of a store, (T,) int64, inferred from its training episodes."""
+    transitions = Transitions(store, None, stride)
+    train = np.array([episode.split == "train" for episode in store.episodes])[transitions.episode_index]
+    persistence = PersistenceConfig(config.num_buttons, config.seed)
+    motion = motion_features(store, stride)
+    return infer_persistent_buttons(motion, transitions.episode_index, train, persistence).argmax(1)
+
+
+def write_buttons(labels: Labels, file_name: str, buttons: np.ndarray) -> None:
+    """Write the column `button` (int8) into a file of labels, in place of an earlier one."""
+    path, first = labels.path / file_name, 0
+    with pq.ParquetFile(path) as source:
+        schema = source.schema_arrow
+        if COLUMN in schema.names:
+            schema = schema.remove(schema.get_field_index(COLUMN))
+        schema = schema.append(pa.field(COLUMN, pa.int8()))
+        with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for number in range(source.num_row_groups):
+                group = source.read_row_group(number)
+                part = pa.array(buttons[first : first + len(group)], pa.int8())
+                columns = [part if name == COLUMN else group[name] for name in schema.names]
+                writer.write_table(pa.table(columns, schema=schema), max(1, len(group)))
+                first += len(group)
