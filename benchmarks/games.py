@@ -1,15 +1,24 @@
 """The benchmark set of games: what is learned on games of many kinds, with one setting for all.
 
     python benchmarks/games.py record --out FOLDER [--games pong crafter …]
+    python benchmarks/games.py measure --out FOLDER [--games pong crafter …] [--seeds 3]
 
 `record` writes `FOLDER/GAME` for each game, and in `FOLDER/STATUS` a line for each that is complete. The same
 command continues after an interruption. Games other than Atari need the dependency group `games`.
+
+`measure` prints docs/games.md's table: how well buttons that are inferred from motion without labels name the
+controls of test episodes, beside chance, k-means over shifts, and the ceilings.
 """
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads
+
+import numpy as np
 
 from ghostpad.sources.recorder import RecordConfig, record
 
@@ -31,8 +40,20 @@ GAMES: dict[str, dict[str, Any]] = {
 """How each game is recorded, in the order of recording."""
 
 
+BUDGETS = (16, 64, 256)
+WINDOW = (-1, 0, 1)
+"""Transitions whose buttons name a control together."""
+NUM_CLUSTERS, BASELINE_REGIONS = 8, 5
+"""Of k-means, over the shifts of the whole frame and its halves."""
+
+
 def main() -> None:
     options = _options()
+    options.verb(options)
+
+
+def record_games(options: argparse.Namespace) -> None:
+    """Record each game."""
     for name in options.games:
         start = time.monotonic()
         config = RecordConfig(
@@ -51,18 +72,112 @@ def main() -> None:
         print(line, flush=True)
 
 
+def measure_games(options: argparse.Namespace) -> None:
+    """Print a row of the table for each game."""
+    columns = ["game", "controls", "test", "chance", "k-means", *(f"{count} labels" for count in BUDGETS)]
+    columns += ["all labels", "window", "ceiling", "window ceiling", "branch ceiling", "seconds"]
+    print(f"| {' | '.join(columns)} |\n|---|{'--:|' * (len(columns) - 1)}", flush=True)
+    for name in options.games:
+        row = measure_game(options.out / name, options.seeds)
+        cells = [f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row]
+        print(f"| {' | '.join([name, *cells])} |", flush=True)
+
+
+def measure_game(recording: Path, num_seeds: int) -> list[Any]:
+    """The cells of a game after its name, see `measure_games`."""
+    from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
+    from ghostpad.evaluation.branches import branch_ceiling
+    from ghostpad.evaluation.inverse_dynamics import supervised_ceilings
+    from ghostpad.evaluation.probes import Labelled, label_budget, linear_probe
+    from ghostpad.frames.controls import read_controls
+    from ghostpad.frames.ingest import open_data
+    from ghostpad.frames.pairs import Transitions
+    from ghostpad.motion import motion_features
+
+    store = open_data(recording)
+    everything = Transitions(store, None)
+    all_rows = np.arange(len(everything))
+    found = read_controls(everything, all_rows)
+    assert found is not None, "the benchmark set has controls"
+    controls, names = found
+    splits = np.array([episode.split for episode in store.episodes])[everything.episode_index]
+    labelled = Labelled.of(everything, all_rows, all_rows[:, None, None], controls)
+    usable = labelled.usable(WINDOW)
+    train, test = (usable[splits[usable] == split] for split in ("train", "test"))
+    chance = float((controls[test] == np.bincount(controls[train]).argmax()).mean())
+    began = time.monotonic()
+    motion = motion_features(store)
+    scores = []
+    for seed in range(num_seeds):
+        posterior = infer_persistent_buttons(
+            motion, everything.episode_index, splits == "train", PersistenceConfig(seed=seed)
+        )
+
+        def by_map(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+            return _by_map(features, labels, held_out, len(names))
+
+        budget = label_budget(
+            by_map, posterior[train], controls[train], posterior[test], controls[test], seed, BUDGETS
+        )
+        every = by_map(posterior[train], controls[train], posterior[test])
+        wide = posterior[labelled.window(WINDOW)].reshape(len(everything), -1)
+        window = linear_probe(wide[train], controls[train], wide[test], 0, 1.0)
+        scores.append(
+            [_baseline(motion, controls, train, test, seed)]
+            + [budget[str(count)]["mean"] for count in BUDGETS]
+            + [float((answers == controls[test]).mean()) for answers in (every, window)]
+        )
+    seconds = int((time.monotonic() - began) / num_seeds)
+    training = Transitions(store, "train")
+    held_out = Transitions(store, "test")
+    rows = np.arange(len(held_out))
+    test_labels = Labelled.of(held_out, rows, rows[:, None, None], controls[splits == "test"])
+    ceilings = supervised_ceilings(training, controls[splits == "train"], test_labels, len(names), 1, 0)
+    raw = read_controls(held_out, rows, directions=False)
+    bound = branch_ceiling(store, raw[1], raw[0]) if raw else "no controls"
+    branch = "" if isinstance(bound, str) else bound["branch_ceiling"]
+    means = [float(mean) for mean in np.mean(scores, 0)]
+    supervised = [ceilings.get(prefix, "") for prefix in ("", "window_")]
+    return [len(names), len(test), chance, *means, *supervised, branch, seconds]
+
+
+def _by_map(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray, num_classes: int) -> np.ndarray:
+    """Name controls by P(control | button), counted with two labels' worth of prior belief."""
+    prior = np.bincount(labels, minlength=num_classes) / len(labels)
+    given = features.T @ np.eye(num_classes)[labels] + 2 * prior
+    return (held_out @ (given / given.sum(1, keepdims=True))).argmax(1)
+
+
+def _baseline(
+    motion: np.ndarray, controls: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int
+) -> float:
+    """Accuracy of k-means over shifts in pixels, each cluster named by the majority of all its labels."""
+    from sklearn.cluster import KMeans
+
+    squashed = motion.reshape(len(motion), -1, 3)[:, :BASELINE_REGIONS, :2].reshape(len(motion), -1)
+    pixels = np.sign(squashed) * np.expm1(np.abs(squashed))
+    clusters = KMeans(NUM_CLUSTERS, n_init=4, random_state=seed).fit(pixels[train])
+    counts = np.zeros((NUM_CLUSTERS, controls.max() + 1))
+    np.add.at(counts, (clusters.labels_, controls[train]), 1)
+    return float((counts.argmax(1)[clusters.predict(pixels[test])] == controls[test]).mean())
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     verbs = parser.add_subparsers(required=True)
     recorder = verbs.add_parser("record", help="record the games")
-    recorder.add_argument("--out", type=Path, required=True)
-    recorder.add_argument("--games", nargs="+", choices=list(GAMES), default=list(GAMES))
+    measurer = verbs.add_parser("measure", help="print how well buttons name the controls")
+    for verb, function in ((recorder, record_games), (measurer, measure_games)):
+        verb.add_argument("--out", type=Path, required=True, help="folder of the recordings")
+        verb.add_argument("--games", nargs="+", choices=list(GAMES), default=list(GAMES))
+        verb.set_defaults(verb=function)
     recorder.add_argument("--episodes", type=int, default=30)
     recorder.add_argument("--max-frames", type=int, default=500)
     recorder.add_argument("--seed", type=int, default=0)
     recorder.add_argument("--workers", type=int)
+    measurer.add_argument("--seeds", type=int, default=3, help="seeds of the inference; the mean counts")
     return parser.parse_args()
 
 

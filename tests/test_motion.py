@@ -7,7 +7,7 @@ import torch
 from ghostpad.frames.ingest import open_data
 from ghostpad.motion import motion_features, phase_correlation, region_shifts, regions
 from ghostpad.motion.features import FIXED_SHARE, _background
-from tests.recordings import write_pngs
+from recordings import write_pngs
 
 
 def texture(height, width, seed=0):

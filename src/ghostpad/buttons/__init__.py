@@ -1,7 +1,9 @@
 """Buttons: the few discrete actions behind the codes.
 
-They are inferred without labels, from motion (`discovery`) or from the likelihood of the codes while a world
-trains (`assignment`, `selection`), and tied to real controls by few labels (`control_map`, `control_labels`).
+While a world trains they are inferred without labels from the motion of a tracked object (`discovery`) or
+from the likelihood of the codes (`assignment`, `selection`). On any game, without a world, they are inferred
+from what lasts in its motion (`persistence`), and `labelling` writes them into the labels. Few labels tie
+buttons to real controls (`control_map`, `control_labels`).
 """
 
 from ghostpad.buttons.assignment import ButtonFinder
@@ -14,6 +16,7 @@ from ghostpad.buttons.discovery import (
     infer_buttons,
     recognize_buttons,
 )
+from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
 from ghostpad.buttons.selection import buttons_needed
 
 __all__ = [
@@ -22,10 +25,12 @@ __all__ = [
     "Controllable",
     "InferredButtons",
     "LabelFile",
+    "PersistenceConfig",
     "buttons_needed",
     "find_controllable",
     "fit_control_map",
     "infer_buttons",
+    "infer_persistent_buttons",
     "read_labels",
     "recognize_buttons",
 ]

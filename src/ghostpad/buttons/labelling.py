@@ -38,7 +38,7 @@ def extract(config: ExtractConfig) -> Labels:
 
 
 def transition_buttons(store: FrameStore, stride: int, config: ExtractConfig) -> np.ndarray:
-    """The likeliest button of every transition of a store, (T,) int64, inferred from its training episodes."""
+    """The likeliest button of every transition, (T,) int64; inference is fitted to the training episodes."""
     transitions = Transitions(store, None, stride)
     train = np.array([episode.split == "train" for episode in store.episodes])[transitions.episode_index]
     persistence = PersistenceConfig(config.num_buttons, config.seed)

@@ -20,7 +20,7 @@ from ghostpad.training.fit import fit
 
 STEPS, BATCH_SIZE, RESTARTS, LEARNING_RATE, WIDTH = 1000, 1024, 3, 3e-3, 64
 LATER = 25
-"""Transitions after which a control is assumed to have changed; recorders and people hold one for up to 10."""
+"""Transitions after which a control has mostly changed; the recorder holds one for up to 10."""
 ENTROPY_WEIGHT = 0.1
 """Weight of the entropy of the buttons, which keeps all of them in use at first."""
 _INITIAL_SCALE = 8
@@ -47,17 +47,16 @@ class PersistentButtons(nn.Module):
 
     def __init__(self, config: PersistenceConfig, motion_TF: Tensor) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.scale: Tensor
         self.register_buffer("mean", motion_TF.mean(0))
         self.register_buffer("scale", motion_TF.std(0).clamp_min(0.05))
-        self.layers = nn.Sequential(
-            nn.Linear(motion_TF.shape[1], WIDTH),
-            nn.ReLU(),
-            nn.Linear(WIDTH, WIDTH),
-            nn.ReLU(),
-            nn.Linear(WIDTH, config.num_buttons),
-        )
+        last = nn.Linear(WIDTH, config.num_buttons)
         with torch.no_grad():
-            self.layers[-1].weight.mul_(_INITIAL_SCALE)
+            last.weight.mul_(_INITIAL_SCALE)
+        self.layers = nn.Sequential(
+            nn.Linear(motion_TF.shape[1], WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), last
+        )
 
     def forward(self, motion_BF: Tensor) -> Tensor:
         """P(button | motion), (B, M)."""

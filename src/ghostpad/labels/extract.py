@@ -35,7 +35,7 @@ class ExtractConfig:
     buttons: bool = False
     """add the column `button`: one of a few actions, inferred from motion without labels, in any game"""
     num_buttons: int = 12
-    """buttons to infer; more than the game has controls, since one control may look different in two situations"""
+    """buttons to infer; more than the game has controls, as a control may have several effects"""
     verify: bool = False
     """afterwards compute a sample again with the plain model, and compare"""
     verify_transitions: int = 512

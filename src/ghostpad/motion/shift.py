@@ -24,9 +24,7 @@ def regions(height: int, width: int) -> list[tuple[slice, slice]]:
     return found
 
 
-def phase_correlation(
-    frames_NHW: Tensor, next_NHW: Tensor, windowed: bool = True
-) -> tuple[Tensor, Tensor]:
+def phase_correlation(frames_NHW: Tensor, next_NHW: Tensor, windowed: bool = True) -> tuple[Tensor, Tensor]:
     """The shift of the picture from frames to next frames (Kuglin and Hines, 1975).
 
     The cross-power spectrum of two shifted pictures has the phase of a pure shift, so its inverse Fourier
