@@ -120,6 +120,12 @@ def test_each_damage_is_the_only_problem_and_names_its_setting(damage, name, set
     assert verdicts[name].setting.startswith(setting)
 
 
+def test_motion_that_compression_hides_is_not_blamed_on_the_frame_interval():
+    assert frames.interval_too_long(0.01, damaged=False).status == "problem"
+    assert frames.interval_too_long(0.01, damaged=True).status == "unknown"
+    assert frames.interval_too_long(0.5, damaged=True).status == "ok"
+
+
 def test_the_best_stride_skips_duplicates_with_and_without_controls(tmp_path):
     assert diagnosed(tmp_path, duplicated)["best stride"].setting == "--stride 2"
     data = write_pngs(

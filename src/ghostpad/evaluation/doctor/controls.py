@@ -25,7 +25,8 @@ from ghostpad.frames.store import FrameStore
 TRAIN_TRANSITIONS, HELD_OUT_TRANSITIONS = 1024, 384
 """Transitions to fit on; and to score on, from each of validation and test."""
 CHANGES, HELD_OUT_CHANGES = 800, 400
-"""Changes of the control to fit and to score on."""
+"""Changes of the control to fit and to score on, drawn from `MOST_EPISODES` each."""
+MOST_EPISODES, FEWEST_CHANGES = 60, 30
 VISIBLE_GAIN = 0.1
 """(accuracy - chance) / (1 - chance) below which controls do not show in the motion: at least 0.3 in Pong,
 Breakout, Doom, Crafter and CoinRun; about 0 in Ms. Pac-Man, who turns at junctions only."""
@@ -54,7 +55,7 @@ class LabelledMotion:
     held_out_controls: np.ndarray
 
     def gain(self, seed: int) -> tuple[float, float]:
-        """Accuracy on held-out transitions, and (accuracy − chance) / (1 − chance)."""
+        """Accuracy on held-out transitions, and (accuracy - chance) / (1 - chance)."""
         answers = classify(self.train, self.train_controls, self.held_out, seed)
         accuracy = scores(answers, self.held_out_controls)["accuracy"]
         return accuracy, (accuracy - self.chance) / max(1 - self.chance, 1e-9)
@@ -87,11 +88,13 @@ def labelled_motion(store: FrameStore, stride: int, seed: int) -> LabelledMotion
         if controls is None:
             return "the controls were not recorded"
         known = controls[0] >= 0
-        frames, next_frames = (shrink(part[:, 0]) for part in transitions.read(rows[known], grayscale=True))
-        parts[split] = motion_features(frames, next_frames), controls[0][known]
-    held_out = [parts[split] for split in SPLITS[1:] if split in parts and len(parts[split][1])]
-    if "train" not in parts or not held_out or len(np.unique(parts["train"][1])) < 2:
-        return "there are too few transitions with controls, or only one control"
+        if known.any():
+            parts[split] = _motion(transitions, rows[known]), controls[0][known]
+    held_out = [parts[split] for split in SPLITS[1:] if split in parts]
+    if "train" not in parts or not held_out or len(parts["train"][1]) < BUDGETS[0]:
+        return "there are too few transitions with controls for training and held-out episodes"
+    if len(np.unique(parts["train"][1])) < 2:
+        return "there is only one control"
     return LabelledMotion(*parts["train"], *(np.concatenate(part) for part in zip(*held_out, strict=True)))
 
 
@@ -156,29 +159,26 @@ def _control_changes(
     store: FrameStore, seed: int
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | str:
     """Motion (E, offsets, F) around control changes, and the new controls (E,): to fit on, and held out."""
-    rng = np.random.default_rng(seed)
-    chosen = []
+    rng, transitions, chosen = np.random.default_rng(seed), Transitions(store, None), []
     for splits, most in ((SPLITS[:1], CHANGES), (SPLITS[1:], HELD_OUT_CHANGES)):
         every = [index for index, episode in enumerate(store.episodes) if episode.split in splits]
-        drawn = rng.permutation(every)[:60]
-        parts = [_changes_of(store, int(index), -(-most // len(drawn)), rng) for index in drawn]
+        drawn = rng.permutation(every)[:MOST_EPISODES]
+        parts = [_changes_of(transitions, episode, -(-most // len(drawn)), rng) for episode in drawn]
         parts = [part for part in parts if part is not None]
         if not parts:
             return "no control changes are recorded"
         chosen.append(tuple(np.concatenate(part) for part in zip(*parts, strict=True)))
-    if min(len(part[1]) for part in chosen) < 30 or len(np.unique(chosen[0][1])) < 2:
-        return "fewer than 30 control changes are recorded"
+    if min(len(part[1]) for part in chosen) < FEWEST_CHANGES or len(np.unique(chosen[0][1])) < 2:
+        return f"fewer than {FEWEST_CHANGES} control changes are recorded"
     return chosen[0], chosen[1]
 
 
 def _changes_of(
-    store: FrameStore, episode: int, most: int, rng: np.random.Generator
+    transitions: Transitions, episode: int, most: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """The same of one episode: at most `most` changes."""
-    if store.episodes[episode].num_frames < 2:
-        return None
-    transitions = _EpisodeTransitions(store, episode)
-    read = read_controls(transitions, np.arange(len(transitions)))
+    rows = np.flatnonzero(transitions.episode_index == episode)
+    read = read_controls(transitions, rows) if len(rows) else None
     if read is None:
         return None
     controls = read[0]
@@ -188,20 +188,18 @@ def _changes_of(
     changes = np.sort(rng.permutation(changes)[:most])
     if not len(changes):
         return None
-    rows, places = np.unique(changes[:, None] - np.array(OFFSETS), return_inverse=True)
-    frames, next_frames = (shrink(part[:, 0]) for part in transitions.read(rows, grayscale=True))
-    features = motion_features(frames, next_frames)
+    wanted, places = np.unique(changes[:, None] - np.array(OFFSETS), return_inverse=True)
+    features = _motion(transitions, rows[wanted])
     return features[places.reshape(len(changes), -1)], controls[changes]
 
 
-class _EpisodeTransitions(Transitions):
-    """The transitions of one episode."""
-
-    def __init__(self, store: FrameStore, episode: int) -> None:
-        num = store.episodes[episode].num_frames - 1
-        self.store, self.stride = store, 1
-        self.episode_index = np.full(num, episode, np.int32)
-        self.frame_index = np.arange(num, dtype=np.int32)
+def _motion(transitions: Transitions, rows: np.ndarray) -> np.ndarray:
+    """Motion features (N, F) of transitions, read in blocks to save memory."""
+    parts = []
+    for start in range(0, len(rows), _BLOCK):
+        pair = transitions.read(rows[start : start + _BLOCK], grayscale=True)
+        parts.append(motion_features(*(shrink(frames[:, 0]) for frames in pair)))
+    return np.concatenate(parts)
 
 
 def labels_needed(labelled: LabelledMotion | str, seed: int) -> Verdict:
@@ -227,4 +225,5 @@ def labels_needed(labelled: LabelledMotion | str, seed: int) -> Verdict:
     enough = next(flat, budgets[-1])
     listed = ", ".join(f"{budget} labels: {mean:.0%}" for budget, mean in means.items())
     finding = f"motion alone names controls with {listed}; chance {labelled.chance:.0%}"
-    return Verdict(name, "ok", finding, enough, count(enough, "label"))
+    more = " or more" if enough == budgets[-1] else ""
+    return Verdict(name, "ok", finding, enough, f"{count(enough, 'label')}{more}")

@@ -48,7 +48,8 @@ def diagnose(config: DoctorConfig) -> list[Verdict]:
     model = None if config.model is None else load_model(config.model, store, "test", config.device)
     with progress(what="doctor", unit="checks", total=2 * len(frames.STRIDES) + 3 + bool(model)) as bar:
         changed = frames.changes(store)
-        verdicts = [frames.episodes(store), *frames.rate(changed), *frames.compression(store, config.seed)]
+        compression = frames.compression(store, config.seed)
+        verdicts = [frames.episodes(store), *frames.rate(changed), *compression]
         bar.update()
         steady, labelled = {}, {}
         for stride in frames.STRIDES:
@@ -56,7 +57,8 @@ def diagnose(config: DoctorConfig) -> list[Verdict]:
             bar.update()
             labelled[stride] = controls.labelled_motion(store, stride, config.seed)
             bar.update()
-        interval = frames.interval_too_long(steady[1])
+        damaged = any(verdict.status == "problem" for verdict in compression)
+        interval = frames.interval_too_long(steady[1], damaged)
         obstacle = ""
         if interval.status == "problem":
             obstacle = "motion cannot be assigned to a control where frames are too far apart"

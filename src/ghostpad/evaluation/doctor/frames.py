@@ -36,10 +36,12 @@ FLAT = 0.75
 """Share of equal neighbours from which frames are flat-coloured: at least 93 % in the Atari games, at most
 65 % in the others."""
 
-_MOST_EPISODES, _MOST_FRAMES = 24, 500
+_MOST_EPISODES, _FEWEST_FRAMES, _MOST_FRAMES, _MOST_BYTES = 24, 60, 500, 2e9
+"""Frames that are compared with their next ones, by episode: fewer where frames are large."""
 _PERIODS = range(2, 7)
 _CHANGES_PER_PHASE = 4
 _MIN_TRIPLES, _MAX_TRIPLES, _TRIPLE_PIXELS = 32, 96, 300_000
+_PAIR_PIXELS = 4_000_000
 _EDGE_LEVELS, _NEAR_LEVELS, _NOISE_LEVELS = 24, 6, 6
 
 
@@ -54,9 +56,11 @@ def episodes(store: FrameStore) -> Verdict:
 def changes(store: FrameStore) -> list[np.ndarray]:
     """Whether a pixel changes in each transition of the first episodes, (N,) bool each."""
     tolerance = _NOISE_LEVELS if store.encoding == "rgb" else 0  # as RGB, the source may be a lossy video
+    frame_bytes = store.pixel_encoding.frame_bytes((store.height, store.width))
+    most = int(np.clip(_MOST_BYTES / frame_bytes / _MOST_EPISODES, _FEWEST_FRAMES, _MOST_FRAMES))
     found = []
     for index, episode in enumerate(store.episodes[:_MOST_EPISODES]):
-        frames, last = store.array(index), min(episode.num_frames, _MOST_FRAMES)
+        frames, last = store.array(index), min(episode.num_frames, most)
         differ = np.empty(max(0, last - 1), bool)
         for frame in range(len(differ)):
             before, after = frames[frame], frames[frame + 1]
@@ -124,11 +128,16 @@ def steadiness(store: FrameStore, stride: int, seed: int) -> float:
     return steady_share(np.stack(triples))
 
 
-def interval_too_long(steady: float) -> Verdict:
-    """Whether neighbouring frames are too far apart in time for motion to be tracked."""
+def interval_too_long(steady: float, damaged: bool) -> Verdict:
+    """Whether neighbouring frames are too far apart in time for motion to be tracked.
+
+    Compression that has `damaged` the frames hides motion, too.
+    """
     name = "frame interval too long"
     if np.isnan(steady):
         return unknown(name, "nothing moves in two transitions in a row")
+    if damaged and STEADY.status(steady) != "ok":
+        return unknown(name, "compression hides the motion")
     finding = "share of moving blocks that keep their motion from one transition to the next"
     setting = "closer frames: a smaller --frame-skip in ghostpad record, or a larger --fps in ghostpad ingest"
     return judge(name, steady, STEADY, finding, setting)
@@ -160,11 +169,12 @@ def compression(store: FrameStore, seed: int) -> list[Verdict]:
 
 
 def _neighbouring_frames(store: FrameStore, seed: int) -> np.ndarray:
-    """Pairs of neighbouring frames from many episodes, (2·pairs, H, W, 3) uint8."""
+    """Pairs of neighbouring frames from many episodes, (2·pairs, H, W, 3) uint8; fewer if they are large."""
+    num = int(np.clip(_PAIR_PIXELS // (store.height * store.width), 4, 32))
     rng = np.random.default_rng(seed)
     long = [index for index, episode in enumerate(store.episodes) if episode.num_frames > 1]
     pairs = []
-    for episode in np.resize(rng.permutation(long), _MIN_TRIPLES):
+    for episode in np.resize(rng.permutation(long), num):
         first = rng.integers(store.episodes[episode].num_frames - 1)
         pairs.append(store.read(int(episode), np.arange(first, first + 2), grayscale=False))
     return np.concatenate(pairs).transpose(0, 2, 3, 1)
