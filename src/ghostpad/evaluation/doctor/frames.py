@@ -22,7 +22,7 @@ STILL = Limit(0.5, 0.9, "%")
 """Share of still transitions: 2 to 26 % in the games, 68 % in MiniGrid, where walls stop the player."""
 DUPLICATES = Limit(0.1, 0.3, "%")
 """Share of frames that repeat the one before at a regular beat: 0 in the games, 50 % if all are doubled."""
-STEADY = Limit(0.06, 0.05, "%", at_least=True)
+STEADY = Limit(0.06, 0.045, "%", at_least=True)
 """Share of moving blocks with steady motion: at least 7 % in the games, at most 4 % in every 8th frame."""
 BLOCK_EDGES = Limit(1.15, 1.5)
 """Contrast at the borders of 8x8 blocks over that inside: at most 1.09 in Crafter and CoinRun, 1.2 to 4 in
