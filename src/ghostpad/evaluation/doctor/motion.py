@@ -15,8 +15,8 @@ BLOCK = 4
 SEARCH_SHARE = 8
 """A block is searched within 1/8 of the longer side: Crafter shifts by 7 of 64 pixels at once."""
 CHANGED_LEVELS = 6.0
-"""Mean absolute difference (gray levels) above which a block changes. Noise of H.264 stays below; a small sprite
-of Breakout changes a block by 18."""
+"""Mean absolute difference (gray levels) above which a block changes. Noise of H.264 stays below; a small
+sprite of Breakout changes a block by 18."""
 EXPLAINED_SHARE = 0.5
 """Share of that difference that the best displacement may leave for the block to count as found."""
 STEADY_PIXELS, STEADY_SHARE = 1.0, 0.1
