@@ -2,9 +2,9 @@
 
 A player holds a control for some frames, while a scene, a room or a slow object stays for much longer. So the
 button of a transition is a class of its motion that tells much about the next transition and little about a
-later one. A small network is trained to maximize the difference of the two mutual informations, as in
-invariant information clustering (Ji et al., 2019, https://arxiv.org/abs/1807.06653), whose pairs are
-neighbours in time here.
+later one. A small network is trained to maximize the mutual information with the first less that with the
+second, as in invariant information clustering (Ji et al., 2019, https://arxiv.org/abs/1807.06653); the pairs
+here are neighbours in time.
 
 Dimensions: T transitions, F features of motion, M buttons, B batch.
 """
