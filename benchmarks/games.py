@@ -85,6 +85,7 @@ def measure_games(options: argparse.Namespace) -> None:
 
 def measure_game(recording: Path, num_seeds: int) -> list[Any]:
     """The cells of a game after its name, see `measure_games`."""
+    from ghostpad.buttons.control_map import fit_control_map
     from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
     from ghostpad.evaluation.branches import branch_ceiling
     from ghostpad.evaluation.inverse_dynamics import supervised_ceilings
@@ -114,7 +115,7 @@ def measure_game(recording: Path, num_seeds: int) -> list[Any]:
         )
 
         def by_map(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-            return _by_map(features, labels, held_out, len(names))
+            return (held_out @ fit_control_map(names, features, labels).control_given_button).argmax(1)
 
         budget = label_budget(
             by_map, posterior[train], controls[train], posterior[test], controls[test], seed, BUDGETS
@@ -134,18 +135,11 @@ def measure_game(recording: Path, num_seeds: int) -> list[Any]:
     test_labels = Labelled.of(held_out, rows, rows[:, None, None], controls[splits == "test"])
     ceilings = supervised_ceilings(training, controls[splits == "train"], test_labels, len(names), 1, 0)
     raw = read_controls(held_out, rows, directions=False)
-    bound = branch_ceiling(store, raw[1], raw[0]) if raw else "no controls"
-    branch = "" if isinstance(bound, str) else bound["branch_ceiling"]
+    assert raw is not None
+    branch = branch_ceiling(held_out, raw[1], raw[0]).get("branch_ceiling", "")
     means = [float(mean) for mean in np.mean(scores, 0)]
     supervised = [ceilings.get(prefix, "") for prefix in ("", "window_")]
     return [len(names), len(test), chance, *means, *supervised, branch, seconds]
-
-
-def _by_map(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray, num_classes: int) -> np.ndarray:
-    """Name controls by P(control | button), counted with two labels' worth of prior belief."""
-    prior = np.bincount(labels, minlength=num_classes) / len(labels)
-    given = features.T @ np.eye(num_classes)[labels] + 2 * prior
-    return (held_out @ (given / given.sum(1, keepdims=True))).argmax(1)
 
 
 def _baseline(

@@ -60,6 +60,7 @@ def test_npz_export_has_the_buttons(labels, tmp_path):
         assert np.array_equal(arrays["button"], labels.table(labels.shards[0])["button"].to_numpy())
 
 
-def test_a_single_button_is_refused(config, tmp_path):
-    with pytest.raises(UserError, match="num-buttons 1"):
-        labelling.extract(dataclasses.replace(config, num_buttons=1, out=tmp_path / "labels"))
+@pytest.mark.parametrize("number", [1, 128])
+def test_numbers_of_buttons_that_make_no_sense_are_refused(config, tmp_path, number):
+    with pytest.raises(UserError, match=f"num-buttons {number}"):
+        labelling.extract(dataclasses.replace(config, num_buttons=number, out=tmp_path / "labels"))

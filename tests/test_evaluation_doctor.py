@@ -13,7 +13,7 @@ from ghostpad.evaluation.config import DoctorConfig
 from ghostpad.evaluation.doctor import frames
 from ghostpad.evaluation.doctor.diagnosis import diagnose
 from ghostpad.evaluation.doctor.model import model_verdicts
-from ghostpad.evaluation.doctor.motion import motion_features, shrink, steady_share
+from ghostpad.evaluation.doctor.motion import classifier_features, shrink, steady_share
 from ghostpad.evaluation.doctor.verdict import Limit, Verdict, judge
 from known_models import KnownModel, copy_model
 from recordings import write_pngs
@@ -158,14 +158,14 @@ def test_moments_of_the_change_measure_the_motion_of_an_object():
     pair = np.zeros((2, 1, 60, 60), np.float32)
     pair[0, 0, 22:26, 31:35] = 1
     pair[1, 0, 23:27, 33:37] = 1
-    features = motion_features(pair[0], pair[1])
+    features = classifier_features(pair[0], pair[1])
     moments = features[:, -108:].reshape(3, 6, 6)
     assert moments[:, 2, 3].tolist() == pytest.approx([0, 16 * 1, 16 * 2], abs=1e-3)
 
 
 def test_the_shift_of_the_whole_frame_and_of_each_half_is_found():
     floor = np.random.default_rng(0).random((1, 64, 64)).astype(np.float32)
-    shifts = motion_features(floor[:, 8:56, 8:56], floor[:, 5:53, 10:58])[0, :15].reshape(5, 3)
+    shifts = classifier_features(floor[:, 8:56, 8:56], floor[:, 5:53, 10:58])[0, :15].reshape(5, 3)
     assert (shifts[:, :2] == (3, -2)).all()
 
 

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 
 from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
 from ghostpad.config import check_minimum
+from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.io import whole_file
@@ -15,6 +16,8 @@ from ghostpad.labels.folder import Labels
 from ghostpad.motion.features import motion_features
 
 COLUMN = "button"
+MOST_BUTTONS = np.iinfo(np.int8).max
+"""That the column can hold."""
 
 
 def extract(config: ExtractConfig) -> Labels:
@@ -24,6 +27,8 @@ def extract(config: ExtractConfig) -> Labels:
         UserError: see `ghostpad.labels.extract.extract`; or episodes are too short for buttons.
     """
     check_minimum(config, {"num_buttons": 2})
+    if config.num_buttons > MOST_BUTTONS:
+        raise UserError(f"--num-buttons {config.num_buttons}: must be at most {MOST_BUTTONS}")
     labels = extract_codes(config)
     if config.buttons:
         buttons = transition_buttons(labels.open_store(), labels.origin.stride, config).astype(np.int8)

@@ -17,6 +17,7 @@ from ghostpad.evaluation.inference import draw_blocks
 from ghostpad.evaluation.probes import WINDOW, WINDOWS, Labelled
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
+from ghostpad.model.frame_format import FrameScale
 from ghostpad.progress import progress
 from ghostpad.training.fit import fit
 
@@ -137,9 +138,8 @@ def _read(store: FrameStore, labelled: Labelled) -> Clips:
 
 def _shrink(frames_NCHW: Tensor) -> Tensor:
     """Average uint8 frames over whole squares of pixels until no side is longer than `MAX_SIDE`."""
-    factor = -(-max(frames_NCHW.shape[-2:]) // MAX_SIDE)
-    pooled = nn.functional.avg_pool2d(frames_NCHW.float(), factor, ceil_mode=True, count_include_pad=False)
-    return pooled.round().byte()
+    scale = FrameScale(-(-max(frames_NCHW.shape[-2:]) // MAX_SIDE), picks=False)
+    return scale.shrink(frames_NCHW.float()).round().byte()
 
 
 def _fit(clips: Clips, num_classes: int, seed: list[int]) -> InverseDynamicsModel:

@@ -1,14 +1,15 @@
 """Motion of every transition of a store, as a few numbers: the input of button inference.
 
-Dimensions: N frames, T transitions, H W frame, F features.
+Dimensions: N frames, T transitions or frames of a run, H W frame, F features.
 """
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ghostpad.frames.store import FrameStore
+from ghostpad.labels.shards import frame_runs
+from ghostpad.model.frame_format import FrameScale
 from ghostpad.motion.shift import region_shifts
 from ghostpad.progress import progress
 
@@ -17,7 +18,8 @@ LONGEST_SIDE = 160
 FIXED_SHARE = 0.7
 """Share of the pixels that equal the background from which the camera counts as fixed (0.9 to 1.0 in Atari
 games whose camera is fixed; 0.3 to 0.5 in ViZDoom, Crafter and CoinRun)."""
-_TOLERANCE = 0.02
+_TOLERANCE = 5
+"""Gray levels up to which a pixel equals the background."""
 _FRAMES_FOR_BACKGROUND = 240
 _AT_ONCE = 64
 
@@ -37,16 +39,19 @@ def motion_features(store: FrameStore, stride: int = 1) -> np.ndarray:
     """
     background_HW, share = _background(store)
     moves = share < FIXED_SHARE
-    factor = -(-max(background_HW.shape) // LONGEST_SIDE)
+    scale = FrameScale(-(-max(background_HW.shape) // LONGEST_SIDE), picks=False)
     found = []
     for index in progress(range(len(store.episodes)), what="motion", unit="episodes"):
-        frames_NHW = _luma(store, index, slice(None))
-        if not moves:
-            frames_NHW = frames_NHW - background_HW
-        if factor > 1:
-            frames_NHW = F.avg_pool2d(frames_NHW[:, None], factor)[:, 0]
-        pairs = zip(frames_NHW[:-stride].split(_AT_ONCE), frames_NHW[stride:].split(_AT_ONCE), strict=True)
-        found += [region_shifts(*pair, windowed=moves) for pair in pairs if len(pair[0])]
+        for _, run_TCHW in frame_runs(store, index, True, stride):
+            parts = []
+            for part_NCHW in torch.from_numpy(run_TCHW).split(_AT_ONCE):  # large frames need much memory
+                luma_NCHW = part_NCHW.float() / 255
+                if not moves:
+                    luma_NCHW = luma_NCHW - background_HW.float() / 255
+                parts.append(scale.shrink(luma_NCHW)[:, 0])
+            luma_THW = torch.cat(parts)
+            pairs = zip(luma_THW[:-stride].split(_AT_ONCE), luma_THW[stride:].split(_AT_ONCE), strict=True)
+            found += [region_shifts(*pair, windowed=moves) for pair in pairs]
     shifts_TR3 = torch.cat(found)
     pixels = shifts_TR3[..., :2]
     squashed = pixels.sign() * pixels.abs().log1p()
@@ -54,14 +59,10 @@ def motion_features(store: FrameStore, stride: int = 1) -> np.ndarray:
 
 
 def _background(store: FrameStore) -> tuple[Tensor, float]:
-    """The median frame (H, W) of all episodes, and the share of pixels that equal it."""
-    total = sum(episode.num_frames for episode in store.episodes)
-    step = max(1, total // _FRAMES_FOR_BACKGROUND)
-    some = torch.cat([_luma(store, index, slice(0, None, step)) for index in range(len(store.episodes))])
-    median_HW = some.median(0).values
-    return median_HW, float(((some - median_HW).abs() < _TOLERANCE).float().mean())
-
-
-def _luma(store: FrameStore, index: int, frames: slice) -> Tensor:
-    """Frames (N, H, W) of an episode in [0, 1], in gray."""
-    return torch.from_numpy(store.read(index, frames, True)[:, 0]).float() / 255
+    """The median frame (H, W) uint8 of all episodes, and the share of pixels that equal it."""
+    lengths = [episode.num_frames for episode in store.episodes]
+    step = max(1, sum(lengths) // _FRAMES_FOR_BACKGROUND)
+    some = np.concatenate([store.read(i, slice(0, None, step), True)[:, 0] for i in range(len(lengths))])
+    some_NHW = torch.from_numpy(some)
+    median_HW = some_NHW.median(0).values
+    return median_HW, float(((some_NHW.short() - median_HW).abs() <= _TOLERANCE).float().mean())

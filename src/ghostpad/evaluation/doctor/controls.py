@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation.doctor.motion import motion_features, shrink
+from ghostpad.evaluation.doctor.motion import classifier_features, shrink
 from ghostpad.evaluation.doctor.verdict import Verdict, unknown
 from ghostpad.evaluation.inference import draw_blocks
 from ghostpad.evaluation.probes import label_budget, scores
@@ -125,7 +125,8 @@ def alignment(store: FrameStore, seed: int, obstacle: str = "") -> Verdict:
     """Whether the control of each transition is the one that was recorded for it.
 
     Names the new control after each change from the motion around it. Before the control takes effect, motion
-    says nothing about it, so the accuracy rises most at the transition where it begins to show.
+    says nothing about it, so the first rise of at least half the largest is where it begins to show. A later
+    one may be larger, where objects have inertia.
 
     Args:
         store: the recording.
@@ -148,7 +149,7 @@ def alignment(store: FrameStore, seed: int, obstacle: str = "") -> Verdict:
     found = f"new controls named from the motion by action offset: {listed}"
     if jumps.max() < CLEAR_JUMP:
         return unknown(name, f"controls do not show in the motion within three frames; {found}")
-    offset = OFFSETS[int(jumps.argmax()) + 1]
+    offset = OFFSETS[int((jumps >= jumps.max() / 2).argmax()) + 1]
     direction = "start" if offset > 0 else "end"
     setting = f"move `controls` in each episode.json by {abs(offset)} towards the {direction}"
     status, setting = ("problem", setting) if offset else ("ok", "")
@@ -198,7 +199,7 @@ def _motion(transitions: Transitions, rows: np.ndarray) -> np.ndarray:
     parts = []
     for start in range(0, len(rows), _BLOCK):
         pair = transitions.read(rows[start : start + _BLOCK], grayscale=True)
-        parts.append(motion_features(*(shrink(frames[:, 0]) for frames in pair)))
+        parts.append(classifier_features(*(shrink(frames[:, 0]) for frames in pair)))
     return np.concatenate(parts)
 
 

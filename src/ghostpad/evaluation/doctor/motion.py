@@ -4,7 +4,10 @@ Dimensions: N transitions, h w frame after averaging blocks of pixels, R C block
 """
 
 import numpy as np
-import scipy.fft
+import torch
+
+from ghostpad.model.frame_format import FrameScale
+from ghostpad.motion import phase_correlation
 
 LONGEST_SIDE = 112
 """Pixels to which frames are averaged down, which halves Atari frames; their shifts stay visible."""
@@ -25,14 +28,11 @@ STEADY_PIXELS, STEADY_SHARE = 1.0, 0.1
 
 def shrink(frames_NHW: np.ndarray) -> np.ndarray:
     """Average luma over square blocks, (N, h, w) float32, so that no side exceeds `LONGEST_SIDE`."""
-    num, height, width = frames_NHW.shape
-    factor = -(-max(height, width) // LONGEST_SIDE)
-    height, width = max(1, height // factor), max(1, width // factor)
-    blocks = frames_NHW[:, : height * factor, : width * factor].reshape(num, height, -1, width, factor)
-    return blocks.mean((2, 4), dtype=np.float32)
+    scale = FrameScale(-(-max(frames_NHW.shape[1:]) // LONGEST_SIDE), picks=False)
+    return scale.shrink(torch.from_numpy(frames_NHW)[:, None].float())[:, 0].numpy()
 
 
-def motion_features(frames_Nhw: np.ndarray, next_frames_Nhw: np.ndarray) -> np.ndarray:
+def classifier_features(frames_Nhw: np.ndarray, next_frames_Nhw: np.ndarray) -> np.ndarray:
     """Describe the motion of each transition, (N, F) float32.
 
     The shift of the whole frame and of its halves, for cameras; and moments of the change in each cell of a
@@ -41,25 +41,14 @@ def motion_features(frames_Nhw: np.ndarray, next_frames_Nhw: np.ndarray) -> np.n
     """
     height, width = (size // 2 for size in frames_Nhw.shape[1:])
     windows = [np.s_[:, :, :], np.s_[:, :height], np.s_[:, height:], np.s_[:, :, :width], np.s_[:, :, width:]]
-    shifts = [_camera_shift(frames_Nhw[window], next_frames_Nhw[window]) for window in windows]
+    shifts = [_shift(frames_Nhw[window], next_frames_Nhw[window]) for window in windows]
     return np.concatenate([*shifts, _moments(next_frames_Nhw - frames_Nhw)], 1)
 
 
-# To be replaced by ghostpad.motion.camera_shift.
-def _camera_shift(frames_Nhw: np.ndarray, next_frames_Nhw: np.ndarray) -> np.ndarray:
-    """Shift by phase correlation (rows, columns; averaged pixels) and height of its peak, (N, 3) float32."""
-    height, width = frames_Nhw.shape[1:]
-    # Without a taper the borders, which do not wrap around, would pull the peak to zero.
-    taper = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1]).astype(np.float32)
-    spectrum, next_spectrum = (
-        np.asarray(scipy.fft.rfft2((frames - frames.mean((1, 2), keepdims=True)) * taper))
-        for frames in (frames_Nhw, next_frames_Nhw)
-    )
-    cross = next_spectrum * spectrum.conj()
-    surface = np.asarray(scipy.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-3), (height, width)))
-    rows, columns = np.divmod(surface.reshape(len(surface), -1).argmax(1), width)
-    centred = [(place + size // 2) % size - size // 2 for place, size in ((rows, height), (columns, width))]
-    return np.stack([*centred, surface.max((1, 2))], 1).astype(np.float32)
+def _shift(frames_Nhw: np.ndarray, next_frames_Nhw: np.ndarray) -> np.ndarray:
+    """Shift (rows, columns; averaged pixels) and height of the peak of the phase correlation, (N, 3)."""
+    shift_N2, peak_N = phase_correlation(torch.from_numpy(frames_Nhw), torch.from_numpy(next_frames_Nhw))
+    return torch.cat([shift_N2, peak_N[:, None]], 1).numpy()
 
 
 def _moments(change_Nhw: np.ndarray) -> np.ndarray:

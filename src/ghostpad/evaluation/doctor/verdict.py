@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ghostpad.evaluation.report.format import quantity
+from ghostpad.evaluation.report.format import page_environment, quantity
 
 Status = Literal["ok", "warning", "problem", "unknown"]
 _INDENT = " " * 9
@@ -92,11 +91,4 @@ def to_text(verdicts: Sequence[Verdict]) -> str:
 
 def to_html(verdicts: Sequence[Verdict], data: str, model: str | None) -> str:
     """The verdicts as a page that loads nothing from the network."""
-    environment = Environment(
-        loader=PackageLoader("ghostpad.evaluation.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("doctor.html").render(verdicts=verdicts, data=data, model=model)
+    return page_environment().get_template("doctor.html").render(verdicts=verdicts, data=data, model=model)

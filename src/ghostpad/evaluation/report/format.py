@@ -3,12 +3,26 @@
 import re
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from ghostpad.evaluation.schema import get
 from ghostpad.games import Game
 
 DASH = "\N{EN DASH}"
 _DIGITS = {"dB": 2, "px": 2, "%": 1, "bits": 3}
 _UNITS = {"pixels": "px", "0…1": ""}
+
+
+def page_environment() -> Environment:
+    """The templates of pages that load nothing from the network; a name without a value is an error."""
+    return Environment(
+        loader=PackageLoader("ghostpad.evaluation.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.do"],
+    )
 
 
 def quantity(value: float | None, unit: str = "", digits: int | None = None) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ghostpad.evaluation.assess import Assessment
 from ghostpad.evaluation.config import Amounts
@@ -21,6 +20,7 @@ from ghostpad.evaluation.report.format import (
     element_metrics,
     interval,
     key_metrics,
+    page_environment,
     player,
     quantity,
     show,
@@ -235,14 +235,7 @@ def render(assessments: Sequence[Assessment], amounts: Amounts, seed: int) -> st
         "maps": maps(first, shown, amounts.tsne, seed) if amounts.tsne else None,
         "missing": {} if first.metrics["absent"] else None,
     }
-    environment = Environment(
-        loader=PackageLoader("ghostpad.evaluation.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.do"],
-    )
+    environment = page_environment()
     filters = (quantity, show, interval, count, words, data_uri)
     environment.filters |= {function.__name__: function for function in filters}
     return environment.get_template("report.html").render(
