@@ -122,7 +122,7 @@ def no_permission(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> N
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return open(path, mode)  # noqa: PTH123
 
-    monkeypatch.setattr("ghostpad.sources.png.open", guarded, raising=False)
+    monkeypatch.setattr("ghostpad.sources.formats.png.open", guarded, raising=False)
     fails(name, source)
     skips(source, SPLIT_AT_3, "Permission denied")
 

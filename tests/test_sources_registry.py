@@ -1,4 +1,4 @@
-"""The registry: a recording format is one source, added to one list."""
+"""The registry: a recording format is one file with one source, found by its folder."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import pytest
 
 from ghostpad.errors import UserError
 from ghostpad.frames.ingest import IngestConfig, ingest
-from ghostpad.sources import registry
+from ghostpad.sources import formats, registry
 from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit, damage_is, pack_colors
 from recordings import noise, write_pngs
 
@@ -19,6 +19,7 @@ class NumpyArray(Source):
     """The smallest format: frames (N, H, W, 3) in one `.npy` file, which is one episode."""
 
     name = "NumPy arrays"
+    layout, becomes = "a .npy file", "an episode"
     is_episode = True
 
     def recognizes(self, path: Path) -> bool:
@@ -45,7 +46,17 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_new_format_needs_one_source_in_one_list(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_file_in_the_folder_of_formats_is_one_format() -> None:
+    files = [path.stem for path in Path(formats.__file__).parent.glob("*.py") if path.stem != "__init__"]
+    assert sorted(type(source).__module__.rpartition(".")[2] for source in registry.SOURCES) == sorted(files)
+
+
+def test_the_table_of_formats_in_the_documentation_is_printed_from_the_registry() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "inputs.md").read_text(encoding="utf-8")
+    assert f"## Formats\n\n{registry.format_table()}\n" in text, "print(registry.format_table()) gives it"
+
+
+def test_a_new_format_needs_one_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.warns(UserWarning, match=r"a\.npy and 1 more ignored"):
         assert len(ingest(IngestConfig(folder, folder.parent / "without")).episodes) == 1
     monkeypatch.setattr(registry, "SOURCES", (*registry.SOURCES, NumpyArray()))
@@ -62,7 +73,7 @@ def test_a_folder_that_cannot_be_listed_is_rejected(folder: Path, monkeypatch: p
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    from ghostpad.sources import png
+    from ghostpad.sources.formats import png
 
     scandir = png.os.scandir
     monkeypatch.setattr(png.os, "scandir", refuse)

@@ -2,7 +2,7 @@
 
 The flow: `registry.list_units` asks each format whether it recognizes a path. The `Source` that does lists
 `Unit`s without decoding anything. Workers decode these into `Frame`s, which `ghostpad.frames` stores.
-To add a format, subclass `Source` and `Unit` in a new file, and add the source to `registry.SOURCES`.
+To add a format, subclass `Source` and `Unit` in a new file in `formats/`; the registry finds it there.
 The functions at the end are shared by several formats.
 """
 
@@ -143,6 +143,14 @@ class Source(ABC):
 
     name: ClassVar[str]
     """What messages call it, in the plural."""
+    layout: ClassVar[str]
+    """What to give to `ghostpad ingest`, for the table in docs/inputs.md."""
+    becomes: ClassVar[str]
+    """What the frame store holds then, for the same table."""
+    needs: ClassVar[str] = ""
+    """Package that reads it, when the dependencies of Ghostpad do not."""
+    rank: ClassVar[int] = 1
+    """Formats of lower rank are asked first: 0 for those that a file of metadata identifies."""
     options: ClassVar[tuple[str, ...]] = ()
     """Options of `ghostpad ingest` that only such formats understand."""
     is_episode: ClassVar[bool] = False

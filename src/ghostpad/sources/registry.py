@@ -1,19 +1,38 @@
-"""The one list of recording formats, and how a path finds its format."""
+"""All recording formats, found by their folder, and how a path finds its format."""
 
+import importlib
+import inspect
+import pkgutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ghostpad.errors import UserError
+from ghostpad.sources import formats
 from ghostpad.sources.base import BadInput, IngestLog, Source, Unit, damage_is, natural_key
-from ghostpad.sources.lerobot import LeRobotDataset
-from ghostpad.sources.minari import MinariDataset
-from ghostpad.sources.png import PngEpisode
-from ghostpad.sources.video import Video
 
-SOURCES: tuple[Source, ...] = (LeRobotDataset(), MinariDataset(), Video(), PngEpisode())
-"""The formats, asked in this order. To add one, append it here."""
+
+def _find_sources() -> Iterator[Source]:
+    """One object of every `Source` that a file in `ghostpad/sources/formats` defines."""
+    for file in pkgutil.iter_modules(formats.__path__, f"{formats.__name__}."):
+        for value in vars(importlib.import_module(file.name)).values():
+            if inspect.isclass(value) and issubclass(value, Source) and value.__module__ == file.name:
+                yield value()
+
+
+SOURCES: tuple[Source, ...] = tuple(sorted(_find_sources(), key=lambda source: source.rank))
+"""The formats, in the order in which they are asked whether they recognize a path."""
+
+
+def format_table() -> str:
+    """The table of formats in docs/inputs.md, in Markdown."""
+    lines = ["| format | what to give | becomes | options | needs |", "|---|---|---|---|---|"]
+    for source in sorted(SOURCES, key=lambda source: source.name.lower()):
+        flags = ", ".join(f"`--{name.replace('_', '-')}`" for name in source.options)
+        needs = f"`pip install {source.needs}`" if source.needs else ""
+        lines.append(f"| {source.name} | {source.layout} | {source.becomes} | {flags} | {needs} |")
+    return "\n".join(lines)
 
 
 def list_units(path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:

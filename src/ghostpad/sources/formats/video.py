@@ -34,6 +34,8 @@ class Video(Source):
     """A video file: one episode, or several by time or by scene cuts."""
 
     name = "videos"
+    layout = "a video, or a folder of them: mp4, mkv, webm, mov, avi, gif"
+    becomes = "an episode per file, or several by time or scene cuts"
     options = ("fps", "episode_seconds", "scene_cut")
     is_episode = True
 

@@ -44,6 +44,10 @@ class MinariDataset(Source):
     """A Minari dataset."""
 
     name = "Minari datasets"
+    layout = "the folder with `data/metadata.json`; HDF5, Arrow or Parquet"
+    becomes = "its episodes and actions"
+    needs = "h5py"
+    rank = 0
     options = ("camera",)
 
     def recognizes(self, path: Path) -> bool:

@@ -32,6 +32,9 @@ class PngEpisode(Source):
     """A folder of numbered PNGs, which is one episode."""
 
     name = "PNG episodes"
+    layout = "a folder of episode folders: `<episode>/0.png, 1.png, …`"
+    becomes = "an episode per folder, bit-exact"
+    rank = 2
     is_episode = True
 
     def recognizes(self, path: Path) -> bool:

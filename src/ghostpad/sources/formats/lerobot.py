@@ -26,8 +26,8 @@ from ghostpad.sources.base import (
     is_control,
     stamp,
 )
-from ghostpad.sources.png import decode_png
-from ghostpad.sources.video import read_video
+from ghostpad.sources.formats.png import decode_png
+from ghostpad.sources.formats.video import read_video
 
 _INFO = Path("meta") / "info.json"
 
@@ -53,6 +53,9 @@ class LeRobotDataset(Source):
     """A LeRobotDataset in version 3 of its format."""
 
     name = "LeRobotDatasets"
+    layout = "the folder with `meta/info.json`, version 3"
+    becomes = "its episodes and actions"
+    rank = 0
     options = ("camera",)
 
     def recognizes(self, path: Path) -> bool:
