@@ -203,6 +203,7 @@ class EpisodeWriter:
             first_frame=self._first_frame,
             num_still=self._num_still,
             files=self._path.with_suffix(""),
+            container_fps=unit.fps,
         )
         return NewEpisode(episode, encoding, self._gray)
 

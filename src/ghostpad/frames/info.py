@@ -52,10 +52,13 @@ def describe(store: FrameStore) -> list[str]:
     rgb = int(lengths.sum()) * store.height * store.width * 3
     colors = "any" if store.encoding == "rgb" else str(len(store.pixel_encoding.colors))
     of_split = {split: sum(episode.split == split for episode in store.episodes) for split in SPLITS}
+    rates = sorted({float(episode.fps) for episode in store.episodes if episode.fps})
+    fps = ", ".join(f"{rate:.5g}" for rate in rates)
+    median = f"median {np.median(lengths):.0f}" + (f", {fps} frames a second" if fps else "")
     lines = [
         f"store          {store.path}",
         f"frames         {lengths.sum():,} of {store.width}x{store.height} in {len(lengths)} episodes",
-        f"episodes       {lengths.min()} to {lengths.max()} frames long, median {np.median(lengths):.0f}",
+        f"episodes       {lengths.min()} to {lengths.max()} frames long, {median}",
         f"colours        {colors}, stored as {store.encoding}",
         f"splits         {', '.join(f'{count} {split}' for split, count in of_split.items())}",
         f"transitions    {transitions:,}, {still / max(1, transitions):.1%} of them still (no pixel changes)",
@@ -64,6 +67,7 @@ def describe(store: FrameStore) -> list[str]:
     ]
     if rejected := read_rejected(store.path):
         lines.append(f"left out       {len(rejected)}, see {store.path / REJECTED}")
+    lines += [f"notice         {text}" for text in store.notices]
     return lines
 
 

@@ -212,7 +212,7 @@ def _encode(tasks: list[EncodeTask], workers: int | None, log: IngestLog) -> lis
             episodes += written
             bar.update(sum(new.episode.num_frames for new in written))
             log.rejected += unit_log.rejected
-            for text in sorted(unit_log.warnings - log.warnings):
-                warnings.warn(text, stacklevel=2)
-            log.warnings |= unit_log.warnings
+            log.notices |= unit_log.notices
+    for text in sorted(log.notices):
+        warnings.warn(text, stacklevel=2)
     return episodes

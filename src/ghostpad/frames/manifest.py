@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ghostpad.errors import UserError
 from ghostpad.frames.splits import SPLITS
+from ghostpad.sources.base import frame_rate
 
 MANIFEST, REJECTED = "manifest.json", "rejected.json"
 VERSION = 1
@@ -44,6 +46,15 @@ class Episode:
     """Transitions in which no pixel changes."""
     files: Path
     """Path of its files in the store, without suffixes: `.npy`, `.json`, `.truth.npz`, `.branches.npz`."""
+    container_fps: Fraction | None = None
+    """Frames per second, where the container says (a video, a dataset)."""
+
+    @cached_property
+    def fps(self) -> Fraction | None:
+        """Frames per second; None if unknown. An Atari console makes 60 and keeps every `frame_skip`-th."""
+        metadata = self.metadata or {}
+        rate, skip = self.container_fps or frame_rate(metadata.get("fps")), metadata.get("frame_skip")
+        return rate or (frame_rate(60 / skip) if isinstance(skip, int) and skip > 0 else None)
 
     @cached_property
     def metadata(self) -> dict[str, Any] | None:
@@ -75,13 +86,16 @@ class Episode:
             raise ValueError("not an episode")
         if not file.isdecimal():  # so that no name in a manifest leads out of the store
             raise ValueError("not the name of a file of this store")
-        return cls(**texts, num_frames=num_frames, num_still=num_still, files=store / file)
+        fps = frame_rate(row.get("fps"))
+        files = store / file
+        return cls(**texts, num_frames=num_frames, num_still=num_still, files=files, container_fps=fps)
 
     def to_row(self) -> dict[str, Any]:
         """The row of this episode in a manifest."""
         names = ("name", "num_frames", "source", "split", "sha256", "first_frame")
         row = {name: getattr(self, name) for name in names}
-        return row | {"still": self.num_still, "unit": self.unit, "file": self.files.name}
+        row |= {"still": self.num_still, "unit": self.unit, "file": self.files.name}
+        return row | ({"fps": str(self.container_fps)} if self.container_fps else {})
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

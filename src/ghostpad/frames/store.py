@@ -39,6 +39,8 @@ class FrameStore:
     """Options of the ingest that decided its frames."""
     units: dict[str, str]
     """Fingerprint of each unit of the recording, by name."""
+    notices: tuple[str, ...] = ()
+    """What the recording holds and the store does not, or holds changed."""
 
     @classmethod
     def open(cls, path: Path | str) -> "FrameStore":
@@ -67,6 +69,7 @@ class FrameStore:
                 splitting=Splitting(**manifest.get("splitting", {})),
                 options=dict(manifest["options"]),
                 units=dict(manifest["units"]),
+                notices=tuple(map(str, manifest.get("notices", ()))),
             )
         except (LookupError, TypeError, ValueError, OverflowError, AttributeError):
             raise UserError(f"{path / MANIFEST}: damaged; delete {path} and ingest again") from None

@@ -91,6 +91,7 @@ class StoreUpdate:
             "options": options,
             "splitting": vars(splitting),
             "units": {name: unit.fingerprint for name, unit in self.units.items()},
+            "notices": sorted({*self.previous.notices, *self.log.notices}),
             "episodes": [episode.to_row() for episode in episodes],
         }
         self._replace(manifest, episodes)

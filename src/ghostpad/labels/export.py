@@ -12,6 +12,7 @@ from ghostpad.frames.splits import SPLITS
 from ghostpad.io import whole_folder
 from ghostpad.labels.folder import Labels
 from ghostpad.labels.formats import DATASETS, JSONL, NPZ, LabelFormat
+from ghostpad.sources.base import frame_rate
 
 ModelFormatName = Literal["safetensors", "onnx"]
 LabelFormatName = Literal["lerobot", "npz", "jsonl", "datasets"]
@@ -33,7 +34,7 @@ class ExportConfig:
     """new folder for the export"""
     store: Path | None = None
     """frame store of the labels, when it has moved (lerobot)"""
-    fps: int | None = None
+    fps: float | None = None
     """frames per second of the video (lerobot); from the recording when not given, else 30"""
 
 
@@ -61,7 +62,7 @@ def export(config: ExportConfig) -> None:
         formats = {"lerobot": LEROBOT, "npz": NPZ, "jsonl": JSONL, "datasets": DATASETS}
         label_format = formats[config.format]
         with whole_folder(config.out) as folder:
-            label_format.write(labels, folder, config.store, config.fps)
+            label_format.write(labels, folder, config.store, frame_rate(config.fps))
             (folder / "README.md").write_text(dataset_card(labels, label_format), encoding="utf-8")
     print(f"exported to {config.out}")
 
@@ -79,6 +80,7 @@ def dataset_card(labels: Labels, label_format: LabelFormat) -> str:
     configs = f"configs:\n- config_name: default\n  data_files:{files}\n" if files else ""
     split_rows = "\n".join(f"| {split} | {counts[split]:,} |" for split in SPLITS if counts[split])
     controls = manifest["control_names"]
+    rates = " or ".join(f"{rate} ({float(rate):.5g})" for rate in labels.rates) or "an unknown number of"
     known = f"\n`control` is the real control held, by number: {', '.join(controls)}.\n" if controls else ""
     return f"""\
 ---
@@ -100,8 +102,8 @@ action that a model inferred from the two frames alone: {rows} rows of {columns}
 {split_rows}
 
 The splits are whole episodes. A next frame comes {"1 frame" if stride == 1 else f"{stride} frames"} after
-its frame. Frames are {manifest["height"]} pixels high and {manifest["width"]} wide; the model saw them in
-{"grayscale" if origin.grayscale else "colour"}.
+its frame, at {rates} frames a second. Frames are {manifest["height"]} pixels high and
+{manifest["width"]} wide; the model saw them in {"grayscale" if origin.grayscale else "colour"}.
 {known}
 ## Loading
 

@@ -6,6 +6,7 @@ A folder with a `labels.json` is complete; one without can be completed.
 import json
 import os
 from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.io import write_json
 from ghostpad.labels.shards import PREFIX, SUFFIX, VERSION, Origin, Shard, check_version, pick, read_metadata
+from ghostpad.sources.base import frame_rate
 
 MANIFEST = "labels.json"
 
@@ -75,6 +77,12 @@ class Labels:
     def controls(self, shard: Shard) -> np.ndarray:
         """Read the controls of a shard: (T,) int8, −1 where they were not recorded."""
         return self.table(shard, ["control"])["control"].fill_null(-1).to_numpy()
+
+    @property
+    def rates(self) -> list[Fraction]:
+        """Frame rates of the recordings, none where unknown; older labels hold a number instead of a list."""
+        known = self.manifest["fps"] or []
+        return list(filter(None, map(frame_rate, known if isinstance(known, list) else [known])))
 
     def open_store(self, path: str | Path | None = None) -> FrameStore:
         """Open the store that the labels were made from, at `path` or where the labels refer to.
@@ -161,7 +169,7 @@ def _manifest(out: Path, origin: Origin, shards: list[Shard], store: FrameStore)
     """The content of `labels.json`."""
     lengths = [max(0, episode.num_frames - origin.stride) for episode in store.episodes]
     control_names = (store.control_names(index) for index in range(len(store.episodes)))
-    rates = (_frames_per_second(episode.metadata or {}) for episode in store.episodes)
+    rates = {episode.fps for episode in store.episodes if episode.fps}
     return {
         "version": VERSION,
         **asdict(origin),
@@ -170,7 +178,7 @@ def _manifest(out: Path, origin: Origin, shards: list[Shard], store: FrameStore)
         "num_episodes": len(store.episodes),
         "num_transitions": sum(lengths),
         "control_names": next(filter(None, control_names), None),
-        "fps": next(filter(None, rates), None),
+        "fps": sorted(map(str, rates)),
         "store": {
             "relative": os.path.relpath(store.path, out),
             "absolute": str(store.path.resolve()),
@@ -181,10 +189,3 @@ def _manifest(out: Path, origin: Origin, shards: list[Shard], store: FrameStore)
             for episode, length in zip(store.episodes, lengths, strict=True)
         ],
     }
-
-
-def _frames_per_second(metadata: dict[str, Any]) -> float | None:
-    """Frame rate of a recording; an Atari console makes 60, of which every `frame_skip`-th is kept."""
-    if "fps" in metadata:
-        return metadata["fps"]
-    return 60 / metadata["frame_skip"] if metadata.get("frame_skip") else None

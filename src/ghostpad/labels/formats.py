@@ -6,6 +6,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ghostpad.progress import progress
 class LabelFormat:
     """How labels are written in one format, and what their dataset card says about it."""
 
-    write: Callable[[Labels, Path, Path | None, int | None], None]
+    write: Callable[[Labels, Path, Path | None, Fraction | None], None]
     """Writes labels into an empty folder, given their frame store if it has moved, and frames per second."""
     loading: str
     """Markdown that says how to load the export; `{folder}` stands for its path."""
@@ -32,7 +33,7 @@ class LabelFormat:
     """More tags for the Hub."""
 
 
-def write_datasets(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> None:
+def write_datasets(labels: Labels, folder: Path, store: Path | None, fps: Fraction | None) -> None:
     """Write `data/<split>-<number>.parquet`, a file per split and shard, for Hugging Face `datasets`.
 
     The columns are those of the labels and `episode`, its name. Frames in the labels become images.
@@ -95,7 +96,7 @@ print(dataset["train"][0]["codes"])
 )
 
 
-def write_npz(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> None:
+def write_npz(labels: Labels, folder: Path, store: Path | None, fps: Fraction | None) -> None:
     """Write `labels-NNNNNN.npz`; an unknown control is −1."""
     for shard in progress(labels.shards, what="export", unit="files"):
         table = labels.table(shard)
@@ -121,7 +122,7 @@ print(shard["codes"].shape, shard["episode_index"][:3], shard["frame_index"][:3]
 )
 
 
-def write_jsonl(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> None:
+def write_jsonl(labels: Labels, folder: Path, store: Path | None, fps: Fraction | None) -> None:
     """Write `labels.jsonl`, a line per transition with the field names of LAPA (its laq/inference_sthv2.py).
 
     `delta` holds the codes as strings; `image` and `next_image` name the frames as in a folder of episodes.

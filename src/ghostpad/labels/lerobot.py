@@ -10,6 +10,7 @@ Dimensions: T frames of an episode, n numbers of a feature, H W frame.
 import json
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ghostpad.errors import UserError
 from ghostpad.io import write_json
 from ghostpad.labels.dataset import LabelReader
 from ghostpad.labels.folder import Labels
@@ -81,7 +83,7 @@ class Statistics:
         return {**{name: value.tolist() for name, value in named.items()}, "count": [self.count]}
 
 
-def write(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> None:
+def write(labels: Labels, folder: Path, store: Path | None, fps: Fraction | None) -> None:
     """Write the data set; its frames come from the labels if they hold them, else from their store.
 
     Args:
@@ -91,10 +93,13 @@ def write(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> 
         fps: frames per second; None for that of the recording, else 30.
 
     Raises:
-        UserError: the store cannot be found, or is another one.
+        UserError: the store cannot be found, or is another one, or the frame rates differ.
     """
     reader = LabelReader(labels, None if labels.origin.with_frames else labels.open_store(store).path)
-    rate = fps or max(1, round(labels.manifest["fps"] or 30))
+    if fps is None and len(labels.rates) > 1:
+        rates = " and ".join(f"{float(rate):.5g}" for rate in labels.rates)
+        raise UserError(f"{labels.path}: recorded at {rates} frames per second; choose one rate with --fps")
+    rate = fps or next(iter(labels.rates), Fraction(30))
     features = _features(labels, rate)
     schema = _schema(features)
     new_video = partial(LosslessVideo, fps=rate, size=(labels.manifest["height"], labels.manifest["width"]))
@@ -114,9 +119,9 @@ def write(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> 
             columns = [_column(rows[field.name], field.type) for field in schema]
             data.writer().write_table(pa.Table.from_arrays(columns, schema=schema))
             video = videos.writer()
-            start = video.num_frames / rate
+            start = float(video.num_frames / rate)
             seen[CAMERA] = _write_video(video, reader, source, length)
-            place = {**videos.place, "from_timestamp": start, "to_timestamp": start + length / rate}
+            place = {**videos.place, "from_timestamp": start, "to_timestamp": start + float(length / rate)}
             entry: dict[str, Any] = {"episode_index": number, "tasks": ["play"], "length": length}
             entry |= {f"data/{name}": value for name, value in data.place.items()}
             entry |= {"dataset_from_index": first_row, "dataset_to_index": first_row + length}
@@ -130,7 +135,7 @@ def write(labels: Labels, folder: Path, store: Path | None, fps: int | None) -> 
     write_json(folder / "meta" / "stats.json", plain)
 
 
-def _features(labels: Labels, fps: int) -> dict[str, dict[str, Any]]:
+def _features(labels: Labels, fps: Fraction) -> dict[str, dict[str, Any]]:
     height, width = labels.manifest["height"], labels.manifest["width"]
     video = {
         "video.height": height,
@@ -138,7 +143,7 @@ def _features(labels: Labels, fps: int) -> dict[str, dict[str, Any]]:
         "video.codec": LosslessVideo.codec,
         "video.pix_fmt": LosslessVideo.pixel_format,
         "video.is_depth_map": False,
-        "video.fps": fps,
+        "video.fps": _number(fps),
         "video.channels": 3,
         "has_audio": False,
     }
@@ -154,6 +159,10 @@ def _features(labels: Labels, fps: int) -> dict[str, dict[str, Any]]:
     scalars = {"next.done": "bool", "timestamp": "float32"}
     scalars |= dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
     return features | {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in scalars.items()}
+
+
+def _number(fps: Fraction) -> int | float:
+    return int(fps) if fps.denominator == 1 else float(fps)
 
 
 def _schema(features: dict[str, dict[str, Any]]) -> pa.Schema:
@@ -174,7 +183,7 @@ def _column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
 
 
 def _rows(
-    labels: Labels, reader: LabelReader, source: int, number: int, first_row: int, fps: int
+    labels: Labels, reader: LabelReader, source: int, number: int, first_row: int, fps: Fraction
 ) -> dict[str, np.ndarray]:
     """Return the columns (T, n) of an episode, a row per frame."""
     num_transitions = int(reader.lengths[source])
@@ -189,7 +198,7 @@ def _rows(
         rows["action"][:num_transitions] = reader.controls(source)
     rows |= {
         "next.done": frames == num_transitions - 1,
-        "timestamp": (frames / fps).astype(np.float32),
+        "timestamp": (frames / float(fps)).astype(np.float32),
         "frame_index": frames,
         "episode_index": np.full(num_frames, number),
         "index": first_row + frames,
@@ -216,7 +225,7 @@ def _write_video(video: LosslessVideo, reader: LabelReader, source: int, num_fra
 
 
 def _write_meta(
-    meta: Path, features: dict[str, dict[str, Any]], fps: int, episodes: list[dict[str, Any]]
+    meta: Path, features: dict[str, dict[str, Any]], fps: Fraction, episodes: list[dict[str, Any]]
 ) -> None:
     """Write what the data set holds, and where each of `episodes` is."""
     info = {
@@ -228,7 +237,7 @@ def _write_meta(
         "chunks_size": FILES_PER_CHUNK,
         "data_files_size_in_mb": DATA_MB,
         "video_files_size_in_mb": VIDEO_MB,
-        "fps": fps,
+        "fps": _number(fps),
         # LeRobot knows ranges of episodes only; our splits are in the column `split` of the episodes.
         "splits": {"train": f"0:{len(episodes)}"},
         "data_path": f"data/{FILE}.parquet",

@@ -4,6 +4,7 @@ Dimensions: T frames, H W frame.
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class LosslessVideo:
 
     codec, pixel_format = "h264", "gbrp"
 
-    def __init__(self, path: Path, fps: int, size: tuple[int, int]) -> None:
+    def __init__(self, path: Path, fps: Fraction, size: tuple[int, int]) -> None:
         self._container = av.open(str(path), "w")
         options = {"qp": "0", "preset": "veryfast", "bf": "0", "forced-idr": "1"}
         stream = self._container.add_stream("libx264rgb", rate=fps, options=options)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -21,6 +22,8 @@ from ghostpad.sources.branches import Branches
 
 MAX_SIDE = 4096
 """Largest height and width of a frame, in pixels."""
+_NTSC_ROUNDING = Fraction(1, 2000)  # 23.976, 29.97 and 59.94 are written with two or three digits
+_MAX_FPS = 100_000
 OnBad = Literal["fail", "skip"]
 
 
@@ -56,11 +59,16 @@ class Rejected:
 
 @dataclass
 class IngestLog:
-    """Collects rejected input and warnings; with `on_bad="fail"` the first rejection is an error."""
+    """Collects rejected input and notices; with `on_bad="fail"` the first rejection is an error."""
 
     on_bad: OnBad
     rejected: list[Rejected] = field(default_factory=list)
-    warnings: set[str] = field(default_factory=set)
+    notices: set[str] = field(default_factory=set)
+    """What a frame store does not keep, or keeps changed, a sentence each."""
+
+    def note(self, text: str) -> None:
+        """Record what a frame store does not keep; however often it happens, it is said once."""
+        self.notices.add(text)
 
     def reject(self, unit: str, file: Path | str, reason: BadInput | str, frame: int | None = None) -> None:
         """Record that a file, or one frame of it, is left out.
@@ -102,10 +110,12 @@ class Unit(ABC):
     """Expected number of frames (an estimate for some videos)."""
     path: Path
     """The file or folder that holds the frames."""
+    fps: Fraction | None = field(default=None, kw_only=True)
+    """Frames per second, None where the recording does not say."""
 
     @abstractmethod
     def frames(self, log: IngestLog) -> Iterator[Frame]:
-        """Decode the frames in order; `log` collects frames that are left out and warnings.
+        """Decode the frames in order; `log` collects frames that are left out and notices.
 
         Any error but `UserError` is taken for damage of everything from there on.
         """
@@ -179,6 +189,21 @@ def pack_colors(pixels: np.ndarray) -> np.ndarray:
     return wide * 0x010101 if wide.ndim == 2 else wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
 
 
+def frame_rate(value: Any) -> Fraction | None:
+    """The exact frame rate that a number or text stands for; None if it is no rate.
+
+    29.97 and the like stand for the rates of NTSC, 30000/1001.
+    """
+    try:
+        exact = Fraction(value)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        return None
+    ntsc = Fraction(round(exact * 1001 / 1000) * 1000, 1001)
+    if exact.denominator > 1 and abs(exact - ntsc) < _NTSC_ROUNDING:
+        return ntsc
+    return exact.limit_denominator(1001) if 0 < exact < _MAX_FPS else None
+
+
 def natural_key(name: str) -> list[Any]:
     """Sort key that puts `episode_2` before `episode_10`."""
     parts = re.split(r"([0-9]+)", name)
@@ -205,6 +230,8 @@ def choose_camera(root: Path, cameras: list[str], wanted: str | None) -> str:
     if wanted in cameras or (wanted is None and len(cameras) == 1):
         return wanted or cameras[0]
     if not cameras:
-        raise UserError(f"{root}: this dataset holds no images; see docs/inputs.md")
+        raise UserError(
+            f"{root}: no pictures here, that is arrays (H, W) or (H, W, C) of bytes; see docs/inputs.md"
+        )
     unknown = "" if wanted is None else f"no camera {wanted}; "
     raise UserError(f"{root}: {unknown}choose one with --camera: {', '.join(cameras)}")

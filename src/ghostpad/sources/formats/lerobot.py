@@ -23,11 +23,12 @@ from ghostpad.sources.base import (
     Unit,
     choose_camera,
     damage_is,
+    frame_rate,
     is_control,
     stamp,
 )
-from ghostpad.sources.formats.png import decode_png
 from ghostpad.sources.formats.video import read_video
+from ghostpad.sources.pixels import image_colors
 
 _INFO = Path("meta") / "info.json"
 
@@ -65,12 +66,12 @@ class LeRobotDataset(Source):
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         """The files of the dataset that hold images of the chosen camera, several episodes in each."""
         info = json.loads((path / _INFO).read_text(encoding="utf-8"))
-        features, fps, version = info["features"], float(info["fps"]), str(info["codebase_version"])
+        features, fps, version = info["features"], frame_rate(info["fps"]), str(info["codebase_version"])
         if not version.startswith("v3"):
             raise UserError(
                 f"{path}: LeRobotDataset {version}; only v3 can be read, so convert it with lerobot first"
             )
-        if not fps > 0:
+        if fps is None:
             raise ValueError("fps is not positive")
         cameras = [name for name, feature in features.items() if feature["dtype"] in ("video", "image")]
         camera = choose_camera(path, cameras, options.get("camera"))
@@ -91,7 +92,7 @@ class LeRobotDataset(Source):
             fingerprint = hashlib.sha256(stamps.encode()).hexdigest()
             count = sum(span.num_frames for span in spans)
             names = tuple(str(name) for name in action_names)
-            units.append(LeRobotUnit(name, fingerprint, count, file, camera, fps, spans, names))
+            units.append(LeRobotUnit(name, fingerprint, count, file, camera, path, spans, names, fps=fps))
         return units
 
 
@@ -100,7 +101,8 @@ class LeRobotUnit(Unit):
     """The episodes in one video, or, where images are stored in the table, in one data file."""
 
     camera: str
-    fps: float
+    root: Path
+    """Folder of the dataset."""
     spans: tuple[Span, ...]
     action_names: tuple[str, ...]
 
@@ -119,15 +121,15 @@ class LeRobotUnit(Unit):
                 log.reject(self.name, self.path, reason)
 
     def _video(self, log: IngestLog) -> Iterator[Frame]:
-        spans, place = self.spans, 0
+        spans, place, fps = self.spans, 0, float(self.fps or 1)
         for item in read_video(self.path, log):
             if isinstance(item, BadInput):
                 log.reject(self.name, self.path, item)
                 continue
-            number = round((item.time - spans[place].start) * self.fps)
+            number = round((item.time - spans[place].start) * fps)
             while number >= spans[place].num_frames and place + 1 < len(spans):
                 place += 1
-                number = round((item.time - spans[place].start) * self.fps)
+                number = round((item.time - spans[place].start) * fps)
             if 0 <= number < spans[place].num_frames:
                 yield Frame(spans[place].name, number, item.colors, item.gray, str(self.path))
 
@@ -138,7 +140,8 @@ class LeRobotUnit(Unit):
             for batch in pq.ParquetFile(self.path).iter_batches(batch_size=64, columns=columns):
                 for episode, number, image in zip(*(column.to_pylist() for column in batch), strict=True):
                     try:
-                        colors, gray = decode_png(image["bytes"], log)
+                        data = image["bytes"] or _inside(self.root, image["path"]).read_bytes()
+                        colors, gray = image_colors(data, log)
                     except BadInput as bad:
                         log.reject(self.name, self.path, bad, number)
                         continue
@@ -146,9 +149,9 @@ class LeRobotUnit(Unit):
                         yield Frame(names[episode], number, colors, gray, str(self.path))
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """Frames per second, and the actions as controls when they are single integers."""
+        """The actions as controls when they are single integers."""
         span = next(span for span in self.spans if span.name == episode)
-        known: dict[str, Any] = {"fps": self.fps}
+        known: dict[str, Any] = {}
         with damage_is("has actions that cannot be read"):
             if "action" not in pq.read_schema(span.data).names:
                 return known

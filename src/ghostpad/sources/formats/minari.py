@@ -4,7 +4,6 @@ Minari keeps N + 1 observations and N actions per episode. Images are raw, or JP
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,11 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
-from PIL import Image
 
 from ghostpad.errors import UserError
 from ghostpad.sources.base import (
-    MAX_SIDE,
     BadInput,
     Frame,
     IngestLog,
@@ -28,14 +25,13 @@ from ghostpad.sources.base import (
     damage_is,
     is_control,
     natural_key,
-    pack_colors,
     stamp,
 )
+from ghostpad.sources.pixels import array_colors, image_colors, is_picture
 
 _METADATA = Path("data") / "metadata.json"
 _HDF5 = "main_data.hdf5"
 _BLOCK = 64  # rows in memory at a time
-_JPEG = "the images are JPEG, which has changed their colours already: use jpeg_encoding=False if you can"
 Keys = tuple[str, ...]
 """Keys that lead from the observations to an image."""
 
@@ -92,10 +88,7 @@ class MinariUnit(Unit):
     def frames(self, log: IngestLog) -> Iterator[Frame]:
         """Decode the episode."""
         for number, value in enumerate(self._values("observations", self.camera)):
-            pixels, is_jpeg = _decode(value, self.shape)
-            if is_jpeg:
-                log.warnings.add(_JPEG)
-            yield Frame(self.name, number, pack_colors(pixels), pixels.ndim == 2, str(self.path))
+            yield Frame(self.name, number, *_colors(value, self.shape, log), str(self.path))
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
         """The actions as controls, when they are single integers."""
@@ -111,7 +104,7 @@ class MinariUnit(Unit):
             with _h5py().File(self.path, "r") as file:
                 node = file[self.group][column]
                 for key in keys:
-                    node = node[key]
+                    node = node[key if key in node else f"_index_{key}"]  # the latter in tuples
                 for start in range(0, len(node), _BLOCK):
                     yield from node[start : start + _BLOCK]
             return
@@ -127,25 +120,14 @@ class MinariUnit(Unit):
                 yield from (value.as_py() for value in array)
 
 
-def _decode(value: Any, shape: tuple[int, ...] | None) -> tuple[np.ndarray, bool]:
-    """One observation as (H, W) or (H, W, 3) uint8, and whether it was JPEG.
-
-    Raises:
-        BadInput: it is not an image, or larger than 4096×4096.
-    """
-    encoded = value if isinstance(value, bytes) else np.asarray(value, np.uint8)
-    if isinstance(encoded, np.ndarray):
-        if encoded.ndim == 1 and shape is not None and encoded.size == np.prod(shape):
-            encoded = encoded.reshape(shape)
-        if encoded.ndim == 3 and encoded.shape[2] == 1:
-            encoded = encoded[..., 0]
-        if encoded.ndim == 2 or (encoded.ndim == 3 and encoded.shape[2] == 3):
-            return encoded, False
-        encoded = encoded.tobytes()
-    with damage_is("holds no image"), Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as image:
-        if max(image.size) > MAX_SIDE:
-            raise BadInput(f"is larger than {MAX_SIDE}x{MAX_SIDE}")
-        return np.asarray(image if image.mode == "L" else image.convert("RGB")), image.format == "JPEG"
+def _colors(value: Any, shape: tuple[int, ...] | None, log: IngestLog) -> tuple[np.ndarray, bool]:
+    """Colours of one observation, raw or encoded, and whether it is gray; errors as for `array_colors`."""
+    array = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else np.asarray(value)
+    if array.ndim == 1 and shape is not None and array.size == np.prod(shape):
+        array = array.reshape(shape)
+    if array.ndim == 1 and array.dtype == np.uint8:
+        return image_colors(array.tobytes(), log, ("JPEG", "PNG"))
+    return array_colors(array, log)
 
 
 def _announced_frames(folder: Path) -> int:
@@ -156,21 +138,25 @@ def _announced_frames(folder: Path) -> int:
 
 def _images_of_space(space: dict[str, Any], keys: Keys = ()) -> dict[Keys, tuple[int, ...] | None]:
     """Shapes of the images in a serialized observation space."""
-    if space.get("type") == "Dict":
-        parts = space["subspaces"].items()
-        return {k: shape for key, part in parts for k, shape in _images_of_space(part, (*keys, key)).items()}
-    shape = tuple(space.get("shape") or ())
-    is_image = space.get("dtype") == "uint8" and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)))
-    return {keys: shape} if is_image else {}
+    parts = space.get("subspaces")
+    if parts is not None:
+        named = parts.items() if isinstance(parts, dict) else ((str(i), part) for i, part in enumerate(parts))
+        return {k: shape for key, part in named for k, shape in _images_of_space(part, (*keys, key)).items()}
+    if space.get("type") != "Box":
+        return {}
+    shape = tuple(space["shape"])
+    return {keys: shape} if is_picture(shape, space["dtype"], space.get("low"), space.get("high")) else {}
 
 
 def _images_of_group(node: Any, keys: Keys = ()) -> dict[Keys, tuple[int, ...] | None]:
     """Images among the observations of an HDF5 file that does not declare its space."""
     if hasattr(node, "items"):
         return {k: None for key, part in node.items() for k in _images_of_group(part, (*keys, key))}
+    if node.dtype != object:
+        return {keys: None} if is_picture(node.shape[1:], node.dtype) else {}
     try:
         with damage_is("holds no image"):
-            _decode(node[0], None)
+            _colors(node[0], None, IngestLog("fail"))
     except BadInput:
         return {}
     return {keys: None}

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ghostpad.sources.base import MAX_SIDE, BadInput, Frame, IngestLog, Source, Unit, damage_is
+from ghostpad.sources.base import MAX_SIDE, BadInput, Frame, IngestLog, Source, Unit, damage_is, frame_rate
 
 _SUFFIXES = (".mp4", ".mkv", ".webm", ".gif", ".avi", ".mov", ".m4v")
 _SUBSAMPLED = (
@@ -46,21 +47,22 @@ class Video(Source):
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         """The whole file is one unit: only its beginning can be decoded without what comes before."""
         try:
-            num_frames = _estimate_num_frames(path)
+            num_frames, rate = _announced(path)
         except BadInput as bad:
             log.reject(path.name, path, bad)
             return []
         status = path.stat()
         stamp = f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}"
         fingerprint, own = hashlib.sha256(stamp.encode()).hexdigest(), map(options.get, self.options)
-        return [VideoUnit(path.name, fingerprint, num_frames, path, *own)]
+        kept = min(filter(None, (rate, frame_rate(options.get("fps")))), default=None)
+        return [VideoUnit(path.name, fingerprint, num_frames, path, *own, fps=kept)]
 
 
 @dataclass(frozen=True)
 class VideoUnit(Unit):
     """One video file."""
 
-    fps: float | None = None
+    keep_fps: float | None = None
     """Keep about this many frames per second."""
     episode_seconds: float | None = None
     """Start a new episode after this many seconds."""
@@ -78,10 +80,10 @@ class VideoUnit(Unit):
                 continue
             start = item.time if start is None else start
             seconds = item.time - start
-            if self.fps is not None:
-                if seconds * self.fps < next_tick - _EARLY:
+            if self.keep_fps is not None:
+                if seconds * self.keep_fps < next_tick - _EARLY:
                     continue
-                next_tick = int(seconds * self.fps + _EARLY) + 1
+                next_tick = int(seconds * self.keep_fps + _EARLY) + 1
             now = int((seconds + _ROUNDING) / self.episode_seconds) if self.episode_seconds else 0
             starts_episode = now != part or self._is_scene_cut(before, item)
             part, before = now, item
@@ -100,8 +102,8 @@ def _brightness(colors: np.ndarray) -> np.ndarray:
     return ((colors & 255) + (colors >> 8 & 255) + (colors >> 16)).astype(np.float32) / 765
 
 
-def _estimate_num_frames(path: Path) -> int:
-    """Number of frames as the file announces it; nothing is decoded.
+def _announced(path: Path) -> tuple[int, Fraction | None]:
+    """Number of frames and frame rate as the file announces them; nothing is decoded.
 
     Raises:
         BadInput: the file is not a readable video, or its frames are larger than 4096×4096.
@@ -109,7 +111,8 @@ def _estimate_num_frames(path: Path) -> int:
     with _open(path) as container:
         stream = container.streams.video[0]
         _check_size(stream.codec_context)
-        return stream.frames or max(1, round(_seconds(container) * _rate(stream)))
+        num_frames = stream.frames or max(1, round(_seconds(container) * _rate(stream)))
+        return num_frames, frame_rate(stream.average_rate)
 
 
 def read_video(path: Path, log: IngestLog) -> Iterator[Picture | BadInput]:
@@ -123,7 +126,7 @@ def read_video(path: Path, log: IngestLog) -> Iterator[Picture | BadInput]:
         stream.thread_type = "AUTO"
         pixels = stream.codec_context.format
         if pixels is not None and pixels.chroma_width(64) < 64:
-            log.warnings.add(_SUBSAMPLED.format(name=pixels.name))
+            log.note(_SUBSAMPLED.format(name=pixels.name))
         count, end = 0, 0.0
         for packet in container.demux(stream):
             try:
