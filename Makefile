@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 PROSE = $(shell git ls-files '*.md' '*.py' '*.html' '*.js')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo play test test-slow check format clean
+.PHONY: help install demo play criteria test test-slow check format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ demo: $(INSTALLED)  ## record, train, label and evaluate real Breakout, in minut
 
 play: $(INSTALLED)  ## play the shipped world in the browser (http://127.0.0.1:8765)
 	$(BIN)/ghostpad play --world breakout-world
+
+criteria: $(INSTALLED)  ## train the specification's own model for hours and judge it (docs/reference.md); resumes
+	$(BIN)/python benchmarks/criteria.py --write
 
 test: $(INSTALLED)  ## run the tests, with coverage
 	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered

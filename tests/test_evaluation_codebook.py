@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ghostpad.evaluation.codebook import summarize_codes
+from ghostpad.evaluation.codebook import changing_cells, summarize_codes
 
 
 def test_even_choices():
@@ -36,3 +36,20 @@ def test_cells_are_counted_by_themselves():
     numbers = summarize_codes(codes, 8)
     assert numbers["cell_perplexities"] == [[1, pytest.approx(4)]]
     assert numbers["bits_per_transition"] == pytest.approx(2)
+
+
+def test_changing_cells_hold_the_changed_pixels():
+    changed = np.zeros((2, 7, 10), bool)
+    changed[0, 3, 4] = changed[1, 6, 9] = True
+    cells = changing_cells(changed, (2, 3), 4)
+    assert np.argwhere(cells).tolist() == [[0, 0, 1], [1, 1, 2]]
+
+
+def test_codes_of_static_cells_do_not_count_as_active_among_changing_ones():
+    codes, changing = np.zeros((40, 1, 2), int), np.zeros((40, 1, 2), bool)
+    codes[:, 0, 0], changing[:, 0, 1] = np.arange(40) % 4, True
+    numbers = summarize_codes(codes, 4, changing)
+    assert numbers["active"] == 1
+    assert numbers["active_changing"] == 1 / 4
+    assert numbers["changing_share"] == 0.5
+    assert summarize_codes(codes, 4)["active_changing"] is None

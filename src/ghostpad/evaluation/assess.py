@@ -1,6 +1,7 @@
 """Everything that is measured about one model on one split: the content of `metrics.json`."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ghostpad.evaluation.inverse_dynamics import MIN_LABELS, supervised_ceilings
 from ghostpad.evaluation.measurements import Measurements, measure, metrics_of_sums
 from ghostpad.evaluation.mutual_information import Association, associate, grouped
 from ghostpad.evaluation.probes import WINDOWS, Labelled, agreement
-from ghostpad.evaluation.reconstruction import psnr_db
+from ghostpad.evaluation.reconstruction import psnr_db, summarize
 from ghostpad.evaluation.schema import EVENT_METRICS, UNKNOWN_GAME, VERSION, complete, get, nest
 from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions
@@ -26,6 +27,7 @@ from ghostpad.sums import Sums, bootstrap, ratio, total
 
 _NUM_DETECTOR_FRAMES = 2000
 """True frames on which the detector is compared with recorded truth."""
+_NO_CELLS = "the codes do not belong to cells of the frame"
 _NUM_RECOGNIZED = 64
 """Frames, spread over the data, by which the game is recognized."""
 
@@ -94,8 +96,8 @@ def assess(
     for group, (numbers, bounds) in groups.items():
         metrics[group] = numbers
         metrics["intervals"] |= {f"{group}.{key}": values for key, values in bounds.items()}
-    metrics["intervals"] = metrics["intervals"] or None
     metrics["splits"] = _splits(model, measured, split, amounts.other_splits, metrics, game, seed)
+    metrics["intervals"] = metrics["intervals"] or None
     metrics = complete(metrics | _provenance(model, measured, truth, split, seed), absent, game)
     return Assessment(name, model, metrics, measured, truth, associations, ceilings)
 
@@ -140,10 +142,9 @@ def _metrics(
     if game:
         flat |= {f"elements.{key}": value for key, value in game.distance_quantiles(sums).items()}
     metrics = nest(flat)
-    codebook = summarize_codes(measured.codes, model.codebook_size)
+    codebook = summarize_codes(measured.codes, model.codebook_size, measured.changing)
     metrics["codebook"] = {"grid": list(model.grid), **codebook}
-    summarize = lambda resampled: metrics_of_sums(game, resampled)  # noqa: E731
-    metrics["intervals"] = bootstrap(sums, measured.episode_index, summarize, seed)
+    metrics["intervals"] = bootstrap(sums, measured.episode_index, partial(metrics_of_sums, game), seed)
     if measured.detections:
         accuracy = detector_accuracy(truth, measured.detections, _NUM_DETECTOR_FRAMES, seed)
         metrics["detector"] = accuracy
@@ -166,6 +167,7 @@ def _reasons(measured: Measurements, truth: GroundTruth) -> dict[str, str]:
         "detector": "there is no recorded truth",
         "intervals": "one episode only: a bootstrap over episodes needs two",
         "model_hash": "the model does not give one",
+        **dict.fromkeys(("codebook.active_changing", "codebook.changing_share"), _NO_CELLS),
     }
     if truth.game is None:
         reasons |= dict.fromkeys(("game", "elements", "detector", "transfer", "events"), UNKNOWN_GAME)
@@ -258,7 +260,8 @@ def _splits(
     game: Game | None,
     seed: int,
 ) -> dict[str, Any]:
-    """The few numbers by which train, validation and test are compared."""
+    """The few numbers by which train, validation and test are compared; adds the intervals of their gain."""
+    gain, intervals = "gain_over_copy_db", metrics["intervals"]
     keys = ("psnr_db", "copy_psnr_db", "gain_over_copy_db", "moving_psnr_db")
     paths = {key: f"reconstruction.{key}" for key in keys}
     paths |= {key: f"elements.{path}" for key, path in (game.key_metrics if game else {}).items()}
@@ -267,9 +270,14 @@ def _splits(
         if name == split:
             numbers = {key: get(metrics, path) for key, path in paths.items()}
             found[name] = {"num_transitions": len(measured.rows), **numbers}
+            if paths[gain] in intervals:
+                intervals[f"splits.{name}.{gain}"] = intervals[paths[gain]]
             continue
         transitions = Transitions(measured.transitions.store, name, measured.transitions.stride)
         rows = draw_blocks(len(transitions), num, seed, block=1)
-        flat = metrics_of_sums(game, total(measure(model, transitions, rows, game, seed).sums))
+        other = measure(model, transitions, rows, game, seed)
+        flat = metrics_of_sums(game, total(other.sums))
+        bounds = bootstrap(other.sums, other.episode_index, summarize, seed)
+        intervals |= {f"splits.{name}.{key}": values for key, values in bounds.items() if key == gain}
         found[name] = {"num_transitions": len(rows)} | {key: flat[path] for key, path in paths.items()}
     return found

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ghostpad.evaluation.codebook import changing_cells
 from ghostpad.evaluation.ground_truth import Detections, detect_all
 from ghostpad.evaluation.inference import Model, as_unit, batches, decode, infer_codes
 from ghostpad.evaluation.reconstruction import (
+    changed,
     counterfactual_sums,
     delta_psnr,
     pair_sums,
@@ -34,6 +36,7 @@ class Measurements:
         codes: (T, h, w) uint16.
         sums: quantities by name, (T,) float64, NaN where one was not taken.
         detections: detected in the true frames, None for an unknown game.
+        changing: (T, h, w) bool: the cells with a changed pixel; None where codes do not belong to cells.
     """
 
     transitions: Transitions
@@ -41,6 +44,7 @@ class Measurements:
     codes: np.ndarray
     sums: Sums
     detections: Detections | None
+    changing: np.ndarray | None
 
     @property
     def episode_index(self) -> np.ndarray:
@@ -77,6 +81,8 @@ def measure(
     with_ssim[rng.permutation(num)[:num_ssim]] = True
     with_partner[rng.permutation(num)[: num_counterfactual if num > 1 else 0]] = True
     detections = detect_all(transitions, rows, game, gray) if game else None
+    cell = int(getattr(model, "cell", 0)) if getattr(model, "codes_are_local", False) else 0
+    changing = np.zeros(codes.shape, bool) if cell else None
     columns: Sums = {}
 
     def keep(positions: np.ndarray, sums: Sums) -> None:
@@ -88,6 +94,8 @@ def measure(
         predicted = decode(model, frames, codes[batch])
         current, true = as_unit(frames), as_unit(next_frames)
         keep(batch, pair_sums(predicted, true, current))
+        if changing is not None:
+            changing[batch] = changing_cells(changed(current, true), model.grid, cell)
         if detections:
             states = detections.of(detections.next[batch]), detections.of(detections.current[batch])
             keep(batch, detections.game.score_elements(detections.game.detect(predicted), *states))
@@ -111,7 +119,7 @@ def measure(
                 )
                 states = map(detections.of, places)
                 keep(batch[taken], detections.game.score_transfer(detections.game.detect(swapped), *states))
-    return Measurements(transitions, rows, codes, columns, detections)
+    return Measurements(transitions, rows, codes, columns, detections, changing)
 
 
 def metrics_of_sums(game: Game | None, sums: Sums) -> Sums:

@@ -92,6 +92,8 @@ COMMON_KEYS: dict[str, Metric] = {
     "codebook.grid": Metric("cells", "rows and columns"),
     "codebook.usage": Metric("share of codes", "chosen at least once"),
     "codebook.active": Metric("share of codes", "with at least 1/(10·K) of all choices"),
+    "codebook.active_changing": Metric("share of codes", "the same among the cells with a changed pixel"),
+    "codebook.changing_share": Metric("share of cells", "with a changed pixel, over all transitions"),
     "codebook.perplexity": Metric("codes", "exp(H) of all choices together"),
     "codebook.cell_perplexity": Metric("codes", "mean over cells of exp(H) of the choices there"),
     "codebook.cell_perplexities": Metric("codes", "the same by cell, row by row"),
