@@ -84,17 +84,17 @@ def test_a_floor_imports_only_the_floors_below_it(path):
             assert floor_of(imported) < floor_of(here) or same_ground, f"{here} imports {name}"
 
 
-def parts_of_games():
+def elements_of_games():
     """The elements of single games, in the singular; "player" fits all games."""
     return {name.removesuffix("s") for game in GAMES for name in game.elements} - {"player"}
 
 
 @pytest.mark.parametrize("path", OUTSIDE_GAMES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_games_names_a_part_of_a_game(path):
-    assert {"ball", "paddle", "brick"} <= parts_of_games()
+def test_only_games_names_an_element_of_a_game(path):
+    assert {"ball", "paddle", "brick"} <= elements_of_games()
     # Code, strings, comments and templates alike: `num_balls` and `BallTracker` name a ball.
     words = re.findall("[A-Z]?[a-z]+|[A-Z]+", path.read_text(encoding="utf-8"))
-    assert not {word.lower().removesuffix("s") for word in words} & parts_of_games()
+    assert not {word.lower().removesuffix("s") for word in words} & elements_of_games()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -155,7 +155,6 @@ def test_no_floor_has_more_than_six_layers():
     assert not deep
 
 
-@NOT_YET
 def test_standard_terms_have_replaced_all_other_words():
     assert not house.old_words()
 

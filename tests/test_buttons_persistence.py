@@ -78,7 +78,7 @@ def test_mutual_information_of_independent_buttons_is_zero():
     assert float(mutual_information(one, other)) == pytest.approx(0, abs=1e-4)
 
 
-def test_what_stays_forever_is_not_persistent():
+def test_what_never_changes_is_not_persistent():
     room = one_hot([0, 1, 2] * 10)
     assert float(persistence(room, room, room)) == pytest.approx(0, abs=1e-6)
     assert float(persistence(room, room, one_hot([0] * 10 + [1] * 10 + [2] * 10))) > 0.9

@@ -120,7 +120,7 @@ def test_each_damage_is_the_only_problem_and_names_its_setting(damage, name, set
     assert verdicts[name].setting.startswith(setting)
 
 
-def test_motion_that_compression_hides_is_not_blamed_on_the_frame_interval():
+def test_motion_lost_to_compression_is_not_blamed_on_the_frame_interval():
     assert frames.interval_too_long(0.01, damaged=False).status == "problem"
     assert frames.interval_too_long(0.01, damaged=True).status == "unknown"
     assert frames.interval_too_long(0.5, damaged=True).status == "ok"
@@ -129,7 +129,7 @@ def test_motion_that_compression_hides_is_not_blamed_on_the_frame_interval():
 def test_the_best_stride_skips_duplicates_with_and_without_controls(tmp_path):
     assert diagnosed(tmp_path, duplicated)["best stride"].setting == "--stride 2"
     data = write_pngs(
-        tmp_path / "bare", {f"e{seed}": duplicated(scrolling_game(seed))[0] for seed in range(4)}
+        tmp_path / "unlabelled", {f"e{seed}": duplicated(scrolling_game(seed))[0] for seed in range(4)}
     )
     verdicts = {verdict.name: verdict for verdict in diagnose(DoctorConfig(data, workers=1))}
     assert verdicts["best stride"].setting == "--stride 2"
@@ -213,7 +213,7 @@ def test_a_codebook_of_which_one_code_is_used_has_collapsed(store):
     assert verdicts["bits per bit of the controls"].status == "warning"
 
 
-def test_the_page_and_the_values_state_each_verdict_and_problems_decide_the_exit_status(
+def test_the_page_and_the_values_state_each_verdict_and_the_exit_status_reports_problems(
     store, store_path, tmp_path, capsys
 ):
     out, model = tmp_path / "out", saved(small_model(store), tmp_path / "model.pt")

@@ -77,7 +77,7 @@ def test_without_two_classes_the_answer_is_the_only_one():
     assert agreement(one, one, 3, 0, {})[0]["accuracy"] == 1
 
 
-def test_window_stays_in_the_episode():
+def test_a_window_does_not_leave_its_episode():
     part = Labelled(np.array([0, 0, 0, 1]), np.array([4, 5, 6, 7]), np.zeros((4, 1, 1)), np.zeros(4))
     assert part.window((-1, 0, 1)).tolist() == [[-1, 0, 1], [0, 1, 2], [1, 2, -1], [-1, 3, -1]]
 

@@ -81,7 +81,7 @@ def test_delta_psnr_is_zero_when_codes_change_nothing_and_large_when_they_do():
         assert reconstruction.delta_psnr(sums)["delta_psnr_db"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_bootstrap_draws_episodes_and_covers_the_mean():
+def test_bootstrap_draws_episodes_and_its_interval_contains_the_mean():
     rng = np.random.default_rng(0)
     level = rng.normal(0, 1, 40)
     episode = np.repeat(np.arange(40), 50)

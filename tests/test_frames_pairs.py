@@ -44,7 +44,7 @@ def test_every_pair_once_and_none_across_episodes(numbered: FrameStore, stride: 
     assert len(transitions) == len(wanted)
 
 
-def test_splits_share_no_transition_and_cover_all(numbered: FrameStore) -> None:
+def test_splits_share_no_transition_and_leave_none_out(numbered: FrameStore) -> None:
     parts = [
         set(Transitions(numbered, split).episode_index.tolist()) for split in ("train", "validation", "test")
     ]

@@ -19,7 +19,7 @@ def own_store(store, tmp_path):
 
 
 @pytest.mark.parametrize("episode", [0, 3])
-def test_the_emulator_goes_on_as_it_was_recorded(store, episode):
+def test_the_emulator_continues_as_it_was_recorded(store, episode):
     emulator = replay(store, episode, 12)
     actions = emulator.getMinimalActionSet()
     for frame in range(12, 30):

@@ -68,7 +68,7 @@ def test_paddle_and_bricks():
     assert when(columns, "brick_broken") == when(columns, "bounce_brick") == [2]
 
 
-def test_a_stride_of_two_looks_two_frames_ahead():
+def test_a_stride_of_two_compares_frames_two_apart():
     columns = breakout_events.events(table([(50, 100)] * 6, [60, 60, 64, 64, 64, 64]), 2)
     assert len(columns["paddle_right"]) == 4
     assert when(columns, "paddle_right") == [0, 1]

@@ -70,7 +70,7 @@ def test_paddle_shifted_by_three():
     assert metrics["ball.within_1px"] == 1
 
 
-def test_a_brick_comes_back():
+def test_a_brick_reappears():
     metrics = scores(breakout_picture(ball=(84, 116), paddle=70, gone=[(5, 9)]))
     assert metrics["bricks.back_share"] == 1
     assert metrics["bricks.state_accuracy"] == pytest.approx(107 / 108)

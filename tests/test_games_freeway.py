@@ -103,7 +103,7 @@ def assessment(freeway_store):
     return assess(KnownModel(), freeway_store, "test", FEW, seed=0)
 
 
-def test_evaluation_of_freeway_has_its_own_parts(assessment):
+def test_evaluation_of_freeway_has_its_own_elements(assessment):
     metrics = assessment.metrics
     assert metrics["game"] == "freeway"
     elements = metrics["elements"]

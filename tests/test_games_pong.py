@@ -71,7 +71,7 @@ def test_paddle_that_leaves_the_field_moves_by_its_other_end():
     assert PONG.events(table, 1)["paddle_up"].tolist() == [True, True]
 
 
-def test_evaluation_of_pong_has_its_own_parts(pong_store):
+def test_evaluation_of_pong_has_its_own_elements(pong_store):
     metrics = assess(KnownModel(), pong_store, "test", FEW, seed=0).metrics
     assert metrics["game"] == "pong"
     elements = metrics["elements"]

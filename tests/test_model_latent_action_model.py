@@ -188,7 +188,7 @@ def test_a_colour_outside_the_palette_is_an_error_that_names_the_pixel() -> None
         model.decode(frames, codes)
 
 
-def test_parts_that_do_not_fit_are_refused() -> None:
+def test_settings_that_do_not_fit_each_other_are_refused() -> None:
     config = PRESETS["tiny"]().model
     with pytest.raises(UserError, match="palette"):
         LatentActionModel(LatentActionModelConfig(FrameFormat(), config))

@@ -14,6 +14,7 @@ import torch
 
 from ghostpad.errors import UserError
 from ghostpad.model.latent_action_model import LatentActionModel
+from ghostpad.renamed import former_config
 from ghostpad.training.config import OptimizerConfig, TrainConfig
 from ghostpad.training.latent_action import train
 from ghostpad.training.schedule import Sampler, learning_rate
@@ -151,7 +152,7 @@ def test_a_run_under_former_names_is_resumed_and_its_model_keeps_its_hash(config
     content = torch.load(last, weights_only=True)
     model_hash = LatentActionModel.from_pretrained(last).model_hash
     for architecture in (content["config"]["model"], content["model_config"]["architecture"]):
-        architecture["head_start"] = architecture.pop("residual_logit_bias")
+        architecture |= former_config({"residual_logit_bias": architecture.pop("residual_logit_bias")})
     torch.save(content, last)
     assert LatentActionModel.from_pretrained(last).model_hash == model_hash
     train(dataclasses.replace(config, resume=True))

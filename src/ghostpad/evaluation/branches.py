@@ -1,4 +1,4 @@
-"""What branches say: how far a control can be told from its next frame, and whether the codes name it.
+"""Branches: how well the next frame identifies a control, and whether the codes name it.
 
 Branches hold the next frame under every control from one state of the emulator (`sources/branches.py`).
 Controls with equal next frames cannot be distinguished, so they form one class.

@@ -114,7 +114,7 @@ COMMON_KEYS: dict[str, Metric] = {
     },
     "agreement.branch_ceiling": Metric(
         _SHARE,
-        "the best possible guess of the control from the next frame, by branches and how often it is held",
+        "the best possible guess of the control from the same pair of frames, by how often each is held",
     ),
     "agreement.branch_identifiable": Metric(
         "share of branches", "whose control can be identified: no other control leads to an equal next frame"

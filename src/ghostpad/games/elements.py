@@ -34,9 +34,10 @@ class Metric(NamedTuple):
 _SHARE = "share of transitions"
 
 
-def _placed(what: str) -> dict[str, Metric]:
+def _placed(what: str, title: str = "") -> dict[str, Metric]:
+    found = "detected in the prediction, of those where it is in the true frame"
     return {
-        "detected": Metric(_SHARE, "detected in the prediction, of those where it is in the true frame"),
+        "detected": Metric(_SHARE, found, title),
         "within_1px": Metric(_SHARE, f"detected, and {what} at most 1 pixel off", "within 1 px"),
         "within_2px": Metric(_SHARE, f"detected, and {what} at most 2 pixels off", "within 2 px"),
         "median_px": Metric(
@@ -66,9 +67,9 @@ class Element(ABC):
     metrics: ClassVar[Mapping[str, Metric]]
 
     @property
-    @abstractmethod
     def columns(self) -> set[str]:
         """Columns of the true state that `score` reads."""
+        return set(vars(self).values())
 
     @abstractmethod
     def score(self, predicted: GameState, true: GameState, current: GameState) -> Sums:
@@ -139,20 +140,15 @@ class Sprite(_Positioned):
     y: str
     count: str
 
-    metrics: ClassVar = _placed("the larger of |Δx| and |Δy|") | {
-        "detected": Metric(
-            _SHARE, "detected in the prediction, of those where it is in the true frame", "detected"
-        ),
-        "vx_sign": Metric(
-            _SHARE,
-            "moves in the right direction in x, of those where it moves in x",
-            "horizontal direction correct",
-        ),
-        "vy_sign": Metric(
-            _SHARE,
-            "moves in the right direction in y, of those where it moves in y",
-            "vertical direction correct",
-        ),
+    metrics: ClassVar = _placed("the larger of |Δx| and |Δy|", "detected") | {
+        **{
+            f"v{axis}_sign": Metric(
+                _SHARE,
+                f"moves in the right direction in {axis}, of those where it moves in {axis}",
+                f"{name} direction correct",
+            )
+            for axis, name in (("x", "horizontal"), ("y", "vertical"))
+        },
         "false_share": Metric(
             _SHARE, "more of them in the prediction than in the truth", "too many detected"
         ),
@@ -219,11 +215,6 @@ class Bar(_Positioned):
         )
     }
 
-    @property
-    def columns(self) -> set[str]:
-        """Position and length."""
-        return {self.position, self.length}
-
     def score(self, predicted: GameState, true: GameState, current: GameState) -> Sums:
         """Distances of the first pixel, in pixels."""
         sums = self._position_sums(predicted, true)
@@ -265,11 +256,6 @@ class Tiles(Element):
         ),
         "back_share": Metric(_SHARE, "an absent tile is present again in the prediction", "one reappears"),
     }
-
-    @property
-    def columns(self) -> set[str]:
-        """Their states."""
-        return {self.present}
 
     def score(self, predicted: GameState, true: GameState, current: GameState) -> Sums:
         """Numbers of tiles per transition."""
