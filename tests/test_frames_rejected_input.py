@@ -122,7 +122,7 @@ def no_permission(source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> N
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return open(path, mode)  # noqa: PTH123
 
-    monkeypatch.setattr("ghostpad.sources.formats.png.open", guarded, raising=False)
+    monkeypatch.setattr("ghostpad.sources.formats.images.open", guarded, raising=False)
     fails(name, source)
     skips(source, SPLIT_AT_3, "Permission denied")
 
@@ -140,7 +140,7 @@ def link_out_of_the_folder(source: Path, name: str) -> None:
     assert lengths(ingest(IngestConfig(source, on_bad="skip")))["c"] == 6, "links within are fine"
 
 
-@row("an episode of one frame")
+@row("an episode or a video of one frame")
 def one_frame(source: Path, name: str) -> None:
     for number in range(1, 6):
         (source / "b" / f"{number}.png").unlink()

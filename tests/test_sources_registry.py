@@ -57,7 +57,7 @@ def test_the_table_of_formats_in_the_documentation_is_printed_from_the_registry(
 
 
 def test_a_new_format_needs_one_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.warns(UserWarning, match=r"a\.npy and 1 more ignored"):
+    with pytest.warns(UserWarning, match=r"a\.npy and 1 more were not taken"):
         assert len(ingest(IngestConfig(folder, folder.parent / "without")).episodes) == 1
     monkeypatch.setattr(registry, "SOURCES", (*registry.SOURCES, NumpyArray()))
     store = ingest(IngestConfig(folder))
@@ -73,10 +73,10 @@ def test_a_folder_that_cannot_be_listed_is_rejected(folder: Path, monkeypatch: p
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    from ghostpad.sources.formats import png
+    from ghostpad.sources.formats import images
 
-    scandir = png.os.scandir
-    monkeypatch.setattr(png.os, "scandir", refuse)
+    scandir = images.os.scandir
+    monkeypatch.setattr(images.os, "scandir", refuse)
     with pytest.raises(UserError, match=r"in/b: cannot be read \(Permission denied\)"):
         ingest(IngestConfig(folder))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -39,6 +40,7 @@ class EncodeTask:
     palette: tuple[int, ...]
     """Colours that are known already, so that episodes agree on their indices."""
     on_bad: OnBad
+    follow_links: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,23 +61,31 @@ def encode_unit(task: EncodeTask) -> tuple[list[NewEpisode], IngestLog]:
     Raises:
         UserError: a frame is rejected and `on_bad` is "fail".
     """
-    unit, log = task.unit, IngestLog(task.on_bad)
-    episodes, names = list[NewEpisode](), set[str]()
+    unit, log = task.unit, IngestLog(task.on_bad, task.follow_links)
+    episodes, singles = list[NewEpisode](), list[Frame]()
+    parts = Counter[str]()
     for index, (_, frames) in enumerate(groupby(_fitted_frames(task, log), _EpisodeCount())):
         start = next(frames)
-        name = start.episode if start.episode not in names else f"{start.episode}@{start.number}"
-        names.add(name)
+        parts[start.episode] += 1
+        name = start.episode if parts[start.episode] == 1 else f"{start.episode}@{start.number}"
         files = Path(f"{task.path_prefix}-{index:06d}")
         writer = EpisodeWriter(files.with_suffix(".npy"), task.size, task.palette)
         for frame in chain((start,), frames):
             writer.add(frame.colors, frame.gray)
         episode = writer.close(name, unit)
         if episode.episode.num_frames == 1:
-            log.rejected.append(Rejected(unit.name, name, start.number, "has no neighbour to pair it with"))
+            singles.append(start)
             files.with_suffix(".npy").unlink()
             continue
         episodes.append(episode)
         _write_beside(task, start, episode.episode, log)
+    for frame in singles:
+        reason = "has a single frame, so there is no transition in it"
+        if parts[frame.episode] > 1:  # what a cut or a gap leaves over
+            reason = "has no neighbour to pair it with"
+            log.rejected.append(Rejected(unit.name, frame.file, frame.number, reason))
+        else:
+            log.reject(unit.name, unit.path if unit.name == frame.episode else frame.episode, reason)
     return episodes, log
 
 

@@ -63,6 +63,8 @@ class IngestConfig:
     """of datasets with several images per step, the one to take; the only one when not given"""
     split_file: Path | None = None
     """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw"""
+    follow_links: bool = False
+    """read links that lead out of SOURCE too; in a cache of the Hugging Face hub links are always read"""
     seed: int = 0
     """seed that draws the validation and test episodes"""
     workers: int | None = None
@@ -107,7 +109,7 @@ def open_data(path: Path, workers: int | None = None, min_episodes: int = 1) -> 
 def _ingest(
     config: IngestConfig, out: Path, splitting: Splitting | None, wait: bool, min_episodes: int = 1
 ) -> FrameStore:
-    source, log = config.source, IngestLog(config.on_bad)
+    source, log = config.source, IngestLog(config.on_bad, config.follow_links)
     if is_store(source):
         raise UserError(f"{source} is a frame store already; give it to --data as it is")
     if out.resolve().is_relative_to(source.resolve()):
@@ -129,7 +131,7 @@ def _ingest(
             new = [unit for unit in units if unit.name not in kept]
             size, palette = _find_size(new, config, previous)
             _check_space(out, sum(unit.num_frames for unit in new), size, is_palette=bool(palette))
-            how = (size, _is_resized(config), config.crop, palette, config.on_bad)
+            how = (size, _is_resized(config), config.crop, palette, config.on_bad, config.follow_links)
             tasks = [EncodeTask(unit, f"{staging}/unit-{i:06d}", *how) for i, unit in enumerate(new)]
             episodes = _encode(tasks, config.workers, log)
             StoreUpdate(previous, kept, by_name, size, staging, log).publish(episodes, splitting, options)
@@ -154,7 +156,7 @@ def _find_size(units: list[Unit], config: IngestConfig, previous: FrameStore) ->
     if previous.episodes:
         return (previous.height, previous.width), previous.pixel_encoding.colors
     for unit in units:
-        for frame in unit.decode(IngestLog(config.on_bad)):
+        for frame in unit.decode(IngestLog(config.on_bad, config.follow_links)):
             size = _target_size(frame.colors, config)
             colors = np.unique(fit(frame.colors, size, _is_resized(config), config.crop))
             return size, tuple(colors.tolist()) if len(colors) <= MAX_COLORS else ()
@@ -213,6 +215,6 @@ def _encode(tasks: list[EncodeTask], workers: int | None, log: IngestLog) -> lis
             bar.update(sum(new.episode.num_frames for new in written))
             log.rejected += unit_log.rejected
             log.notices |= unit_log.notices
-    for text in sorted(log.notices):
+    for text in log.summary():
         warnings.warn(text, stacklevel=2)
     return episodes

@@ -6,6 +6,7 @@ To add a format, subclass `Source` and `Unit` in a new file in `formats/`; the r
 The functions at the end are shared by several formats.
 """
 
+import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,13 @@ import numpy as np
 from ghostpad.errors import UserError
 from ghostpad.sources.branches import Branches
 
+IMAGE_FORMATS: dict[str, tuple[str, ...] | None] = {
+    ".png": ("PNG",),
+    ".jpg": ("JPEG", "MPO"),
+    ".jpeg": ("JPEG", "MPO"),
+    **dict.fromkeys((".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga", ".jp2", ".avif", ".qoi")),
+}
+"""By suffix of an image file: Pillow's names of the formats that it may hold, None for any."""
 MAX_SIDE = 4096
 """Largest height and width of a frame, in pixels."""
 _NTSC_ROUNDING = Fraction(1, 2000)  # 23.976, 29.97 and 59.94 are written with two or three digits
@@ -62,13 +70,44 @@ class IngestLog:
     """Collects rejected input and notices; with `on_bad="fail"` the first rejection is an error."""
 
     on_bad: OnBad
+    follow_links: bool = False
     rejected: list[Rejected] = field(default_factory=list)
     notices: set[str] = field(default_factory=set)
     """What a frame store does not keep, or keeps changed, a sentence each."""
 
+    unused_files: list[str] = field(default_factory=list)
+
     def note(self, text: str) -> None:
         """Record what a frame store does not keep; however often it happens, it is said once."""
         self.notices.add(text)
+
+    def check_link(self, path: Path, root: Path) -> None:
+        """Refuse a link that leads out of a recording.
+
+        The cache of the Hugging Face hub keeps files in `blobs/`, linked from `snapshots/<commit>/`.
+
+        Raises:
+            BadInput: it leads out, and such links are not read.
+        """
+        target, root = path.resolve(), root.resolve()
+        hubs = (parent.parent / "blobs" for parent in (root, *root.parents) if parent.name == "snapshots")
+        if not self.follow_links and not any(target.is_relative_to(place) for place in (root, *hubs)):
+            raise BadInput("is a link that leads out of the recording; --follow-links reads it")
+
+    def unused(self, path: Path | str) -> None:
+        """Record a file that holds no frames and is not taken."""
+        self.unused_files.append(str(path))
+
+    def summary(self) -> list[str]:
+        """All notices, and how much was left out and what for example."""
+        lines = sorted(self.notices)
+        if self.unused_files:
+            lines.append(f"{_count(self.unused_files)} not taken: no frames there")
+        if self.rejected:
+            first = self.rejected[0]
+            count = _count([each.file for each in self.rejected])
+            lines.append(f"{count} left out ({first.reason}); see rejected.json")
+        return lines
 
     def reject(self, unit: str, file: Path | str, reason: BadInput | str, frame: int | None = None) -> None:
         """Record that a file, or one frame of it, is left out.
@@ -77,9 +116,15 @@ class IngestLog:
             UserError: `on_bad` is "fail".
         """
         if self.on_bad == "fail":
-            where = "" if frame is None or str(file).endswith(".png") else f"frame {frame} "
+            is_frame = frame is None or Path(file).suffix.lower() in IMAGE_FORMATS
+            where = "" if is_frame else f"frame {frame} "
             raise UserError(f"{file}: {where}{reason}; repair it, or leave it out with --on-bad skip")
         self.rejected.append(Rejected(unit, str(file), frame, str(reason)))
+
+
+def _count(files: list[str]) -> str:
+    more = f" and {len(files) - 1} more were" if len(files) > 1 else " was"
+    return files[0] + more
 
 
 class Frame(NamedTuple):
@@ -208,6 +253,11 @@ def natural_key(name: str) -> list[Any]:
     """Sort key that puts `episode_2` before `episode_10`."""
     parts = re.split(r"([0-9]+)", name)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)] + [name]
+
+
+def fingerprint(text: str) -> str:
+    """SHA-256 (hex) of names, sizes, times and options, for `Unit.fingerprint`."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def stamp(path: Path) -> tuple[int, int]:

@@ -113,7 +113,7 @@ def image_colors(data: bytes, log: IngestLog, only: tuple[str, ...] | None = Non
         raise BadInput("is empty (0 bytes)")
     if only == ("PNG",) or data.startswith(_SIGNATURE):
         data = _checked_png(data, log)
-    name = only[0] if only and len(only) == 1 else "image"
+    name = only[0] if only else "image"
     with damage_is(f"is not a readable {name}"), Image.open(io.BytesIO(data), formats=only) as image:
         _check_size(*image.size)
         frames, kind = getattr(image, "n_frames", 1), image.format or name

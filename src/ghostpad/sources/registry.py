@@ -2,9 +2,10 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
-import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def list_units(path: Path, options: Mapping[str, Any], log: IngestLog) -> list[U
         raise UserError(f"{path} is itself an episode; give the folder above it, or move it into one")
     if not units:
         raise UserError(f"{path} holds no episodes, that is folders with 0.png, 1.png, …; see docs/inputs.md")
+    # As text: names of old archives may not be UTF-8.
+    units = [replace(unit, name=os.fsencode(unit.name).decode("utf-8", "backslashreplace")) for unit in units]
     for name in options:
         if not any(name in source.options for source in used):
             formats = " and ".join(source.name for source in SOURCES if name in source.options)
@@ -78,20 +81,25 @@ def _list_dataset(path: Path, source: Source, options: Mapping[str, Any], log: I
 
 def _list_folder(folder: Path, options: Mapping[str, Any], log: IngestLog) -> tuple[set[Source], list[Unit]]:
     """Units of the episodes in `folder`, in natural order, and the formats that they have."""
-    root, used, units, ignored = folder.resolve(), set[Source](), list[Unit](), list[str]()
+    used, units = set[Source](), list[Unit]()
     nested = tuple(source for source in SOURCES if source.is_episode)
     for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
         if path.name.startswith("."):
             continue
-        source = _recognize(path, nested)
-        if source is None:
-            ignored.append(path.name)
-        elif path.is_symlink() and not path.resolve().is_relative_to(root):
-            log.reject(path.name, path, "is a link that leads out of the recording")
-        else:
+        source, found = _recognize(path, nested), list[Unit]()
+        try:
+            log.check_link(path, folder)
+        except BadInput as bad:
+            log.reject(path.name, path, bad)
+            continue
+        if source is not None:
             used.add(source)
-            units += source.list_units(path, options, log)
-    if ignored and units:
-        more = f" and {len(ignored) - 1} more" if len(ignored) > 1 else ""
-        warnings.warn(f"{folder}: {ignored[0]}{more} ignored: no frames there", stacklevel=2)
+            found = source.list_units(path, options, log)
+        elif path.is_dir() and not path.is_symlink():
+            formats, nested_units = _list_folder(path, options, log)
+            used |= formats
+            found = [replace(unit, name=f"{path.name}/{unit.name}") for unit in nested_units]
+        else:
+            log.unused(path)
+        units += found
     return used, units

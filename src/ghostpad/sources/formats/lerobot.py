@@ -4,7 +4,6 @@ The layout: `meta/info.json` (features, fps, paths), `meta/episodes/**/*.parquet
 `data/**/*.parquet` (a row per frame, with its action), `videos/<camera>/**/*.mp4` (many episodes in a file).
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ghostpad.sources.base import (
     Unit,
     choose_camera,
     damage_is,
+    fingerprint,
     frame_rate,
     is_control,
     stamp,
@@ -79,7 +79,7 @@ class LeRobotDataset(Source):
         action_names = (features.get("action", {}).get("info") or {}).get("control_names") or []
         tables = sorted((path / "meta" / "episodes").glob("**/*.parquet"))
         rows = [row for table in tables for row in pq.read_table(table).to_pylist()]
-        located = [_locate(path, info, camera, row) for row in rows]
+        located = [_locate(log, path, info, camera, row) for row in rows]
         units: list[Unit] = []
         in_order = sorted(located, key=lambda item: (item[0], item[1].start))
         for file, group in groupby(in_order, key=lambda item: item[0]):
@@ -89,10 +89,11 @@ class LeRobotDataset(Source):
                 log.reject(name, file, "is missing")
                 continue
             stamps = repr((name, stamp(file), spans, [stamp(span.data) for span in spans]))
-            fingerprint = hashlib.sha256(stamps.encode()).hexdigest()
             count = sum(span.num_frames for span in spans)
             names = tuple(str(name) for name in action_names)
-            units.append(LeRobotUnit(name, fingerprint, count, file, camera, path, spans, names, fps=fps))
+            units.append(
+                LeRobotUnit(name, fingerprint(stamps), count, file, camera, path, spans, names, fps=fps)
+            )
         return units
 
 
@@ -140,7 +141,7 @@ class LeRobotUnit(Unit):
             for batch in pq.ParquetFile(self.path).iter_batches(batch_size=64, columns=columns):
                 for episode, number, image in zip(*(column.to_pylist() for column in batch), strict=True):
                     try:
-                        data = image["bytes"] or _inside(self.root, image["path"]).read_bytes()
+                        data = image["bytes"] or _inside(log, self.root, image["path"]).read_bytes()
                         colors, gray = image_colors(data, log)
                     except BadInput as bad:
                         log.reject(self.name, self.path, bad, number)
@@ -166,21 +167,23 @@ class LeRobotUnit(Unit):
         return known
 
 
-def _locate(root: Path, info: dict[str, Any], camera: str, row: dict[str, Any]) -> tuple[Path, Span]:
+def _locate(
+    log: IngestLog, root: Path, info: dict[str, Any], camera: str, row: dict[str, Any]
+) -> tuple[Path, Span]:
     """File that holds the images of an episode, and where in it."""
     chunk, file = row["data/chunk_index"], row["data/file_index"]
-    data = _inside(root, info["data_path"], chunk_index=chunk, file_index=file)
+    data = _inside(log, root, info["data_path"].format(chunk_index=chunk, file_index=file))
     start, path = 0.0, data
     if info["features"][camera]["dtype"] == "video":
         prefix = f"videos/{camera}/"
         start = float(row[f"{prefix}from_timestamp"])
         chunk, file = row[f"{prefix}chunk_index"], row[f"{prefix}file_index"]
-        path = _inside(root, info["video_path"], video_key=camera, chunk_index=chunk, file_index=file)
+        name = info["video_path"].format(video_key=camera, chunk_index=chunk, file_index=file)
+        path = _inside(log, root, name)
     return path, Span(int(row["episode_index"]), int(row["length"]), start, data)
 
 
-def _inside(root: Path, pattern: str, **fields: Any) -> Path:
-    path = root / pattern.format(**fields)
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise ValueError("a path leads out of the dataset")
+def _inside(log: IngestLog, root: Path, name: str) -> Path:
+    path = root / name
+    log.check_link(path, root)
     return path

@@ -3,7 +3,6 @@
 Minari keeps N + 1 observations and N actions per episode. Images are raw, or JPEG (Minari's own default).
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ghostpad.sources.base import (
     Unit,
     choose_camera,
     damage_is,
+    fingerprint,
     is_control,
     natural_key,
     stamp,
@@ -70,8 +70,8 @@ class MinariDataset(Source):
         keys = cameras[choose_camera(path, list(cameras), options.get("camera"))]
         units: list[Unit] = []
         for (name, place, group), count in zip(episodes, counts, strict=True):
-            fingerprint = hashlib.sha256(repr([name, keys, _stamps(place)]).encode()).hexdigest()
-            units.append(MinariUnit(name, fingerprint, count, place, group, keys, shapes[keys]))
+            own = fingerprint(repr([name, keys, _stamps(place)]))
+            units.append(MinariUnit(name, own, count, place, group, keys, shapes[keys]))
         return units
 
 

@@ -1,6 +1,5 @@
 """Video files, decoded by FFmpeg through PyAV."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,7 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ghostpad.sources.base import MAX_SIDE, BadInput, Frame, IngestLog, Source, Unit, damage_is, frame_rate
+from ghostpad.sources.base import (
+    MAX_SIDE,
+    BadInput,
+    Frame,
+    IngestLog,
+    Source,
+    Unit,
+    damage_is,
+    fingerprint,
+    frame_rate,
+    stamp,
+)
 
 _SUFFIXES = (".mp4", ".mkv", ".webm", ".gif", ".avi", ".mov", ".m4v")
 _SUBSAMPLED = (
@@ -51,11 +61,9 @@ class Video(Source):
         except BadInput as bad:
             log.reject(path.name, path, bad)
             return []
-        status = path.stat()
-        stamp = f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}"
-        fingerprint, own = hashlib.sha256(stamp.encode()).hexdigest(), map(options.get, self.options)
+        stamps, own = "\0".join(map(str, (path.name, *stamp(path)))), map(options.get, self.options)
         kept = min(filter(None, (rate, frame_rate(options.get("fps")))), default=None)
-        return [VideoUnit(path.name, fingerprint, num_frames, path, *own, fps=kept)]
+        return [VideoUnit(path.name, fingerprint(stamps), num_frames, path, *own, fps=kept)]
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,7 @@ def _open(path: Path) -> Any:
     import av  # here: loading FFmpeg takes longer than ingesting a few PNGs
 
     with damage_is("is not a readable video"):
-        container = av.open(str(path), metadata_errors="ignore")
+        container = av.open(f"file:{path}", metadata_errors="ignore")
     if not container.streams.video:
         container.close()
         raise BadInput("has no pictures in it")
