@@ -1,0 +1,235 @@
+"""Episodes in arrays: the base of the readers of npz, HDF5, zarr and the like.
+
+A format provides an `ArrayFile`, which lists named arrays and reads them block by block. Everything else is here:
+frames are decoded, actions become controls, and flags, positions, time or scene cuts start new episodes.
+
+Dimensions: N frames, E episodes of T frames, H W frame, C channels.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ghostpad.errors import UserError
+from ghostpad.sources.actions import Controls, to_controls
+from ghostpad.sources.array_keys import ENDS, FLAGS, IDS, LENGTHS, STARTS, Keys, Shapes, bare, find_trajectories
+from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit, damage_is, frame_rate, is_scene_cut, stamp
+from ghostpad.sources.pixels import array_colors, image_colors
+
+BLOCK_BYTES = 1 << 22
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF")  # JPEG, PNG, WebP
+
+
+class ArrayFile(ABC):
+    """An opened file of named arrays; a context manager."""
+
+    shapes: Shapes
+    """Shape and type of every array, by its path in the file."""
+    attributes: Mapping[str, Any]
+    """What the file says about itself: `fps` is looked for."""
+
+    @abstractmethod
+    def blocks(self, key: str) -> Iterator[np.ndarray]:
+        """An array along its first axis, a few rows at a time; at least two rows, except at the end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def read(self, key: str) -> np.ndarray:
+        """A whole array."""
+        return np.concatenate(list(self.blocks(key)))
+
+    def rows_at_once(self, key: str) -> int:
+        """Rows of a block: a few megabytes."""
+        shape, dtype = self.shapes[key]
+        return max(2, BLOCK_BYTES // max(1, int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize))
+
+    def holds_images(self, key: str) -> bool:
+        """Whether the rows of an array are encoded images."""
+        shape, dtype = self.shapes[key]
+        if not shape or not shape[0] or not (len(shape) == 1 and dtype.kind in "OSV" or _may_be_bytes(shape, dtype)):
+            return False
+        first = next(self.blocks(key))[0]
+        return not isinstance(first, str) and bytes(first)[:4].startswith(_MAGIC)
+
+    def __enter__(self) -> "ArrayFile":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _may_be_bytes(shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    return len(shape) == 2 and dtype == np.uint8 and shape[1] > 100
+
+
+Opener = Callable[[Path], ArrayFile]
+
+
+class ArraySource(Source):
+    """Files of arrays: a file, or each trajectory in it, is an episode or several."""
+
+    options = ("frames_key", "actions_key", "fps", "episode_seconds", "scene_cut")
+    is_episode = True
+    suffixes: ClassVar[tuple[str, ...]]
+    opener: ClassVar[Opener]
+
+    def recognizes(self, path: Path) -> bool:
+        """Whether `path` has the suffix of such a file."""
+        return path.name.lower().endswith(self.suffixes) and not path.is_dir()
+
+    def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
+        """The trajectories of a file; only the headers of its arrays are read."""
+        opener = type(self).opener
+        wanted = options.get("frames_key"), options.get("actions_key")
+        try:
+            with damage_is("cannot be read"), opener(path) as file:
+                images = tuple(key for key in file.shapes if file.holds_images(key))
+                trajectories = find_trajectories(file.shapes, images, *wanted)
+                shapes, fps = file.shapes, frame_rate(file.attributes.get("fps"))
+        except BadInput as bad:
+            log.reject(path.name, path, bad)
+            return []
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        fps = options.get("fps") or fps
+        seconds = options.get("episode_seconds")
+        if seconds is not None and fps is None:
+            raise UserError(f"{path} does not say how many frames a second it has: --episode-seconds needs --fps")
+        units: list[Unit] = []
+        for keys in trajectories:
+            name = f"{path.name}/{keys.name}" if keys.name else path.name
+            shape = shapes[keys.frames[0]][0]
+            steps = shape[1] if len(shape) == 5 else round(seconds * fps) if seconds and fps else None
+            count = len(keys.frames) if len(keys.frames) > 1 else shape[0] * (shape[1] if len(shape) == 5 else 1)
+            fingerprint = hashlib.sha256(repr((name, stamps(path), keys)).encode()).hexdigest()
+            is_encoded, cut = keys.frames[0] in images, options.get("scene_cut")
+            units.append(ArrayUnit(name, fingerprint, count, path, opener, keys, is_encoded, steps, cut, fps=fps))
+        return units
+
+
+@dataclass(frozen=True)
+class ArrayUnit(Unit):
+    """The frames of one trajectory."""
+
+    opener: Opener
+    keys: Keys
+    is_encoded: bool
+    """Whether the frames are encoded images."""
+    steps: int | None
+    """Start a new episode after this many frames."""
+    scene_cut: float | None
+
+    def frames(self, log: IngestLog) -> Iterator[Frame]:
+        """Decode the frames; what the actions are, if not controls, is noted."""
+        with self.opener(self.path) as file:
+            controls = self._controls(file)
+            if isinstance(controls, str):
+                log.note(f"{controls}; they are not kept")
+            elif controls and controls.ignored:
+                log.note(f"actions: {', '.join(controls.ignored)} are no buttons, and are not kept")
+            starts, before = self._starts(file), None
+            for number, picture in enumerate(self._pictures(file)):
+                colors, gray = (image_colors if self.is_encoded else array_colors)(picture, log)
+                cut = before is not None and self.scene_cut and is_scene_cut(before, colors, self.scene_cut)
+                yield Frame(self.name, number, colors, gray, str(self.path), number in starts or bool(cut))
+                before = colors
+
+    def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
+        """The actions as controls."""
+        with self.opener(self.path) as file:
+            controls = self._controls(file)
+        return controls.metadata(start, num_frames) if isinstance(controls, Controls) else None
+
+    def _pictures(self, file: ArrayFile) -> Iterator[Any]:
+        if len(self.keys.frames) > 1:
+            yield from map(file.read, self.keys.frames)
+            return
+        stacked = None
+        for block in file.blocks(self.keys.frames[0]):
+            if self.is_encoded:
+                yield from map(bytes, block)
+                continue
+            block = block.reshape(-1, *block.shape[2:]) if block.ndim == 5 else block
+            stacked = _stack_axis(block) if stacked is None else stacked
+            yield from block.take(-1, stacked) if stacked else block
+
+    def _starts(self, file: ArrayFile) -> set[int]:
+        """Numbers of the frames that start an episode."""
+        found = set(range(0, self.num_frames, self.steps)) if self.steps else set()
+        for key in self.keys.borders:
+            values = np.atleast_1d(file.read(key)).reshape(-1)
+            if values.dtype.kind in "biuf":
+                found |= set(_find_starts(bare(key), values, self.num_frames).tolist())
+        return found
+
+    def _controls(self, file: ArrayFile) -> Controls | str | None:
+        """The controls of all frames, or why the actions are none; None if there are no actions."""
+        return _read_controls(file, self) if self.keys.actions else None
+
+
+def stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of a file, or of the files in a folder."""
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    return [(file.name, *stamp(file)) for file in files]
+
+
+def _stack_axis(block: np.ndarray) -> int:
+    """The axis along which pictures are stacks of the newest frame (last) and those before it; 0 if they are not."""
+    for axis in (1, block.ndim - 1) if block.ndim == 4 else ():
+        if block.shape[axis] in (2, *range(4, 17)):
+            places = range(block.shape[axis])
+            older, newer = block[1:].take(places[:-1], axis), block[:-1].take(places[1:], axis)
+            if len(older) and (older == newer).all((1, 2, 3)).mean() > 0.5:
+                return axis
+    return 0
+
+
+def _find_starts(name: str, values: np.ndarray, num_frames: int) -> np.ndarray:
+    """Numbers of the frames that start an episode, by an array of this name."""
+    is_per_frame = len(values) in (num_frames, num_frames - 1)
+    if name in LENGTHS.split():
+        return np.cumsum(values.astype(np.int64))
+    if name in IDS.split():
+        return np.flatnonzero(np.diff(values)) + 1 if is_per_frame else np.empty(0, np.int64)
+    if is_per_frame and np.isin(values, (0, 1)).all():
+        if name in STARTS.split():
+            return np.flatnonzero(values)
+        last_false = np.flatnonzero(values == 0).max(initial=-1)
+        ends = np.flatnonzero(values[: last_false + 2])  # flags that stay on to the end mean one end
+        return ends + 1 + num_frames - len(values)
+    if name in FLAGS.split():
+        return np.empty(0, np.int64)
+    inclusive = name in ENDS.split() and values.max(initial=0) == num_frames - 1
+    return values.astype(np.int64) + inclusive
+
+
+def _read_controls(file: ArrayFile, unit: ArrayUnit) -> Controls | str:
+    return _cached_controls(unit.opener, unit.path, stamp(unit.path), unit)
+
+
+@lru_cache(maxsize=8)
+def _cached_controls(opener: Opener, path: Path, when: tuple[int, int], unit: ArrayUnit) -> Controls | str:
+    keys, count = unit.keys, unit.num_frames
+    with opener(path) as file:
+        actions = np.stack([file.read(key) for key in keys.actions]) if len(keys.actions) > 1 else file.read(keys.actions[0])
+        names = np.atleast_1d(file.read(keys.names)).astype(str).tolist() if keys.names else None
+    if unit.steps and actions.ndim > 1 and len(actions) * unit.steps == count and len(actions) != count:
+        if actions.shape[1] == unit.steps - 1:  # no action in the last frame of an episode
+            actions = np.concatenate([actions, actions[:, -1:]], 1)
+        actions = actions.reshape(-1, *actions.shape[2:])
+    if len(actions) not in (count, count - 1):
+        return f"{keys.actions[0]} are {len(actions)}, but there are {count} frames"
+    try:
+        return to_controls(actions, names)
+    except BadInput as bad:
+        return f"actions {bad}"
