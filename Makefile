@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  { echo "Ghostpad needs Python 3.11 or newer; name one, as in: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[atari,minari,play,onnx,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[atari,formats,play,onnx,dev]"
 	@touch $@
 
 demo: $(INSTALLED)  ## record, train, label and evaluate real Breakout, in minutes (demo/report/report.html)

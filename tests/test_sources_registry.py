@@ -16,14 +16,14 @@ from recordings import noise, write_pngs
 
 
 class NumpyArray(Source):
-    """The smallest format: frames (N, H, W, 3) in one `.npy` file, which is one episode."""
+    """The smallest format: frames (N, H, W, 3) in one `.array` file, which is one episode."""
 
     name = "NumPy arrays"
-    layout, becomes = "a .npy file", "an episode"
+    layout, becomes = "a .array file", "an episode"
     is_episode = True
 
     def recognizes(self, path: Path) -> bool:
-        return path.suffix == ".npy"
+        return path.suffix == ".array"
 
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         status = path.stat()
@@ -42,7 +42,8 @@ def folder(tmp_path: Path) -> Path:
     """A PNG episode between two NumPy arrays."""
     folder = write_pngs(tmp_path / "in", {"b": noise(4, seed=1)})
     for seed, name in ((0, "a"), (2, "c")):
-        np.save(folder / f"{name}.npy", noise(4, seed=seed))
+        with (folder / f"{name}.array").open("wb") as file:
+            np.save(file, noise(4, seed=seed))
     return folder
 
 
@@ -57,11 +58,11 @@ def test_the_table_of_formats_in_the_documentation_is_printed_from_the_registry(
 
 
 def test_a_new_format_needs_one_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.warns(UserWarning, match=r"a\.npy and 1 more were not taken"):
+    with pytest.warns(UserWarning, match=r"a\.array and 1 more were not taken"):
         assert len(ingest(IngestConfig(folder, folder.parent / "without")).episodes) == 1
     monkeypatch.setattr(registry, "SOURCES", (*registry.SOURCES, NumpyArray()))
     store = ingest(IngestConfig(folder))
-    assert [episode.name for episode in store.episodes] == ["a.npy", "b", "c.npy"]
+    assert [episode.name for episode in store.episodes] == ["a.array", "b", "c.array"]
     for index in range(3):
         expected = np.stack(noise(4, seed=index)).transpose(0, 3, 1, 2)
         assert np.array_equal(store.read(index, np.arange(4), grayscale=False), expected)

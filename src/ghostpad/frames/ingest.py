@@ -32,7 +32,7 @@ from ghostpad.workers import map_in_order
 
 _USABLE = 0.9  # share of the free space that a suggested size fills
 _FEW_FRAMES = 3000  # below this, starting processes costs more than they save
-_SOURCE_OPTIONS = ("fps", "episode_seconds", "scene_cut", "camera")
+_SOURCE_OPTIONS = ("fps", "episode_seconds", "scene_cut", "camera", "frames_key", "actions_key")
 # What decides the frames of a store, so that every update must agree on it.
 _DECIDING = ("height", "width", "crop", *_SOURCE_OPTIONS)
 
@@ -42,7 +42,7 @@ class IngestConfig:
     """Where frames come from, and how they enter the store."""
 
     source: Path
-    """folder of PNG episodes or of videos, one video, a Minari dataset, or a LeRobotDataset (v3)"""
+    """folder of episodes (pictures, videos, arrays), one file, or a dataset; docs/inputs.md lists formats"""
     out: Path | None = None
     """store to make or to update; SOURCE.store, beside the source, when not given"""
     on_bad: OnBad = "fail"
@@ -54,13 +54,17 @@ class IngestConfig:
     crop: bool = False
     """when a size is given, keep the proportions and cut off what does not fit, instead of stretching"""
     fps: float | None = None
-    """of videos, keep about this many frames per second; all when not given"""
+    """of videos, keep about this many frames per second; of arrays, what their rate is"""
     episode_seconds: float | None = None
-    """of videos, start a new episode after this many seconds; a video is one episode when not given"""
+    """of videos and arrays, start a new episode after this many seconds; a file is one when not given"""
     scene_cut: float | None = None
-    """of videos, start a new episode where brightness changes by more (mean, 0 to 1): 0.3 finds hard cuts"""
+    """of videos and arrays, start one where brightness changes by more (mean, 0 to 1): 0.3 finds hard cuts"""
     camera: str | None = None
     """of datasets with several images per step, the one to take; the only one when not given"""
+    frames_key: str | None = None
+    """of arrays and tables, the one of frames (the end of its path is enough); found when not given"""
+    actions_key: str | None = None
+    """of arrays and tables, the one of actions; found by its name when not given"""
     split_file: Path | None = None
     """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw"""
     follow_links: bool = False
@@ -140,7 +144,15 @@ def _ingest(
 
 def _source_options(config: IngestConfig) -> dict[str, Any]:
     """The options for some recording formats only, as far as they are given."""
-    given = {name: getattr(config, name) for name in _SOURCE_OPTIONS if getattr(config, name) is not None}
+    options = {
+        "fps": config.fps,
+        "episode_seconds": config.episode_seconds,
+        "scene_cut": config.scene_cut,
+        "camera": config.camera,
+        "frames_key": config.frames_key,
+        "actions_key": config.actions_key,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
         if not isinstance(value, str) and not 0 < value < float("inf"):
             raise UserError(f"--{name.replace('_', '-')} {value}: must be more than 0")

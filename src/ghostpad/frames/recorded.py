@@ -1,7 +1,7 @@
 """The recorded controls of a store: one numbering for all its episodes, shifted by the action offset.
 
-A store keeps actions as the recording has them. Some recordings store the action taken *in* a frame, others the
-one that *led to* it; the offset says which, and is applied when controls are read.
+A store keeps actions as the recording has them. Some recordings store the action taken *in* a frame, others
+the one that *led to* it; the offset says which, and is applied when controls are read.
 """
 
 from collections.abc import Sequence

@@ -14,6 +14,7 @@ import numpy as np
 from ghostpad.errors import UserError
 from ghostpad.frames.encoding import MAX_COLORS, Encoding, EncodingName, rgb_of
 from ghostpad.frames.manifest import MANIFEST, Episode, read_manifest
+from ghostpad.frames.recorded import RecordedControls
 from ghostpad.frames.splits import Splitting
 from ghostpad.luma import luma
 from ghostpad.sources.base import MAX_SIDE, BadInput, damage_is, pack_colors
@@ -39,6 +40,8 @@ class FrameStore:
     """Options of the ingest that decided its frames."""
     units: dict[str, str]
     """Fingerprint of each unit of the recording, by name."""
+    action_offset: int = 0
+    """The control of the transition from frame t is the recorded action t + offset."""
     notices: tuple[str, ...] = ()
     """What the recording holds and the store does not, or holds changed."""
 
@@ -180,17 +183,17 @@ class FrameStore:
         except BadInput as bad:
             raise UserError(f"{path}: {bad}; delete {self.path} and ingest again") from None
 
+    @cached_property
+    def _recorded(self) -> RecordedControls:
+        return RecordedControls(self.episodes, self.action_offset)
+
     def controls(self, episode_index: int) -> np.ndarray | None:
         """The control held during each transition, int8 (N − 1,); None when not recorded."""
-        metadata = self.episodes[episode_index].metadata
-        if not metadata or "controls" not in metadata:
-            return None
-        return np.array(metadata["controls"], np.int8)
+        return self._recorded.controls(episode_index)
 
     def control_names(self, episode_index: int) -> list[str] | None:
-        """Names of the controls, by their number; None when not recorded."""
-        metadata = self.episodes[episode_index].metadata
-        return metadata.get("control_names") if metadata else None
+        """Names of the controls, by their number; None when no controls were recorded."""
+        return self._recorded.names(episode_index)
 
 
 def _look_up(indices: bytes, table: bytes) -> np.ndarray:

@@ -52,9 +52,9 @@ def to_controls(actions: Any, names: Sequence[str] | None = None) -> Controls:
     """Controls that stand for actions.
 
     Args:
-        actions: one of N: integers from 0 to 127 (also as floats); texts; one-hot rows (N, A), whose number is
-            the place of the one; rows (N, A) of buttons, 0 or 1; sets of names of held buttons; mappings from
-            a button to whether it is held. Each combination of buttons becomes a control of its own.
+        actions: N integers from 0 to 127 (also as floats); texts; one-hot rows (N, A), whose number is the
+            place of the one; rows (N, A) of buttons, 0 or 1; sets of names of held buttons; mappings from a
+            button to whether it is held. Each combination of buttons becomes a control of its own.
         names: of the numbers, or of the A buttons, if the recording has them.
 
     Raises:
@@ -96,7 +96,9 @@ def _from_array(array: np.ndarray, names: Sequence[str] | None) -> Controls:
         return Controls(whole.tolist(), list(map(str, names)) if fits and names else None)
     if not np.isin(whole, (0, 1)).all():
         raise BadInput(f"are {array.shape[1]} numbers each, not buttons of 0 and 1")
-    buttons = list(map(str, names if names is not None and len(names) == array.shape[1] else range(array.shape[1])))
+    buttons = list(
+        map(str, names if names is not None and len(names) == array.shape[1] else range(array.shape[1]))
+    )
     return _combinations([[buttons[place] for place in np.flatnonzero(row)] for row in whole], buttons)
 
 

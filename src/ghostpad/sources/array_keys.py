@@ -4,7 +4,6 @@ Keys are paths in the file, `data/demo_0/obs/image`. A *trajectory* is a group o
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,26 +12,41 @@ from ghostpad.errors import UserError
 from ghostpad.sources.base import BadInput, natural_key
 from ghostpad.sources.pixels import is_picture
 
-Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype]]
+Shapes = dict[str, tuple[tuple[int, ...], np.dtype]]
+"""Shape and type of every array, by its key."""
 
-_FRAMES = (
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# The last part of a key, as `plain_name` gives it; the most telling names first.
+_FRAMES = _words(
     "frames frame images image imgs img pixels rgb screens screen video videos observations observation obs "
     "states state"
-).split()
-_ACTIONS = "actions action acts act controls control buttons button keys keyspressed".split()
-_NAMES = "controlnames actionnames actionmeanings".split()
-_NOT_FRAMES = "next depth mask seg thumb latent feature".split()
+)
+_ACTIONS = _words("actions action acts act controls control buttons button keys keyspressed")
+_NAMES = _words("controlnames actionnames actionmeanings")
+_NOT_FRAMES = _words("next depth mask seg thumb latent feature")
+FLAGS = _words(
+    "done dones terminal terminals terminated terminations truncated truncations timeout timeouts islast "
+    "isterminal"
+)
+"""Arrays that are true in the last frame of an episode."""
+STARTS = _words("isfirst first episodestart episodestarts starts start reset resets")
+"""Arrays that are true in the first frame of an episode, or hold its number."""
+ENDS = _words("episodeends ends trajends")
+"""Arrays of the numbers of the frames after which episodes end, or of the last frames."""
+LENGTHS = _words("episodelengths lengths episodelens trajlengths")
+IDS = _words("episode episodeid episodeids episodeindex episodeidx traj trajid trajectoryid trajectoryindex")
+"""Arrays that change with the episode."""
 _CAMERAS = re.compile(r"(cam|camera|view|image|img|rgb|sensor)s?[_-]?\d*$", re.IGNORECASE)
 _EPISODES = re.compile(
-    r"(arr|ep|episode|traj|trajectory|demo|seq|sequence|rollout|run|game|video|clip|chunk)?s?[_-]?\d+$", re.IGNORECASE
+    r"(arr|ep|episode|traj|trajectory|demo|seq|sequence|rollout|run|game|video|clip|chunk)?s?[_-]?\d+$",
+    re.IGNORECASE,
 )
 _SMALLEST_SIDE = 8
-FLAGS = "done dones terminal terminals terminated terminations truncated truncations timeout timeouts islast isterminal"
-"""Arrays that are true in the last frame of an episode."""
-STARTS = "isfirst first episodestart episodestarts starts start reset resets"
-ENDS = "episodeends ends trajends"
-LENGTHS = "episodelengths lengths episodelens trajlengths"
-IDS = "episode episodeid episodeids episodeindex episodeidx traj trajid trajectoryid trajectoryindex"
+_LARGEST_STACK = 16
 
 
 @dataclass(frozen=True)
@@ -50,9 +64,14 @@ class Keys:
     """Arrays that say where episodes begin or end; none in a trajectory among several."""
 
 
-def bare(key: str) -> str:
+def plain_name(key: str) -> str:
     """The last part of a key, in small letters, without punctuation and digits."""
     return re.sub(r"[^a-z]", "", key.rpartition("/")[2].lower())
+
+
+def is_frames_name(name: str) -> bool:
+    """Whether an array of this name, without a number, is likely to hold frames."""
+    return name.lower() in _FRAMES
 
 
 def find_trajectories(
@@ -82,19 +101,24 @@ def find_trajectories(
     for name in sorted(groups, key=natural_key):
         inside = [key for key in shapes if len(groups) == 1 or key.startswith(f"{name}/")]
         frames = _choose_frames(groups[name], shapes)
-        actions = [key for key in inside if bare(key) in _ACTIONS]
+        actions = [key for key in inside if plain_name(key) in _ACTIONS]
         if actions_key is not None:
             actions = [key for key in inside if _matches(key, actions_key)] or _matching(
                 shapes, actions_key, "--actions-key"
             )
-        actions.sort(key=lambda key: (_ACTIONS.index(bare(key)) if bare(key) in _ACTIONS else 0, natural_key(key)))
-        borders = [key for key in inside if bare(key) in f"{FLAGS} {STARTS} {ENDS} {LENGTHS} {IDS}".split()]
+        actions.sort(
+            key=lambda key: (
+                _ACTIONS.index(plain_name(key)) if plain_name(key) in _ACTIONS else 0,
+                natural_key(key),
+            )
+        )
+        borders = [key for key in inside if plain_name(key) in (*FLAGS, *STARTS, *ENDS, *LENGTHS, *IDS)]
         found.append(
             Keys(
                 name=name if len(groups) > 1 else "",
                 frames=frames,
                 actions=tuple(actions if len(frames) == len(actions) > 1 else actions[:1]),
-                names=next((key for key in shapes if bare(key) in _NAMES), None),
+                names=next((key for key in shapes if plain_name(key) in _NAMES), None),
                 borders=tuple(borders if len(groups) == 1 else ()),
             )
         )
@@ -106,7 +130,7 @@ def _holds_frames(shape: tuple[int, ...], dtype: np.dtype) -> bool:
     if len(shape) == 3 and shape[2] == 3 and dtype == np.uint8:
         return min(shape[:2]) >= _SMALLEST_SIDE
     picture = shape[2:] if len(shape) == 5 else shape[1:]
-    if len(picture) == 3 and min(picture[0], picture[2]) <= 16:  # any number of stacked frames
+    if len(picture) == 3 and min(picture[0], picture[2]) <= _LARGEST_STACK:  # any number of stacked frames
         picture = picture[1:] if picture[0] < picture[2] else picture[:2]
         dtype = np.dtype(np.uint8) if dtype.kind in "fiu" else dtype
     return len(picture) == 2 and min(picture) >= _SMALLEST_SIDE and is_picture(picture, dtype)
@@ -127,8 +151,10 @@ def _choose_frames(keys: list[str], shapes: Shapes) -> tuple[str, ...]:
         patterns = {re.sub(r"\d+", "#", key) for key in keys}
         if len(patterns) == 1:  # a picture each
             return tuple(sorted(keys, key=natural_key))
-    keys = [key for key in keys if not any(word in bare(key) for word in _NOT_FRAMES)] or keys
-    rank = {key: _FRAMES.index(bare(key)) if bare(key) in _FRAMES else len(_FRAMES) for key in keys}
+    keys = [key for key in keys if not any(word in plain_name(key) for word in _NOT_FRAMES)] or keys
+    rank = {
+        key: _FRAMES.index(plain_name(key)) if plain_name(key) in _FRAMES else len(_FRAMES) for key in keys
+    }
     best = [key for key in keys if rank[key] == min(rank.values())]
     if len(best) > 1:
         listing = _listing({key: shapes[key] for key in best})

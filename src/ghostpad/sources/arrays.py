@@ -1,7 +1,7 @@
 """Episodes in arrays: the base of the readers of npz, HDF5, zarr and the like.
 
-A format provides an `ArrayFile`, which lists named arrays and reads them block by block. Everything else is here:
-frames are decoded, actions become controls, and flags, positions, time or scene cuts start new episodes.
+A format provides an `ArrayFile`, which lists named arrays and reads them block by block. Everything else is
+here: frames are decoded, actions become controls; flags, positions, time or scene cuts start new episodes.
 
 Dimensions: N frames, E episodes of T frames, H W frame, C channels.
 """
@@ -10,7 +10,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +19,28 @@ import numpy as np
 
 from ghostpad.errors import UserError
 from ghostpad.sources.actions import Controls, to_controls
-from ghostpad.sources.array_keys import ENDS, FLAGS, IDS, LENGTHS, STARTS, Keys, Shapes, bare, find_trajectories
-from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit, damage_is, frame_rate, is_scene_cut, stamp
+from ghostpad.sources.array_keys import (
+    ENDS,
+    FLAGS,
+    IDS,
+    LENGTHS,
+    STARTS,
+    Keys,
+    Shapes,
+    find_trajectories,
+    plain_name,
+)
+from ghostpad.sources.base import (
+    BadInput,
+    Frame,
+    IngestLog,
+    Source,
+    Unit,
+    damage_is,
+    frame_rate,
+    is_scene_cut,
+    stamp,
+)
 from ghostpad.sources.pixels import array_colors, image_colors
 
 BLOCK_BYTES = 1 << 22
@@ -56,7 +75,9 @@ class ArrayFile(ABC):
     def holds_images(self, key: str) -> bool:
         """Whether the rows of an array are encoded images."""
         shape, dtype = self.shapes[key]
-        if not shape or not shape[0] or not (len(shape) == 1 and dtype.kind in "OSV" or _may_be_bytes(shape, dtype)):
+        is_text = len(shape) == 1 and dtype.kind in "OSV"
+        is_padded = len(shape) == 2 and dtype == np.uint8 and shape[1] > 100
+        if not (is_text or is_padded) or not shape[0]:
             return False
         first = next(self.blocks(key))[0]
         return not isinstance(first, str) and bytes(first)[:4].startswith(_MAGIC)
@@ -66,10 +87,6 @@ class ArrayFile(ABC):
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def _may_be_bytes(shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    return len(shape) == 2 and dtype == np.uint8 and shape[1] > 100
 
 
 Opener = Callable[[Path], ArrayFile]
@@ -104,16 +121,21 @@ class ArraySource(Source):
         fps = options.get("fps") or fps
         seconds = options.get("episode_seconds")
         if seconds is not None and fps is None:
-            raise UserError(f"{path} does not say how many frames a second it has: --episode-seconds needs --fps")
+            raise UserError(
+                f"{path} does not say how many frames a second it has: --episode-seconds needs --fps"
+            )
         units: list[Unit] = []
         for keys in trajectories:
             name = f"{path.name}/{keys.name}" if keys.name else path.name
-            shape = shapes[keys.frames[0]][0]
-            steps = shape[1] if len(shape) == 5 else round(seconds * fps) if seconds and fps else None
-            count = len(keys.frames) if len(keys.frames) > 1 else shape[0] * (shape[1] if len(shape) == 5 else 1)
+            (shape, _), *more = (shapes[key] for key in keys.frames)
+            per_episode = shape[1] if len(shape) == 5 else None
+            steps = per_episode or (round(seconds * fps) if seconds and fps else None)
+            count = 1 + len(more) if more else shape[0] * (per_episode or 1)
             fingerprint = hashlib.sha256(repr((name, stamps(path), keys)).encode()).hexdigest()
             is_encoded, cut = keys.frames[0] in images, options.get("scene_cut")
-            units.append(ArrayUnit(name, fingerprint, count, path, opener, keys, is_encoded, steps, cut, fps=fps))
+            units.append(
+                ArrayUnit(name, fingerprint, count, path, opener, keys, is_encoded, steps, cut, fps=fps)
+            )
         return units
 
 
@@ -140,8 +162,8 @@ class ArrayUnit(Unit):
             starts, before = self._starts(file), None
             for number, picture in enumerate(self._pictures(file)):
                 colors, gray = (image_colors if self.is_encoded else array_colors)(picture, log)
-                cut = before is not None and self.scene_cut and is_scene_cut(before, colors, self.scene_cut)
-                yield Frame(self.name, number, colors, gray, str(self.path), number in starts or bool(cut))
+                cut = is_scene_cut(before, colors, self.scene_cut)
+                yield Frame(self.name, number, colors, gray, str(self.path), number in starts or cut)
                 before = colors
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
@@ -151,11 +173,12 @@ class ArrayUnit(Unit):
         return controls.metadata(start, num_frames) if isinstance(controls, Controls) else None
 
     def _pictures(self, file: ArrayFile) -> Iterator[Any]:
-        if len(self.keys.frames) > 1:
+        first, *more = self.keys.frames
+        if more:
             yield from map(file.read, self.keys.frames)
             return
         stacked = None
-        for block in file.blocks(self.keys.frames[0]):
+        for block in file.blocks(first):
             if self.is_encoded:
                 yield from map(bytes, block)
                 continue
@@ -169,7 +192,7 @@ class ArrayUnit(Unit):
         for key in self.keys.borders:
             values = np.atleast_1d(file.read(key)).reshape(-1)
             if values.dtype.kind in "biuf":
-                found |= set(_find_starts(bare(key), values, self.num_frames).tolist())
+                found |= set(_find_starts(plain_name(key), values, self.num_frames).tolist())
         return found
 
     def _controls(self, file: ArrayFile) -> Controls | str | None:
@@ -184,7 +207,7 @@ def stamps(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _stack_axis(block: np.ndarray) -> int:
-    """The axis along which pictures are stacks of the newest frame (last) and those before it; 0 if they are not."""
+    """The axis along which pictures are stacks, the newest frame last; 0 if they are no stacks."""
     for axis in (1, block.ndim - 1) if block.ndim == 4 else ():
         if block.shape[axis] in (2, *range(4, 17)):
             places = range(block.shape[axis])
@@ -197,19 +220,19 @@ def _stack_axis(block: np.ndarray) -> int:
 def _find_starts(name: str, values: np.ndarray, num_frames: int) -> np.ndarray:
     """Numbers of the frames that start an episode, by an array of this name."""
     is_per_frame = len(values) in (num_frames, num_frames - 1)
-    if name in LENGTHS.split():
+    if name in LENGTHS:
         return np.cumsum(values.astype(np.int64))
-    if name in IDS.split():
+    if name in IDS:
         return np.flatnonzero(np.diff(values)) + 1 if is_per_frame else np.empty(0, np.int64)
     if is_per_frame and np.isin(values, (0, 1)).all():
-        if name in STARTS.split():
+        if name in STARTS:
             return np.flatnonzero(values)
         last_false = np.flatnonzero(values == 0).max(initial=-1)
-        ends = np.flatnonzero(values[: last_false + 2])  # flags that stay on to the end mean one end
+        ends = np.flatnonzero(values[: last_false + 1])  # flags that stay on to the end mean one end
         return ends + 1 + num_frames - len(values)
-    if name in FLAGS.split():
+    if name in FLAGS:
         return np.empty(0, np.int64)
-    inclusive = name in ENDS.split() and values.max(initial=0) == num_frames - 1
+    inclusive = name in ENDS and values.max(initial=0) == num_frames - 1
     return values.astype(np.int64) + inclusive
 
 
@@ -221,14 +244,15 @@ def _read_controls(file: ArrayFile, unit: ArrayUnit) -> Controls | str:
 def _cached_controls(opener: Opener, path: Path, when: tuple[int, int], unit: ArrayUnit) -> Controls | str:
     keys, count = unit.keys, unit.num_frames
     with opener(path) as file:
-        actions = np.stack([file.read(key) for key in keys.actions]) if len(keys.actions) > 1 else file.read(keys.actions[0])
+        first, *more = (file.read(key) for key in keys.actions)
+        actions = np.stack([first, *more]) if more else first
         names = np.atleast_1d(file.read(keys.names)).astype(str).tolist() if keys.names else None
     if unit.steps and actions.ndim > 1 and len(actions) * unit.steps == count and len(actions) != count:
         if actions.shape[1] == unit.steps - 1:  # no action in the last frame of an episode
             actions = np.concatenate([actions, actions[:, -1:]], 1)
         actions = actions.reshape(-1, *actions.shape[2:])
     if len(actions) not in (count, count - 1):
-        return f"{keys.actions[0]} are {len(actions)}, but there are {count} frames"
+        return f"actions are {len(actions)}, but there are {count} frames"
     try:
         return to_controls(actions, names)
     except BadInput as bad:

@@ -7,6 +7,7 @@ The functions at the end are shared by several formats.
 """
 
 import hashlib
+import importlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -209,7 +210,9 @@ class Source(ABC):
     options: ClassVar[tuple[str, ...]] = ()
     """Options of `ghostpad ingest` that only such formats understand."""
     is_episode: ClassVar[bool] = False
-    """Whether one file or folder is an episode, so that a recording is a folder of them."""
+    """Whether one file or folder may be an episode, so that a recording is a folder of them."""
+    stands_alone: ClassVar[bool] = True
+    """Whether a single episode may be given as a recording."""
 
     @abstractmethod
     def recognizes(self, path: Path) -> bool:
@@ -247,6 +250,29 @@ def frame_rate(value: Any) -> Fraction | None:
     if exact.denominator > 1 and abs(exact - ntsc) < _NTSC_ROUNDING:
         return ntsc
     return exact.limit_denominator(1001) if 0 < exact < _MAX_FPS else None
+
+
+def is_scene_cut(before: np.ndarray | None, after: np.ndarray, threshold: float | None) -> bool:
+    """Whether the mean brightness (0 to 1) of (H, W) colours changes by more than the threshold."""
+    if before is None or threshold is None:
+        return False
+    was, now = (_brightness(colors[::2, ::2]) for colors in (before, after))
+    return float(np.abs(now - was).mean()) > threshold
+
+
+def _brightness(colors: np.ndarray) -> np.ndarray:
+    """Mean of the channels, 0 to 1."""
+    return ((colors & 255) + (colors >> 8 & 255) + (colors >> 16)).astype(np.float32) / 765
+
+
+def import_reader(package: str, path: Path) -> Any:
+    """Import the package that reads a file; a UserError says how to install it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise UserError(
+            f"{path}: reading it needs {package}; install it with: pip install {package}"
+        ) from None
 
 
 def natural_key(name: str) -> list[Any]:

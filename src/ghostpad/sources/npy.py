@@ -1,4 +1,4 @@
-"""Arrays in NumPy's own file format, read from any stream a few rows at a time. Pickled objects are refused."""
+"""Arrays in NumPy's own format, read from any stream a few rows at a time; pickled objects are refused."""
 
 from collections.abc import Iterator
 from typing import IO
@@ -25,7 +25,11 @@ def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def read_npy_blocks(file: IO[bytes], num_bytes: int) -> Iterator[np.ndarray]:
-    """An array in blocks of about `num_bytes`; errors as for `read_npy_header`, and BadInput where it ends early."""
+    """An array in blocks of about `num_bytes`.
+
+    Raises:
+        BadInput: it ends early, or holds Python objects.
+    """
     shape, by_columns, dtype = read_npy_header(file)
     row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
     total = shape[0] if shape else 1

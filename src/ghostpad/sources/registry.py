@@ -45,12 +45,12 @@ def list_units(path: Path, options: Mapping[str, Any], log: IngestLog) -> list[U
     if not path.exists():
         raise UserError(f"{path}: no such folder; record one with: ghostpad record --out {path}")
     source = _recognize(path, SOURCES)
-    if source is not None and not (source.is_episode and path.is_dir()):
+    if source is not None and source.stands_alone:
         used, units = {source}, _list_dataset(path, source, options, log)
     elif path.is_dir():
         used, units = _list_folder(path, options, log)
     else:
-        raise UserError(f"{path} is neither a folder nor a video; see docs/inputs.md")
+        raise UserError(f"{path} is of no format that can be read; see docs/inputs.md")
     if not units and log.rejected:
         raise UserError(f"{path} holds only damaged files, for example {log.rejected[0].file}; repair them")
     if not units and source is not None:
@@ -61,7 +61,8 @@ def list_units(path: Path, options: Mapping[str, Any], log: IngestLog) -> list[U
     units = [replace(unit, name=os.fsencode(unit.name).decode("utf-8", "backslashreplace")) for unit in units]
     for name in options:
         if not any(name in source.options for source in used):
-            formats = " and ".join(source.name for source in SOURCES if name in source.options)
+            names = [source.name for source in SOURCES if name in source.options]
+            formats = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
             flag = f"--{name.replace('_', '-')}"
             raise UserError(f"{flag} is for {formats}, and {path} holds none; leave it out")
     return units

@@ -11,7 +11,7 @@ from ghostpad.sources.base import import_reader
 
 
 class Hdf5File(ArrayFile):
-    """The arrays of an HDF5 file; links to other files are not followed."""
+    """The arrays of an HDF5 file; links to other files are left alone."""
 
     def __init__(self, path: Path) -> None:
         """List all arrays.
@@ -49,7 +49,7 @@ class Hdf5Arrays(ArraySource):
     """HDF5 files of frames."""
 
     name = "HDF5 files"
-    layout = "`.hdf5`, `.h5` or `.hdf` files: a group per trajectory, as robomimic writes them, or arrays of all frames"
+    layout = "`.hdf5`, `.h5` or `.hdf` files: a group per trajectory (robomimic), or arrays of all frames"
     becomes = "an episode per trajectory, or several by done flags, ids or lengths; actions become controls"
     needs = "h5py"
     suffixes = (".hdf5", ".h5", ".hdf")

@@ -54,6 +54,7 @@ class ImageEpisode(Source):
     becomes = "an episode per folder, bit-exact unless the images are lossy"
     rank = 2
     is_episode = True
+    stands_alone = False
 
     def recognizes(self, path: Path) -> bool:
         """Whether `path` is a folder with `0.png`, or two frames `frame_0.png` (or cannot be looked into)."""

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from ghostpad.errors import UserError
 from ghostpad.sources.base import (
     BadInput,
     Frame,
@@ -23,6 +22,7 @@ from ghostpad.sources.base import (
     choose_camera,
     damage_is,
     fingerprint,
+    import_reader,
     is_control,
     natural_key,
     stamp,
@@ -56,7 +56,7 @@ class MinariDataset(Source):
         space = json.loads((path / _METADATA).read_text(encoding="utf-8")).get("observation_space")
         shapes = _images_of_space(json.loads(space) if isinstance(space, str) else space or {})
         if (data / _HDF5).exists():
-            with _h5py().File(data / _HDF5, "r") as file:
+            with import_reader("h5py", path).File(data / _HDF5, "r") as file:
                 groups = sorted((str(name) for name in file), key=natural_key)
                 shapes = shapes or _images_of_group(file[groups[0]]["observations"])
                 counts = [1 + int(file[group].attrs.get("total_steps", 0)) for group in groups]
@@ -101,7 +101,7 @@ class MinariUnit(Unit):
     def _values(self, column: str, keys: Keys) -> Iterator[Any]:
         """The rows of a column, a block at a time in memory."""
         if self.group:
-            with _h5py().File(self.path, "r") as file:
+            with import_reader("h5py", self.path).File(self.path, "r") as file:
                 node = file[self.group][column]
                 for key in keys:
                     node = node[key if key in node else f"_index_{key}"]  # the latter in tuples
@@ -165,13 +165,3 @@ def _images_of_group(node: Any, keys: Keys = ()) -> dict[Keys, tuple[int, ...] |
 def _stamps(path: Path) -> list[tuple[str, int, int]]:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [(file.name, *stamp(file)) for file in files]
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise UserError(
-            "this Minari dataset is an HDF5 file; install its reader with: pip install h5py"
-        ) from None
-    return h5py

@@ -7,7 +7,7 @@ from typing import IO
 
 import numpy as np
 
-from ghostpad.sources.array_keys import bare, is_frames_name
+from ghostpad.sources.array_keys import is_frames_name, plain_name
 from ghostpad.sources.arrays import BLOCK_BYTES, ArrayFile, ArraySource
 from ghostpad.sources.base import BadInput
 from ghostpad.sources.npy import read_npy_blocks, read_npy_header
@@ -36,7 +36,7 @@ class NumpyFile(ArrayFile):
                     unread.append((key, bad))
                     continue
             self.shapes[key] = shape, dtype
-            if bare(key) == "fps" and not shape:
+            if plain_name(key) == "fps" and not shape:
                 self.attributes["fps"] = self.read(key).item()
         if unread and not any(len(shape) > 2 for shape, _ in self.shapes.values()):
             raise BadInput(f"{unread[0][1]} ({unread[0][0]})")
@@ -64,7 +64,7 @@ class NumpyArrays(ArraySource):
     """NumPy files of frames."""
 
     name = "NumPy files"
-    layout = "`.npz` or `.npy` files, or folders with `frames.npy` and `actions.npy`; an episode a file, or several"
+    layout = "`.npz` or `.npy` files, or folders with `frames.npy` and `actions.npy`"
     becomes = "an episode per file, or several by done flags, ids or lengths; actions become controls"
     suffixes = (".npz", ".npy")
     opener = NumpyFile

@@ -18,6 +18,7 @@ from ghostpad.sources.base import (
     damage_is,
     fingerprint,
     frame_rate,
+    is_scene_cut,
     stamp,
 )
 
@@ -93,21 +94,10 @@ class VideoUnit(Unit):
                     continue
                 next_tick = int(seconds * self.keep_fps + _EARLY) + 1
             now = int((seconds + _ROUNDING) / self.episode_seconds) if self.episode_seconds else 0
-            starts_episode = now != part or self._is_scene_cut(before, item)
-            part, before = now, item
+            cut = is_scene_cut(before, item.colors, self.scene_cut)
+            starts_episode, part, before = now != part or cut, now, item.colors
             yield Frame(self.name, number, item.colors, item.gray, str(self.path), starts_episode)
             number += 1
-
-    def _is_scene_cut(self, before: Picture | None, after: Picture) -> bool:
-        if before is None or self.scene_cut is None:
-            return False
-        was, now = (_brightness(picture.colors[::2, ::2]) for picture in (before, after))
-        return float(np.abs(now - was).mean()) > self.scene_cut
-
-
-def _brightness(colors: np.ndarray) -> np.ndarray:
-    """Mean of the channels, 0 to 1."""
-    return ((colors & 255) + (colors >> 8 & 255) + (colors >> 16)).astype(np.float32) / 765
 
 
 def _announced(path: Path) -> tuple[int, Fraction | None]:

@@ -49,7 +49,9 @@ class ZarrArrays(ArraySource):
     """Zarr hierarchies of frames."""
 
     name = "Zarr"
-    layout = "a `.zarr` folder or `.zarr.zip` file: `data/img`, `data/action`, `meta/episode_ends`, or groups as in HDF5"
+    layout = (
+        "a `.zarr` folder or `.zarr.zip` file: `data/img`, `data/action`, `meta/episode_ends`; or as HDF5"
+    )
     becomes = "an episode per trajectory, or several by `episode_ends`, flags or ids; actions become controls"
     needs = "zarr"
     rank = 0
