@@ -32,7 +32,7 @@ from ghostpad.workers import map_in_order
 
 _USABLE = 0.9  # share of the free space that a suggested size fills
 _FEW_FRAMES = 3000  # below this, starting processes costs more than they save
-_SOURCE_OPTIONS = ("fps", "episode_seconds", "scene_cut", "camera", "frames_key", "actions_key")
+_SOURCE_OPTIONS = ("fps", "episode_seconds", "scene_cut", "track", "camera", "frames_key", "actions_key")
 # What decides the frames of a store, so that every update must agree on it.
 _DECIDING = ("height", "width", "crop", *_SOURCE_OPTIONS)
 
@@ -54,11 +54,13 @@ class IngestConfig:
     crop: bool = False
     """when a size is given, keep the proportions and cut off what does not fit, instead of stretching"""
     fps: float | None = None
-    """of videos, keep about this many frames per second; of arrays, what their rate is"""
+    """of videos, take the frames shown at this many even times a second; of arrays, what their rate is"""
     episode_seconds: float | None = None
     """of videos and arrays, start a new episode after this many seconds; a file is one when not given"""
     scene_cut: float | None = None
     """of videos and arrays, start one where brightness changes by more (mean, 0 to 1): 0.3 finds hard cuts"""
+    track: int | None = None
+    """of videos with several tracks of pictures, the one to take, from 1; the default one when not given"""
     camera: str | None = None
     """of datasets with several images per step, the one to take; the only one when not given"""
     frames_key: str | None = None
