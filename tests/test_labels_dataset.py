@@ -81,8 +81,8 @@ def test_labels_with_frames_give_the_same_items_without_the_store(
 ):
     alone = tmp_path / "elsewhere"
     shutil.copytree(folder_with_frames, alone)
-    content = (alone / "labels.json").read_text().replace(".store", ".gone")
-    (alone / "labels.json").write_text(content)
+    content = (alone / "_labels.json").read_text().replace(".store", ".gone")
+    (alone / "_labels.json").write_text(content)
     one = LatentActionDataset(folder, "train", window, grayscale=grayscale)
     other = LatentActionDataset(alone, "train", window, grayscale=grayscale)
     assert len(one) == len(other)
@@ -122,11 +122,11 @@ def test_a_store_that_moved_with_its_labels_is_found_and_a_missing_one_is_named(
     home = tmp_path / "home"
     place = home / os.path.relpath(folder, folder.parent.parent)
     shutil.copytree(folder, place)
-    text = (place / "labels.json").read_text()
+    text = (place / "_labels.json").read_text()
     absolute = str(store_path.resolve())
     relative = os.path.relpath(store_path, folder)
     assert absolute in text and relative in text
-    (place / "labels.json").write_text(text.replace(absolute, "/nowhere"))
+    (place / "_labels.json").write_text(text.replace(absolute, "/nowhere"))
     with pytest.raises(UserError, match="store=") as missing:
         LatentActionDataset(place)
     assert "/nowhere" in str(missing.value)

@@ -134,8 +134,8 @@ def test_a_lerobot_export_is_ingested_to_the_same_frames_and_controls(dataset, s
 def test_labels_with_frames_are_exported_without_the_store(config, dataset, tmp_path):
     out = tmp_path / "labels"
     alone = extract(dataclasses.replace(config, out=out, with_frames=True))
-    content = (out / "labels.json").read_text().replace(".store", ".gone")
-    (out / "labels.json").write_text(content)
+    content = (out / "_labels.json").read_text().replace(".store", ".gone")
+    (out / "_labels.json").write_text(content)
     export(ExportConfig(labels=alone.path, format="lerobot", out=tmp_path / "out"))
     names = ["videos/observation.image/chunk-000/file-000.mp4", "data/chunk-000/file-000.parquet"]
     for name in names:
@@ -184,7 +184,7 @@ def test_datasets_has_files_per_split_that_describe_their_features(config, store
         counts[split] = counts.get(split, 0) + len(table)
         features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
         assert list(features) == table.column_names
-        assert features["frame"] == {"_type": "Image"}
+        assert features["frame"] == {"_type": "Image", "mode": "RGB"}
         assert table["frame"][0].as_py()["bytes"].startswith(b"\x89PNG")
     assert counts == {"train": 78, "validation": 39, "test": 39}
     assert "path: data/train-*.parquet" in (tmp_path / "out/README.md").read_text()

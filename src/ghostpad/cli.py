@@ -6,6 +6,7 @@ A verb's modules are imported only when it runs, and asking for help never loads
 import contextlib
 import dataclasses
 import difflib
+import io
 import os
 import signal
 import sys
@@ -35,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     # OpenMP's threads spin for a while after each task, which starves other processes on few cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):  # names of files may not be UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _sigterm_interrupts():
             status = _dispatch(arguments)

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 from ghostpad import __version__
 from ghostpad.config import differences, to_plain
 from ghostpad.errors import UserError
-from ghostpad.io import write_json
+from ghostpad.io import read_json, write_json
 
 PROGRESS = "demo.json"
 SPEED_FIELDS = ("out", "device", "workers")
@@ -77,7 +76,7 @@ def demo(config: DemoConfig) -> dict[str, Any]:
             write_json(config.out / PROGRESS, progress)
         print(line.format("reused" if is_done else f"{progress['seconds'][stage.name]:.0f} s"), flush=True)
     report = config.out / "report"
-    metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_json(report / "metrics.json")
     print(f"\n{summary(metrics)}\n\nThe report: {report / 'report.html'}")
     return metrics
 
@@ -112,7 +111,7 @@ def _stages(config: DemoConfig) -> list[Stage]:
         Stage("record", videos, videos, lambda: record(recording)),
         Stage("ingest", store, store, lambda: open_data(videos, config.workers)),
         Stage("train", model / "best.pt", model, lambda: train(training)),
-        Stage("extract", labels / "labels.json", labels, lambda: extract(extraction)),
+        Stage("extract", labels / "_labels.json", labels, lambda: extract(extraction)),
         Stage("evaluate", report / "metrics.json", report / "report.html", lambda: evaluate(evaluation)),
     ]
 
@@ -123,7 +122,7 @@ def _open_progress(config: DemoConfig) -> dict[str, Any]:
     settings["version"] = __version__
     path = config.out / PROGRESS
     if path.is_file():
-        progress = json.loads(path.read_text(encoding="utf-8"))
+        progress = read_json(path)
         for name, saved, given in differences(progress["settings"], settings):
             raise UserError(
                 f"{config.out}: holds a demo with {name} {saved}, not {given}; give another --out"

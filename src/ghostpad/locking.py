@@ -10,12 +10,13 @@ from ghostpad.errors import UserError
 
 
 @contextmanager
-def writing(path: Path, wait: bool) -> Iterator[None]:
+def writing(path: Path, wait: bool, advice: str = "choose another place with --out") -> Iterator[None]:
     """Hold the exclusive right to write `path`; the lock file lies beside it, hidden.
 
     Args:
         path: what will be written.
         wait: wait until another writer has finished; otherwise refuse at once.
+        advice: what to do where nothing can be written.
 
     Raises:
         UserError: another process is writing `path`, or the folder that holds it is not writable.
@@ -27,9 +28,7 @@ def writing(path: Path, wait: bool) -> Iterator[None]:
     except Timeout:
         raise UserError(f"{path} is being written by another process; wait for it to finish") from None
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); choose another place with --out"
-        ) from None
+        raise UserError(f"{path}: cannot be written ({error.strerror}); {advice}") from None
     try:
         yield
     finally:

@@ -1,6 +1,5 @@
 """Transitions labelled by hand: a csv file of episode, frame and control."""
 
-import csv
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
+from ghostpad.io import read_csv
 
 HEADER = ["episode", "frame", "control"]
 
@@ -41,16 +41,16 @@ def read_labels(path: Path, store: FrameStore, stride: int) -> LabelFile:
         UserError: there is no such file, or a line of it is wrong; the line is named.
     """
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+        rows = read_csv(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give a csv file with {','.join(HEADER)}") from None
-    except (UnicodeDecodeError, csv.Error):
+    except ValueError:
         raise UserError(f"{path}: not a csv file in UTF-8; save it as one") from None
-    if not rows or [cell.strip().lower() for cell in rows[0]] != HEADER:
+    if not rows or [cell.lower() for cell in rows[0]] != HEADER:
         raise UserError(f"{path}: the first line must be {','.join(HEADER)}")
     controls: dict[tuple[int, int], str] = {}
     for line, row in enumerate(rows[1:], 2):
-        if row:
+        if any(row):
             try:
                 frame, control = _parse(row, store, stride)
                 if controls.setdefault(frame, control) != control:

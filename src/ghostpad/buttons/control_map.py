@@ -3,7 +3,6 @@
 Dimensions: T labelled transitions, K buttons, C controls.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ghostpad.errors import UserError
-from ghostpad.io import write_json
+from ghostpad.io import read_json, write_json
 
 CONTROLS_FILE = "controls.json"
 NOOP_NAMES = ("noop", "stay", "still")  # how the names of controls end that press nothing
@@ -54,7 +53,7 @@ class ControlMap:
         """
         path = Path(folder) / CONTROLS_FILE
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
+            plain = read_json(path)
             return cls(
                 tuple(map(str, plain["control_names"])),
                 tuple(tuple(map(float, row)) for row in plain["control_given_button"]),

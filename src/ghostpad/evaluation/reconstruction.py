@@ -12,6 +12,7 @@ from ghostpad.sums import Sums, ratio
 
 PSNR_CAP_DB = 100.0
 """PSNR of a perfect prediction, instead of infinity."""
+SSIM_WINDOW = 11
 MOVING_MARGIN = 2
 """Pixels by which changed pixels are dilated for the moving PSNR."""
 
@@ -75,7 +76,9 @@ def summarize(sums: Sums) -> Sums:
 
 
 def structural_similarity(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """SSIM of each pair of frames, (N,): Gaussian window 11, σ 1.5 (torchmetrics)."""
+    """SSIM of each pair of frames, (N,): Gaussian window 11, σ 1.5 (torchmetrics); NaN in smaller frames."""
+    if min(true.shape[-2:]) < SSIM_WINDOW:
+        return np.full(len(true), np.nan)
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
 

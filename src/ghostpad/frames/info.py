@@ -28,18 +28,18 @@ def info(config: InfoConfig) -> None:
     """Print the contents of a store, and draw a contact sheet: episodes in rows, time to the right.
 
     Raises:
-        UserError: there is no store, or the sheet cannot be written.
+        UserError: there is no store, or `sheet` cannot be written.
     """
     path = config.store if is_store(config.store) else store_beside(config.store)
     store = FrameStore.open(path if is_store(path) else config.store)
-    sheet = config.sheet or store.path / "contact_sheet.png"
+    drawn = sheet = config.sheet or store.path / "contact_sheet.png"
     try:
         contact_sheet(store).save(sheet, format="PNG")
     except OSError as error:
-        raise UserError(
-            f"{sheet}: cannot be written ({error.strerror}); choose another place with --sheet"
-        ) from None
-    print("\n".join([*describe(store), f"contact sheet  {sheet}"]))
+        drawn = f"{sheet}: cannot be written ({error.strerror}); choose another place with --sheet"
+        if config.sheet is not None:
+            raise UserError(drawn) from None
+    print("\n".join([*describe(store), f"contact sheet  {drawn}"]))
     print(f"best stride    measured by: ghostpad doctor --data {store.path}")
 
 

@@ -86,7 +86,7 @@ def ingest(config: IngestConfig) -> FrameStore:
     """
     out = config.out or store_beside(config.source)
     own = read_split_file(config.split_file) if config.split_file else None
-    store = _ingest(config, out, Splitting(config.seed, own), wait=False)
+    store = _ingest(config, out, Splitting(config.seed, own))
     frames = sum(episode.num_frames for episode in store.episodes)
     size = f"{store.width}x{store.height}"
     print(f"{out}: {len(store.episodes)} episodes, {frames:,} frames, {size}, {store.encoding}")
@@ -109,12 +109,17 @@ def open_data(path: Path, workers: int | None = None, min_episodes: int = 1) -> 
     if is_store(path):
         return FrameStore.open(path)
     config = IngestConfig(path, workers=workers)
-    return _ingest(config, store_beside(path), None, wait=True, min_episodes=min_episodes)
+    return _ingest(config, store_beside(path), beside=True, min_episodes=min_episodes)
 
 
 def _ingest(
-    config: IngestConfig, out: Path, splitting: Splitting | None, wait: bool, min_episodes: int = 1
+    config: IngestConfig,
+    out: Path,
+    splitting: Splitting | None = None,
+    beside: bool = False,
+    min_episodes: int = 1,
 ) -> FrameStore:
+    """Make or update a store; one `beside` its recording is made for another verb, which waits for others."""
     source, log = config.source, IngestLog(config.on_bad, config.follow_links)
     if is_store(source):
         raise UserError(f"{source} is a frame store already; give it to --data as it is")
@@ -125,7 +130,10 @@ def _ingest(
     if len(by_name) < min_episodes:
         raise UserError(f"{source}: {too_few(len(by_name))}")
     options = {name: getattr(config, name) for name in _DECIDING}
-    with writing(out, wait):
+    advice = "choose another place with --out"
+    if beside:
+        advice = f"make the store elsewhere (ghostpad ingest {source} --out STORE), and give --data STORE"
+    with writing(out, beside, advice):
         previous = open_previous(out, options)
         if previous.episodes and previous.units.keys().isdisjoint(by_name):
             raise UserError(f"{out} holds other episodes than {source}; choose another --out, or delete it")
@@ -150,6 +158,7 @@ def _source_options(config: IngestConfig) -> dict[str, Any]:
         "fps": config.fps,
         "episode_seconds": config.episode_seconds,
         "scene_cut": config.scene_cut,
+        "track": config.track,
         "camera": config.camera,
         "frames_key": config.frames_key,
         "actions_key": config.actions_key,

@@ -1,6 +1,5 @@
 """`manifest.json`, which names everything in a frame store, and `rejected.json`: what was left out of it."""
 
-import json
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import Any
 
 from ghostpad.errors import UserError
 from ghostpad.frames.splits import SPLITS
+from ghostpad.io import read_json
 from ghostpad.sources.base import frame_rate
 
 MANIFEST, REJECTED = "manifest.json", "rejected.json"
@@ -67,7 +67,7 @@ class Episode:
         if not path.exists():
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return read_json(path)
         except (OSError, ValueError):
             raise UserError(f"{path}: damaged; delete the store and ingest again") from None
 
@@ -105,7 +105,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         UserError: there is none, it is damaged, or it is of another version.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(path / MANIFEST)
     except FileNotFoundError:
         raise UserError(
             f"{path} is not a frame store; make one with: ghostpad ingest SOURCE --out {path}"
@@ -120,7 +120,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def read_rejected(path: Path) -> list[dict[str, Any]]:
     """Read what was left out of the store at `path`: a row per rejection, empty if there was none."""
     try:
-        rows = json.loads((path / REJECTED).read_text(encoding="utf-8"))
+        rows = read_json(path / REJECTED)
     except (OSError, ValueError):
         return []
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []

@@ -1,13 +1,14 @@
 """Which episodes train, validate and test: drawn by a seed, unchanged by episodes that are added later."""
 
-import csv
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ghostpad.errors import UserError
+from ghostpad.io import read_csv
 
 SPLITS = ("train", "validation", "test")
 MIN_EPISODES = 3
@@ -88,21 +89,20 @@ def read_split_file(path: Path) -> dict[str, str]:
         UserError: the file is missing, or a line does not have that form.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = read_csv(path)
+    except (OSError, ValueError):
         raise UserError(f"{path}: cannot be read; --split-file takes a CSV of lines episode,split") from None
     own: dict[str, str] = {}
     for number, row in enumerate(rows, 1):
-        if number == 1 and row == ["episode", "split"]:
+        if not any(row) or (number == 1 and [cell.lower() for cell in row] == ["episode", "split"]):
             continue
-        if len(row) != 2 or row[1].strip() not in SPLITS:
+        if len(row) != 2 or row[1].lower() not in SPLITS:
             raise UserError(
                 f"{path}: line {number} is not `episode,split` with a split of {', '.join(SPLITS)}"
             )
         if row[0] in own:
             raise UserError(f"{path}: line {number} names {row[0]} again; remove one of the two")
-        own[row[0]] = row[1].strip()
+        own[row[0]] = row[1].lower()
     return own
 
 
@@ -112,7 +112,8 @@ def find_originals(
     """For each episode, the index of the first one that it duplicates, or its own.
 
     Two episodes are near-duplicates when the shorter one is the beginning of the longer one, as when a
-    recording was copied, cut short, or made again with the same seed.
+    recording was copied, cut short, or made again with the same seed. Only episodes that agree in the last
+    frame of the shortest of them are compared, so that few frames are read, and each of them once.
 
     Args:
         first_frames: hash of the first frame of each episode.
@@ -120,16 +121,43 @@ def find_originals(
         read: returns the pixels of a frame, given the indices of its episode and of itself.
     """
 
-    def is_duplicate(a: int, b: int) -> bool:
-        # From the back: one frame tells apart episodes that only share their beginning.
-        return all(read(a, frame) == read(b, frame) for frame in reversed(range(min(lengths[a], lengths[b]))))
+    def digest(episode: int, frames: Iterable[int]) -> bytes:
+        content = hashlib.sha256()
+        for frame in frames:
+            content.update(read(episode, frame))
+        return content.digest()
 
+    # By episode: the groups of equal beginnings that it belongs to, and whether all of it is that beginning.
+    groups: list[list[tuple[int, bool]]] = [[] for _ in lengths]
+    count = 0
+    waiting = _alike(range(len(lengths)), first_frames.__getitem__)
+    while waiting:
+        members = waiting.pop()
+        shortest = min(lengths[index] for index in members)
+        for alike in _alike(members, lambda index, n=shortest: digest(index, (n - 1,))):
+            if any(lengths[index] == shortest for index in alike):
+                for same in _alike(alike, lambda index, n=shortest: digest(index, range(n))):
+                    count += 1
+                    for index in same:
+                        groups[index].append((count, lengths[index] == shortest))
+            longer = [index for index in alike if lengths[index] > shortest]
+            waiting += [longer] if len(longer) > 1 else []
     originals: list[int] = []
-    same_start: dict[str, list[int]] = {}
-    for index, first in enumerate(first_frames):
-        known = same_start.setdefault(first, [])
-        original = next((candidate for candidate in known if is_duplicate(index, candidate)), index)
-        if original == index:
-            known.append(index)
-        originals.append(original)
+    first: dict[tuple[int, bool], int] = {}  # of each group: the first original that is the beginning, or any
+    for index, own in enumerate(groups):
+        known = [first[group, not whole] for group, whole in own if (group, not whole) in first]
+        originals.append(min(known, default=index))
+        if not known:
+            for group, whole in own:
+                first.setdefault((group, False), index)
+                if whole:
+                    first.setdefault((group, True), index)
     return originals
+
+
+def _alike(members: Iterable[int], key: Callable[[int], Hashable]) -> list[list[int]]:
+    """Groups of two or more members with equal keys."""
+    groups: dict[Hashable, list[int]] = {}
+    for index in members:
+        groups.setdefault(key(index), []).append(index)
+    return [group for group in groups.values() if len(group) > 1]

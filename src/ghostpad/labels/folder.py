@@ -1,6 +1,7 @@
-"""The labels folder: a Parquet file per shard, and `labels.json`, which is written last.
+"""The labels folder: a Parquet file per shard, and `_labels.json`, which is written last.
 
-A folder with a `labels.json` is complete; one without can be completed.
+A folder with a `_labels.json` is complete; one without can be completed. Readers of Parquet folders (pandas,
+pyarrow, datasets) pass over names that begin with an underscore. Older folders have a `labels.json` instead.
 """
 
 import json
@@ -16,11 +17,11 @@ import pyarrow.parquet as pq
 
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
-from ghostpad.io import write_json
+from ghostpad.io import read_json, write_json
 from ghostpad.labels.shards import PREFIX, SUFFIX, VERSION, Origin, Shard, check_version, pick, read_metadata
 from ghostpad.sources.base import frame_rate
 
-MANIFEST = "labels.json"
+MANIFEST, OLD_MANIFEST = "_labels.json", "labels.json"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Labels:
     origin: Origin
     shards: tuple[Shard, ...]
     manifest: dict[str, Any]
-    """`labels.json`."""
+    """`_labels.json`."""
 
     @classmethod
     def open(cls, path: Path) -> "Labels":
@@ -41,7 +42,8 @@ class Labels:
             UserError: there are none, or they are incomplete or of another version.
         """
         try:
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            is_old = not (path / MANIFEST).exists() and (path / OLD_MANIFEST).is_file()
+            manifest = read_json(path / (OLD_MANIFEST if is_old else MANIFEST))
             check_version(path, manifest)
             shards = tuple(pick(Shard, row) for row in manifest["shards"])
             return cls(path, pick(Origin, manifest), shards, manifest)
@@ -117,7 +119,7 @@ def missing_shards(out: Path, origin: Origin, shards: list[Shard]) -> list[Shard
     wanted = {shard.file_name: shard for shard in shards}
     found = set()
     for path in sorted(out.iterdir()):
-        if path.name == MANIFEST:
+        if path.name in (MANIFEST, OLD_MANIFEST):
             _require_same(out, Labels.open(out).origin, origin)
         elif path.name.startswith(PREFIX) and path.name.endswith(SUFFIX):
             found_origin, found_shard, _ = read_metadata(path)
@@ -150,7 +152,8 @@ def _is_leftover(path: Path) -> bool:
 
 def reopen(out: Path) -> None:
     """Mark a folder as incomplete, before files are added to it."""
-    (out / MANIFEST).unlink(missing_ok=True)
+    for name in (MANIFEST, OLD_MANIFEST):
+        (out / name).unlink(missing_ok=True)
 
 
 def complete(out: Path, origin: Origin, shards: list[Shard], store: FrameStore) -> Labels:
@@ -162,11 +165,12 @@ def complete(out: Path, origin: Origin, shards: list[Shard], store: FrameStore) 
     manifest = json.loads(json.dumps(_manifest(out, origin, shards, store)))
     if not (out / MANIFEST).is_file() or Labels.open(out).manifest != manifest:
         write_json(out / MANIFEST, manifest)
+    (out / OLD_MANIFEST).unlink(missing_ok=True)
     return Labels.open(out)
 
 
 def _manifest(out: Path, origin: Origin, shards: list[Shard], store: FrameStore) -> dict[str, Any]:
-    """The content of `labels.json`."""
+    """The content of `_labels.json`."""
     lengths = [max(0, episode.num_frames - origin.stride) for episode in store.episodes]
     control_names = (store.control_names(index) for index in range(len(store.episodes)))
     rates = {episode.fps for episode in store.episodes if episode.fps}

@@ -70,7 +70,7 @@ def features_metadata(schema: pa.Schema) -> dict[bytes, bytes]:
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
     if pa.types.is_struct(kind):
-        return {"_type": "Image"}
+        return {"_type": "Image", "mode": "RGB"}  # not the palette indices of our PNGs
     if pa.types.is_fixed_size_list(kind):
         # Every version reads "Sequence"; newer ones write "List".
         return {"_type": "Sequence", "length": kind.list_size, "feature": _feature(kind.value_type)}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ghostpad.config import ConfigT, from_plain, to_plain
 from ghostpad.errors import UserError
+from ghostpad.io import read_json
 from ghostpad.renamed import current_config, current_weights, former_config, former_weights
 
 CHECKPOINT_FORMAT = 1
@@ -27,11 +28,7 @@ def shipped_models(kind: str = KIND) -> dict[str, Path]:
     """Names and folders of the models of one kind inside the package."""
     weights = Path(str(resources.files("ghostpad"))) / "weights"
     folders = sorted(path.parent for path in weights.glob("*/model.safetensors"))
-    return {
-        folder.name: folder
-        for folder in folders
-        if json.loads((folder / "config.json").read_text(encoding="utf-8"))["kind"] == kind
-    }
+    return {folder.name: folder for folder in folders if read_json(folder / "config.json")["kind"] == kind}
 
 
 def find_model(path_or_name: str | Path, kind: str = KIND) -> Path:
@@ -123,11 +120,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
     config_path = path.with_name("config.json")
     try:
-        plain = json.loads(config_path.read_text(encoding="utf-8"))
+        plain = read_json(config_path)
         weights = load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: its config.json is missing beside it") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError, OSError) as error:
+    except (ValueError, SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable export ({str(error)[:80]})") from None
     if not isinstance(plain, dict):
         raise UserError(f"{config_path}: not the config of a model")

@@ -5,7 +5,6 @@ every episode is written as `0.png, 1.png, …` with `episode.json` beside them.
 interrupted recording.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from PIL import Image
 
 from ghostpad.errors import UserError
 from ghostpad.games import ScriptedPlayer, game_named
-from ghostpad.io import whole_folder, write_json
+from ghostpad.io import read_json, whole_folder, write_json
 from ghostpad.locking import writing
 from ghostpad.machine import num_cores
 from ghostpad.progress import progress
@@ -137,7 +136,7 @@ def _recorded_index(entry: Path, config: RecordConfig) -> int:
     if not (number.isdigit() and entry.name == _episode_name(int(number))):
         raise UserError(f"{entry.parent} holds {entry.name}, which is not a recorded episode; {choose}")
     try:
-        metadata = {"branches": 0} | json.loads((entry / "episode.json").read_text(encoding="utf-8"))
+        metadata = {"branches": 0} | read_json(entry / "episode.json")
     except (OSError, ValueError, TypeError):
         raise UserError(f"{entry} was not recorded by ghostpad; {choose}") from None
     for name, value in ({"branches": 0} | _identity(config)).items():

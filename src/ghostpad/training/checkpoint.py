@@ -9,6 +9,7 @@ model.
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ghostpad import __version__
 from ghostpad.config import differences
 from ghostpad.errors import UserError
 from ghostpad.io import whole_file
+from ghostpad.locking import writing
 from ghostpad.model.pretrained import CHECKPOINT_FORMAT, read_checkpoint
 
 # Fields that do not change what is computed, and may differ when a run is resumed.
@@ -36,10 +38,16 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write `content` with format and version added.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; an earlier file stays.
+        UserError: the disk is full or the folder cannot be written; an earlier file stays.
     """
-    with whole_file(path) as temporary:
-        torch.save({"format": CHECKPOINT_FORMAT, "version": __version__, **content}, temporary)
+    try:
+        with whole_file(path) as temporary:
+            torch.save({"format": CHECKPOINT_FORMAT, "version": __version__, **content}, temporary)
+    except (OSError, RuntimeError) as error:  # PyTorch's writer reports a full disk as a RuntimeError
+        reason = getattr(error, "strerror", None) or "the disk is probably full"
+        raise UserError(
+            f"{path}: cannot be written ({reason}); free some space, and go on with --resume"
+        ) from None
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
@@ -85,13 +93,27 @@ class RunFolder:
         self.last = path / "last.pt"
         self.saved_step = -1
         self._saved_at = time.monotonic()
+        self._lock = ExitStack()
 
     def prepare(self, resume: bool, overwrite: bool) -> bool:
-        """Make the folder ready; returns whether there is a run to resume.
+        """Make the folder ready and lock it until `release`; returns whether there is a run to resume.
 
         Raises:
-            UserError: the folder holds other files, or a run that is neither to be resumed nor overwritten.
+            UserError: another process trains into it, or it holds other files, or a run that is neither
+                to be resumed nor overwritten.
         """
+        self._lock.enter_context(writing(self.path, wait=False))
+        try:
+            return self._prepare(resume, overwrite)
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Let other runs use the folder."""
+        self._lock.close()
+
+    def _prepare(self, resume: bool, overwrite: bool) -> bool:
         path = self.path
         if path.exists() and not path.is_dir():
             raise UserError(f"{path}: is a file, not a folder for checkpoints; give another --out")

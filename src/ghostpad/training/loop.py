@@ -219,6 +219,7 @@ class Loop:
         finally:
             bar.close()
             tracker.close()
+            self.folder.release()
         return values
 
     def _is_stopped(self, stop: threading.Event) -> bool:

@@ -21,6 +21,8 @@ from ghostpad.io import whole_file, write_json
 from ghostpad.machine import peak_memory_mb
 from ghostpad.progress import format_duration
 
+WANDB_TIMEOUT_S = 15
+"""Longest wait for the server of wandb."""
 WANDB_BINS = 512
 """Most bins of a histogram in wandb."""
 # The first step fills caches and compiles, so the time left is estimated from the next four.
@@ -53,7 +55,10 @@ class Tracker:
         write_json(folder / "run.json", about)
         self._file = self.path.open("a", encoding="utf-8")
         self._pending: list[tuple[int, dict[str, Tensor | float]]] = []
-        self._wandb = _start_wandb(folder, about, step, name) if kind == "wandb" else None
+        self._wandb: Any = None
+        if kind == "wandb":
+            with self._wandb_may_fail():
+                self._wandb = _start_wandb(folder, about, step, name)
 
     def log(self, step: int, values: dict[str, Tensor | float]) -> None:
         """Record scalar values (0-dim tensors on any device, or floats) of `step`."""
@@ -69,21 +74,25 @@ class Tracker:
         ]
         self._pending.clear()
         for step, values in rows:
-            self._write(step, values)
+            self._write_line(step, values)
+            with self._wandb_may_fail():
+                if self._wandb is not None:
+                    self._wandb.log(values, step=step)
         self._file.flush()
         return rows
 
     def histogram(self, step: int, name: str, counts: np.ndarray) -> None:
         """Record how often each of K codes was chosen."""
         self.flush()
-        shown: Any = None
-        if self._wandb is not None:
-            import wandb
+        self._write_line(step, {name: counts.tolist()})
+        with self._wandb_may_fail():
+            if self._wandb is not None:
+                import wandb
 
-            bins = np.array_split(counts, min(len(counts), WANDB_BINS))
-            edges = np.cumsum([0, *map(len, bins)])
-            shown = wandb.Histogram(np_histogram=(np.array([part.sum() for part in bins]), edges))
-        self._write(step, {name: counts.tolist()}, {name: shown})
+                bins = np.array_split(counts, min(len(counts), WANDB_BINS))
+                edges = np.cumsum([0, *map(len, bins)])
+                shown = wandb.Histogram(np_histogram=(np.array([part.sum() for part in bins]), edges))
+                self._wandb.log({name: shown}, step=step)
 
     def image(self, step: int, name: str, picture_HW3: np.ndarray) -> None:
         """Record a picture (uint8), also as a PNG in the run folder's `examples/`."""
@@ -92,23 +101,32 @@ class Tracker:
         self.flush()
         with whole_file(self.path.parent / "examples" / f"{name}_{step:06d}.png") as temporary:
             Image.fromarray(picture_HW3).save(temporary, format="png")
-        if self._wandb is not None:
-            import wandb
+        with self._wandb_may_fail():
+            if self._wandb is not None:
+                import wandb
 
-            self._wandb.log({name: wandb.Image(picture_HW3)}, step=step)
+                self._wandb.log({name: wandb.Image(picture_HW3)}, step=step)
 
     def close(self) -> None:
         """Write what is pending and end the run."""
         self.flush()
         self._file.close()
-        if self._wandb is not None:
-            self._wandb.finish()
+        with self._wandb_may_fail():
+            if self._wandb is not None:
+                self._wandb.finish()
 
-    def _write(self, step: int, values: dict[str, Any], shown: dict[str, Any] | None = None) -> None:
-        """Write one line, and the same to wandb, where `shown` may take its place."""
+    def _write_line(self, step: int, values: dict[str, Any]) -> None:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
-        if self._wandb is not None:
-            self._wandb.log(shown or values, step=step)
+
+    @contextmanager
+    def _wandb_may_fail(self) -> Iterator[None]:
+        """Around every call of wandb: whatever it raises ends the tracking there, never the training."""
+        try:
+            yield
+        except Exception as error:
+            self._wandb = None
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            warnings.warn(f"wandb fails ({reason}); metrics go to metrics.jsonl alone", stacklevel=2)
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
@@ -135,11 +153,8 @@ def _has_key() -> bool:
 
 def _start_wandb(folder: Path, about: dict[str, Any], step: int, name: str) -> Any:
     """Start a wandb run, or resume the one whose id the folder holds."""
-    try:
-        import wandb
-    except ImportError as error:
-        warnings.warn(f"wandb cannot be loaded ({error}); metrics go to metrics.jsonl alone", stacklevel=2)
-        return None
+    import wandb
+
     mode: Any = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
     id_file = folder / "wandb" / "run_id.txt"
     identity = id_file.read_text().strip() if step and id_file.is_file() else None
@@ -150,7 +165,10 @@ def _start_wandb(folder: Path, about: dict[str, Any], step: int, name: str) -> A
         mode=mode,
         id=identity,
         resume="allow" if identity else None,
-        settings=wandb.Settings(silent=True, console="off"),
+        # Without a network it would wait for minutes, at the start and at the end.
+        settings=wandb.Settings(
+            silent=True, console="off", init_timeout=WANDB_TIMEOUT_S, finish_timeout=WANDB_TIMEOUT_S
+        ),
     )
     with whole_file(id_file) as temporary:
         temporary.write_text(run.id + "\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """Folders of numbered images, `<episode>/0.png, …`, and the `episode.json` and arrays beside them."""
 
-import json
 import math
 import os
 import re
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ghostpad.io import read_json
 from ghostpad.sources.base import (
     IMAGE_FORMATS,
     BadInput,
@@ -121,7 +121,7 @@ class ImageUnit(Unit):
         if not path.is_file():
             return None
         with damage_is(f"has an {_METADATA} that cannot be read"):
-            metadata = json.loads(path.read_text(encoding="utf-8"))
+            metadata = read_json(path)
         if not isinstance(metadata, dict) or not _has_sound_controls(metadata):
             raise BadInput(f"has an {_METADATA} of another form")
         begin, num_transitions = start - self.files[0][0], num_frames - 1

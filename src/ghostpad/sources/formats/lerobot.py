@@ -4,7 +4,6 @@ The layout: `meta/info.json` (features, fps, paths), `meta/episodes/**/*.parquet
 `data/**/*.parquet` (a row per frame, with its action), `videos/<camera>/**/*.mp4` (many episodes in a file).
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ghostpad.errors import UserError
+from ghostpad.io import read_json
 from ghostpad.sources.base import (
     BadInput,
     Frame,
@@ -65,7 +65,7 @@ class LeRobotDataset(Source):
 
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         """The files of the dataset that hold images of the chosen camera, several episodes in each."""
-        info = json.loads((path / _INFO).read_text(encoding="utf-8"))
+        info = read_json(path / _INFO)
         features, fps, version = info["features"], frame_rate(info["fps"]), str(info["codebase_version"])
         if not version.startswith("v3"):
             raise UserError(

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from ghostpad.io import read_json
 from ghostpad.sources.base import (
     BadInput,
     Frame,
@@ -53,7 +54,7 @@ class MinariDataset(Source):
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         """The episodes of the dataset."""
         data = path / _METADATA.parent
-        space = json.loads((path / _METADATA).read_text(encoding="utf-8")).get("observation_space")
+        space = read_json(path / _METADATA).get("observation_space")
         shapes = _images_of_space(json.loads(space) if isinstance(space, str) else space or {})
         if (data / _HDF5).exists():
             with import_reader("h5py", path).File(data / _HDF5, "r") as file:
@@ -133,7 +134,7 @@ def _colors(value: Any, shape: tuple[int, ...] | None, log: IngestLog) -> tuple[
 def _announced_frames(folder: Path) -> int:
     """Number of frames by the metadata of an episode, for the progress bar and the disk space needed."""
     path = folder / _METADATA.name
-    return 1 + int(json.loads(path.read_text(encoding="utf-8"))["total_steps"]) if path.exists() else 0
+    return 1 + int(read_json(path)["total_steps"]) if path.exists() else 0
 
 
 def _images_of_space(space: dict[str, Any], keys: Keys = ()) -> dict[Keys, tuple[int, ...] | None]:
