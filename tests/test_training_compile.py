@@ -55,7 +55,11 @@ def test_the_default_compile_mode_fits_device(
     device: str, processes: int, accumulate: int, chosen: str
 ) -> None:
     assert resolve_compile("auto", torch.device(device), processes, accumulate) == chosen
-    assert resolve_compile("yes", torch.device(device), processes, accumulate) == "yes"
+    if device == "cpu":
+        with pytest.raises(UserError, match="--compile yes needs a GPU"):
+            resolve_compile("yes", torch.device(device), processes, accumulate)
+    else:
+        assert resolve_compile("yes", torch.device(device), processes, accumulate) == "yes"
     if chosen != "graphs":
         with pytest.raises(UserError, match="--compile yes"):
             resolve_compile("graphs", torch.device(device), processes, accumulate)

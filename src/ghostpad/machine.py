@@ -52,11 +52,15 @@ def resolve_compile(name: str, device: "torch.device", world_size: int, accumula
     A CUDA graph cannot hold messages between processes, and overwrites the gradients that it gave before.
 
     Raises:
-        UserError: graphs were asked for where they cannot be.
+        UserError: compiling or graphs were asked for where they cannot be.
     """
     fits = world_size == 1 and accumulate == 1
     if name == "graphs" and not (fits and device.type == "cuda"):
-        raise UserError("--compile graphs needs one GPU and no --accumulate; use --compile yes")
+        raise UserError(
+            "--compile graphs needs one GPU and no --accumulate; use --compile yes, or no on a CPU"
+        )
+    if name == "yes" and device.type == "cpu":
+        raise UserError("--compile yes needs a GPU; use --compile no on a CPU")
     if name != "auto":
         return name
     return "no" if device.type != "cuda" else "graphs" if fits else "yes"
