@@ -115,13 +115,11 @@ def store_of_bricks(tmp_path_factory: pytest.TempPathFactory) -> FrameStore:
 
 def test_bricks_and_walls_are_found(store_of_bricks: FrameStore) -> None:
     recordings = Recordings(Transitions(store_of_bricks, "train"), 8, False)
-    found_occluders, parts, transient = find_background(recordings)
+    found_occluders, parts = find_background(recordings)
     assert found_occluders[:, :WALL].all() and not found_occluders[30:50, 20:40].any()
     numbers = [np.unique(parts[20:26, first : first + 8]) for first in (16, 24, 32)]
     assert [len(each) for each in numbers] == [1, 1, 1] and len(set(np.concatenate(numbers))) == 3
     assert (np.bincount(parts.ravel())[1:] == 48).all(), "and nothing that moves"
-    assert transient[32:50, 20:40].mean() > 0.6
-    assert not transient[20:26].any() and not transient[:, :WALL].any()
 
 
 @pytest.mark.parametrize(("num_frames", "gray"), [(5, False), (15, True)])

@@ -1,4 +1,4 @@
-"""The controllable object is located wherever it is and composited; row colours; static regions; spawns."""
+"""The controllable object is located wherever it is and composited; row colours; spawns."""
 
 from dataclasses import replace
 
@@ -7,10 +7,10 @@ import numpy as np
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.objects.background import (
+    clear_resting_area,
     commonest_sprite,
     find_row_colors,
     find_typical_frame,
-    fit_static_region,
 )
 from ghostpad.objects.detection import Object, RowColors
 from ghostpad.objects.recordings import Recordings
@@ -19,7 +19,6 @@ from ghostpad.objects.rendering import (
     composite_spawn,
     next_without_objects,
     predicted_mask,
-    repair,
     without_objects,
 )
 from ghostpad.objects.scene import MAX_TEMPLATE_SIDE, Scene, SceneModel, Tracks
@@ -82,52 +81,14 @@ def test_the_typical_frame_is_shown_where_it_rested(store: FrameStore) -> None:
     assert (found == frame)[:, is_typical].mean() > 0.95
 
 
-def test_static_regions_show_the_typical_frame_whatever_codes_draw() -> None:
-    frames = bar(9, 2)
-    typical = np.where((frames[0] == COLOR).all(0), 0, frames[0])
-    static = np.zeros((60, 80), bool)
-    static[46:58] = True
-    tracks = track(frames[:8], replace(SCENE, typical_frame=typical, is_typical=static, static=static))
-    drawn, repaired = typical.copy(), typical.copy()
-    drawn[:, 48:50, 70:] = 0  # a wall that has lost some of it
-    drawn[:, 20:24, 10:12] = repaired[:, 20:24, 10:12] = 99
-    assert (repair(tracks, drawn) == repaired).all()
-    assert (repair(tracks, typical) == typical).all()
-    row_colors = RowColors(np.ones((4, 2), bool), np.full((3, 60), 99, np.int16), np.ones(60, bool))
-    tracks = replace(tracks, scene=replace(tracks.scene, row_colors=row_colors))
-    whole, torn = typical.copy(), typical.copy()
-    whole[:, 50:54, 10:12], torn[:, 50:53, 10:12] = 99, 99
-    assert (repair(tracks, whole) == whole).all(), "a new object may appear there"
-    assert (repair(tracks, torn) == typical).all()
-
-
-def static_region(store: FrameStore, paddle: Object, transient: np.ndarray) -> np.ndarray:
-    recordings = Recordings(Transitions(store, "train"), 8, False)
-    typical_frame, is_typical = find_typical_frame(recordings)
-    scene = SceneModel(3, (210, 160))
-    scene.store_object("controllable", paddle)
-    parts = np.ones((210, 160), np.int32)
-    scene.store(typical_frame=typical_frame, is_typical=is_typical, rigid_parts=parts)
-    fit_static_region(scene, recordings, (np.array([189, 8]), np.array([189, 144])), transient)
-    height, width = paddle.mask.shape
-    parts[189 : 189 + height, 8 : 144 + width] = 0
-    assert (scene.arrays.rigid_parts == parts).all(), "none within the range of the paddle"
-    assert scene.arrays.static is not None
-    return scene.arrays.static
-
-
-def test_static_regions_are_where_tracked_objects_alone_change_the_frame(store: FrameStore) -> None:
-    paddle = replace(PADDLE, position=np.array([189, 70]))
-    nowhere, transient = np.zeros((2, 210, 160), bool)
-    transient[110:180, 10:150] = True
-    static = static_region(store, paddle, nowhere)
-    assert not static[:185].any() and not static[197:].any()
-    assert static[185:197, 4:].mean() > 0.9, "walls and ground, though the paddle covers them now and then"
-    more = static_region(store, paddle, transient)
-    assert (more[185:] == static[185:]).all() and more[transient].mean() > 0.99, "only a ball passes there"
-    transient[189, 8:152] = True
-    large = replace(PADDLE, mask=np.ones((50, 50), bool), colors=np.repeat(PADDLE.colors[:, :1], 2500, 1))
-    assert not static_region(store, large, transient)[110:180].any(), "not all that passes is tracked"
+def test_nothing_is_a_rigid_part_where_it_may_rest() -> None:
+    scene = SceneModel(3, (60, 80))
+    scene.store_object("controllable", PADDLE)
+    parts = np.ones((60, 80), np.int32)
+    scene.store(rigid_parts=parts)
+    clear_resting_area(scene, (np.array([50, 8]), np.array([50, 40])))
+    parts[50:54, 8:56] = 0
+    assert (scene.arrays.rigid_parts == parts).all()
 
 
 def row_colors() -> RowColors:

@@ -43,7 +43,6 @@ WEIGHTS = {
     "movement.pushes.resting": "prior.action_motion.rest_button",
     "movement.usual_frame": "prior.scene.typical_frame",
     "movement.usual_known": "prior.scene.is_typical",
-    "movement.stays": "prior.scene.static",
     "movement.covers": "prior.scene.occluders",
     "movement.parts": "prior.scene.rigid_parts",
     "movement.tints": "prior.scene.row_colors",
@@ -56,6 +55,8 @@ WEIGHTS = {
     "movement.tinted.": "prior.scene.small_",
 }
 """Prefix of names in a state dict → the prefix that replaced it. The longest that fits counts."""
+REMOVED_WEIGHTS = ("movement.stays", "prior.scene.static")
+"""Names in state dicts of earlier versions that are ignored."""
 CONFIG_FIELDS = {
     "head_start": "residual_logit_bias",
     "lapses": "object_dropout",
@@ -75,7 +76,8 @@ FLAGS: dict[str, dict[str, str | None]] = {
 
 def current_weights(weights: Mapping[str, ValueT]) -> dict[str, ValueT]:
     """A state dict of any version under today's names."""
-    return {_replaced(name, WEIGHTS): value for name, value in weights.items()}
+    kept = {name: value for name, value in weights.items() if name not in REMOVED_WEIGHTS}
+    return {_replaced(name, WEIGHTS): value for name, value in kept.items()}
 
 
 def former_weights(weights: Mapping[str, ValueT]) -> dict[str, ValueT]:

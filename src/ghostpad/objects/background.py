@@ -8,7 +8,6 @@ Dimensions: C colour channels, H W frame.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from statistics import mode
 
@@ -19,10 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from ghostpad.frames.store import FrameStore
 from ghostpad.objects.detection import Object, RowColors, detect, pack_colors, temporal_mode
 from ghostpad.objects.recordings import Recordings, TrackedObject, appearance_key
-from ghostpad.objects.rendering import without_objects
 from ghostpad.objects.scene import SceneModel
-from ghostpad.objects.tracking import track
-from ghostpad.progress import progress
 
 ClipChanges = tuple[np.ndarray, np.ndarray]  # flat indices of pixels whose mode changed, and packed colours
 
@@ -35,26 +31,16 @@ MIN_PART_AREA, MAX_PART_AREA = 4, 512  # pixels
 MIN_OCCLUDER_SIDE = 6  # pixels; in smaller areas that never change no object happened to pass
 TYPICAL_FRAMES, TYPICAL_SHARE = 256, 0.5  # recorded frames, and the share that must show their mode
 MIN_ROW_COUNT, ROW_COLOR_SHARE = 2, 0.9  # objects that show a row, and the share that has its colour
-STATIC_FRAMES, STATIC_SHARE = 1024, 0.99  # recorded frames, and the share that must show the typical frame
-FREE_SHARE = 0.9  # of these, in which the typical frame fills all transient pixels without tracked objects
-STATIC_MARGIN = 4  # pixels around the range of the controllable object in which static ones are sought
 
 
 def fit_scene(
     scene: SceneModel, recordings: Recordings, rows: np.ndarray, tracked: Sequence[TrackedObject]
-) -> np.ndarray:
+) -> None:
     """Fit occluders, rigid parts, row colours and the typical frame, in place.
 
-    Args:
-        scene: the scene model.
-        recordings: what it is fitted to.
-        rows: transitions in which row colours are sought.
-        tracked: objects in some of them.
-
-    Returns:
-        Transient pixels (H, W) bool, which change, but never for long: objects pass there.
+    Row colours are sought in the transitions `rows`.
     """
-    occluders, rigid_parts, transient = find_background(recordings)
+    occluders, rigid_parts = find_background(recordings)
     typical_frame, is_typical = find_typical_frame(recordings)
     scene.store(occluders=occluders, rigid_parts=rigid_parts)
     scene.store(typical_frame=typical_frame, is_typical=is_typical)
@@ -63,27 +49,25 @@ def fit_scene(
         found = find_row_colors(recordings, rows, small)
         scene.store_object("small", small)
         scene.store(row_colors=found.colors, row_colors_known=found.known)
-    return transient
 
 
-def find_background(recordings: Recordings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Occluders, rigid parts and transient pixels (H, W) of all episodes, see `Scene` and `fit_scene`."""
+def find_background(recordings: Recordings) -> tuple[np.ndarray, np.ndarray]:
+    """Occluders and rigid parts (H, W) of all episodes, see `Scene`."""
     episodes = np.unique(recordings.transitions.episode_index).tolist()
     work = partial(_changes_of, recordings.transitions.store, recordings.gray)
     changes = recordings.in_processes(work, episodes, "finding the background", "episodes")
-    ever, lasting = np.any([masks for masks, _ in changes], axis=0)
+    ever = np.any([mask for mask, _ in changes], axis=0)
     # Where nothing moves at all, there is no telling occluders. They may extend beyond the frame.
     margin = MIN_OCCLUDER_SIDE
     padded = np.pad(~ever, margin, constant_values=True)
     occluders = ndimage.binary_opening(padded, np.ones((margin, margin)))[margin:-margin, margin:-margin]
-    clips = [clip for _, clips in changes for clip in clips]
-    return occluders & ever.any(), _part_numbers(clips, ever.shape), ever & ~lasting
+    return occluders & ever.any(), _part_numbers([clip for _, clips in changes for clip in clips], ever.shape)
 
 
 def _changes_of(store: FrameStore, gray: bool, episode: int) -> tuple[np.ndarray, list[ClipChanges]]:
-    """Masks (2, H, W) of an episode: pixels that ever change, and whose mode does; its changes by clip."""
+    """Pixels (H, W) of an episode that ever change, and the changes of their mode by clip."""
     num_frames, mode_before, last = store.episodes[episode].num_frames, None, None
-    ever, lasting = masks = np.zeros((2, store.height, store.width), bool)
+    ever = np.zeros((store.height, store.width), bool)
     clips: list[ClipChanges] = []
     for first in range(0, num_frames, CLIP):
         frames = store.read(episode, np.arange(first, min(first + CLIP, num_frames)), gray)
@@ -96,11 +80,10 @@ def _changes_of(store: FrameStore, gray: bool, episode: int) -> tuple[np.ndarray
         mode_now[changed] = pack_colors(temporal_mode(frames[:, :, changed]))
         if mode_before is not None:
             differs = mode_now != mode_before
-            lasting |= differs
             if differs.mean() <= MAX_CHANGED_SHARE:
                 clips.append((np.flatnonzero(differs), mode_now[differs]))
         mode_before, last = mode_now, frames[-1:]
-    return masks, clips
+    return ever, clips
 
 
 def _part_numbers(clips: Sequence[ClipChanges], size: tuple[int, ...]) -> np.ndarray:
@@ -186,41 +169,12 @@ def _colors_by_row(
     return found
 
 
-def fit_static_region(
-    scene: SceneModel,
-    recordings: Recordings,
-    edges: tuple[np.ndarray, np.ndarray],
-    transient_HW: np.ndarray,
-) -> None:
-    """Fit where tracked objects alone ever change the typical frame, in place: codes do not change it there.
+def clear_resting_area(scene: SceneModel, edges: tuple[np.ndarray, np.ndarray]) -> None:
+    """Remove rigid parts within the range of the controllable object, in place: it rests there now and then.
 
-    It is sought around the range of the controllable object, and where objects pass if all of them are
-    tracked. The controllable object rests within its range, which therefore holds no rigid parts.
-
-    Args:
-        scene: the scene model, with a controllable object.
-        recordings: what it is fitted to.
-        edges: lowest and highest row and column (2,) of the controllable object.
-        transient_HW: see `fit_scene`.
+    `edges` are its lowest and highest row and column (2,).
     """
-    arrays, counts, num_free = scene.arrays, np.zeros(transient_HW.shape, int), 0
-    assert arrays.controllable is not None
-    rng = np.random.default_rng((recordings.seed, 1))
-    rows = rng.permutation(len(recordings.transitions))[:STATIC_FRAMES]
-    for row in progress(rows, what="finding the static region", unit="frames"):
-        tracks = track(recordings.read(row, recordings.history), arrays)
-        objects = [
-            replace(each, predicted_position=each.position) if each.is_sprite else each
-            for each in tracks.objects
-        ]
-        as_typical = (without_objects(replace(tracks, objects=objects)) == arrays.typical_frame).all(0)
-        counts += as_typical
-        num_free += bool(as_typical[transient_HW].all())
-    sought = transient_HW.copy() if num_free >= FREE_SHARE * len(rows) else np.zeros_like(transient_HW)
-    (top, left), (bottom, right) = edges[0], edges[1] + arrays.controllable.mask.shape
-    margin = STATIC_MARGIN
-    sought[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin] = True
-    parts = arrays.rigid_parts
-    assert parts is not None
-    parts[top:bottom, left:right] = 0
-    scene.store(static=sought & (counts >= STATIC_SHARE * len(rows)), rigid_parts=parts)
+    controllable = scene.object("controllable")
+    assert controllable is not None
+    (top, left), (bottom, right) = edges[0], edges[1] + controllable.mask.shape
+    scene.get_buffer("rigid_parts")[top:bottom, left:right] = 0

@@ -50,9 +50,7 @@ def next_without_objects(tracks: Tracks, next_CHW: np.ndarray) -> np.ndarray:
 def extrapolate(tracks: Tracks, background_CHW: np.ndarray) -> np.ndarray:
     """The next frame (C, H, W) uint8 without the composited objects, all others at constant velocity.
 
-    Args:
-        tracks: the tracked objects.
-        background_CHW: the newest frame `without_objects`.
+    `background_CHW` is the newest frame `without_objects`.
     """
     picture = background_CHW.copy()
     others = [each for each in tracks.objects if not each.is_composited]
@@ -104,11 +102,10 @@ def _visible(tracks: Tracks) -> Iterator[tuple[Object, np.ndarray]]:
 def repair(tracks: Tracks, drawn_CHW: np.ndarray) -> np.ndarray:
     """The drawn next frame (C, H, W) uint8, in agreement with the scene model and without composited objects.
 
-    Static regions show the typical frame, rigid parts have one colour each, and whatever looks like a
-    composited object or like a fragment of it, and may come from it, is removed.
+    Rigid parts have one colour each, and whatever looks like a composited object or a fragment of it, and may
+    come from it, is removed.
     """
     picture = drawn_CHW.copy()
-    _restore_static(picture, tracks)
     sprites = [each for each, _ in _visible(tracks) if not each.is_controllable]
     drawn = detect(picture, tracks.background, tracks.scene.row_colors) if sprites else None
     for sprite in sprites:
@@ -118,20 +115,6 @@ def repair(tracks: Tracks, drawn_CHW: np.ndarray) -> np.ndarray:
     if tracks.scene.rigid_parts is not None:
         unify_part_colors(picture, tracks.scene.rigid_parts)
     return picture
-
-
-def _restore_static(picture_CHW: np.ndarray, tracks: Tracks) -> None:
-    """Show the typical frame in static regions, in place, but for whole objects of the known row colours."""
-    scene = tracks.scene
-    if scene.typical_frame is None or scene.static is None:
-        return
-    wrong = scene.static & (picture_CHW != scene.typical_frame).any(0)
-    if wrong.any() and scene.row_colors is not None:
-        for each in detect(picture_CHW, scene.typical_frame, scene.row_colors) or []:
-            if each.row_colors is not None:
-                rows, columns, _ = each.pixels_at(each.position, wrong.shape)
-                wrong[rows, columns] = False
-    picture_CHW[:, wrong] = scene.typical_frame[:, wrong]
 
 
 def _is_copy_or_fragment(picture_CHW: np.ndarray, drawn: Object, sprite: Object, tracks: Tracks) -> bool:

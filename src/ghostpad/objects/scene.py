@@ -25,7 +25,6 @@ class Scene:
         controllable: appearance of the object that buttons move.
         typical_frame: (C, H, W) uint8, the temporal mode of the recordings.
         is_typical: (H, W) bool, where most recorded frames show it.
-        static: (H, W) bool, where tracked objects alone ever change the typical frame.
         occluders: (H, W) bool, pixels that never change: objects pass behind them.
         rigid_parts: (H, W) int32, number from 1 of the part that a pixel belongs to, whose pixels have one
             colour at any time; 0 elsewhere.
@@ -35,7 +34,6 @@ class Scene:
     controllable: Object | None = None
     typical_frame: np.ndarray | None = None
     is_typical: np.ndarray | None = None
-    static: np.ndarray | None = None
     occluders: np.ndarray | None = None
     rigid_parts: np.ndarray | None = None
 
@@ -111,7 +109,7 @@ class SceneModel(nn.Module):
             buffers[f"{name}_mask"] = (MAX_TEMPLATE_SIDE, MAX_TEMPLATE_SIDE), torch.bool
             buffers[f"{name}_color"] = (num_channels,), torch.uint8
             buffers[f"{name}_position"] = (2,), torch.int64
-        buffers |= dict.fromkeys(("is_typical", "static", "occluders"), (size, torch.bool))
+        buffers |= dict.fromkeys(("is_typical", "occluders"), (size, torch.bool))
         buffers["typical_frame"] = (num_channels, *size), torch.uint8
         buffers["rigid_parts"] = size, torch.int32
         buffers["row_colors"] = (num_channels, size[0]), torch.int16
@@ -149,7 +147,7 @@ class SceneModel(nn.Module):
         small, row_colors = self.object("small"), None
         if small is not None:
             row_colors = RowColors(small.mask, self._array("row_colors"), self._array("row_colors_known"))
-        names = ("typical_frame", "is_typical", "static", "occluders", "rigid_parts")
+        names = ("typical_frame", "is_typical", "occluders", "rigid_parts")
         return Scene(row_colors, self.object("controllable"), *map(self._array, names))
 
     def _array(self, name: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from ghostpad.buttons.discovery import (
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.machine import num_cores
-from ghostpad.objects.background import fit_scene, fit_static_region
+from ghostpad.objects.background import clear_resting_area, fit_scene
 from ghostpad.objects.overshoot import button_transition_counts, fit_overshoot, trajectories
 from ghostpad.objects.recordings import Recordings, TrackedObject
 from ghostpad.objects.training import train_action_motion, train_object_dynamics
@@ -86,7 +86,7 @@ def _learn_objects(config: WorldConfig, world: TrainableWorld) -> None:
     rows = recordings.sample_rows(config.object_steps)
     some = rows[:: max(1, min(FIRST_STRIDE, len(rows) // FIRST_MINIMUM))]
     tracked = recordings.track(some)
-    transient = fit_scene(prior.scene, recordings, rows, tracked)
+    fit_scene(prior.scene, recordings, rows, tracked)
     controllable = find_controllable(tracked, world.num_buttons, config.seed)
     prior.scene.store_object("controllable", None if controllable is None else controllable.object)
     # Tracked once more, since more is known now.
@@ -97,7 +97,7 @@ def _learn_objects(config: WorldConfig, world: TrainableWorld) -> None:
     if controllable is not None and prior.scene.object("controllable") is not None:
         _learn_buttons(world, recordings, labels, controllable, tracked)
     if bool(prior.action_motion.is_trained):
-        fit_static_region(prior.scene, recordings, prior.action_motion.edges, transient)
+        clear_resting_area(prior.scene, prior.action_motion.edges)
     else:
         # Codes describe the controllable object then, and other objects are predicted without it.
         prior.scene.store_object("controllable", None)
