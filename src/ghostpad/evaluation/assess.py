@@ -43,7 +43,6 @@ class Assessment:
         measurements: what each transition contributes to it.
         truth: state and events of the transitions.
         associations: of the codes with each event and each group of events.
-        ceilings: supervised ceiling of each window; empty where controls or labels are missing.
     """
 
     name: str
@@ -52,7 +51,6 @@ class Assessment:
     measurements: Measurements
     truth: GroundTruth
     associations: dict[str, Association]
-    ceilings: dict[str, float]
 
 
 def assess(
@@ -66,14 +64,8 @@ def assess(
 ) -> Assessment:
     """Measure a model on one split of a data set.
 
-    Args:
-        model: to measure.
-        store: the data set.
-        split: of its episodes.
-        amounts: how much to measure.
-        seed: of all draws.
-        name: of the model in the report.
-        first: of another model, all else equal; its ceilings are used where the stride is the same.
+    All draws are by the seed. `first` was measured with another model, all else equal: its ceilings are used
+    where the stride is the same.
 
     Raises:
         UserError: the split has no transitions, or the model cannot read such frames.
@@ -86,9 +78,7 @@ def assess(
     associations = _associations(measured.codes, truth, seed)
     metrics = _metrics(model, measured, truth, associations, seed)
     absent = _reasons(measured, truth)
-    same = first is not None and first.measurements.transitions.stride == transitions.stride
-    ceilings = first.ceilings if first and same else _ceilings(measured, split, amounts.ceiling_seeds, seed)
-    probed = _agreement(model, measured, split, amounts.probe, ceilings, seed)
+    probed = _agreement(model, measured, split, amounts, first, seed)
     if isinstance(probed, str):
         absent, probed = {"agreement": probed} | absent, ({}, {})
     groups = {"agreement": probed}
@@ -99,7 +89,7 @@ def assess(
     metrics["splits"] = _splits(model, measured, split, amounts.other_splits, metrics, game, seed)
     metrics["intervals"] = metrics["intervals"] or None
     metrics = complete(metrics | _provenance(model, measured, truth, split, seed), absent, game)
-    return Assessment(name, model, metrics, measured, truth, associations, ceilings)
+    return Assessment(name, model, metrics, measured, truth, associations)
 
 
 def recognize_game(transitions: Transitions) -> Game | None:
@@ -206,24 +196,8 @@ def _associations(codes_Thw: np.ndarray, truth: GroundTruth, seed: int) -> dict[
     return {name: associate(codes_Thw, label, seed) for name, label in labels.items() if label.any()}
 
 
-def _ceilings(measured: Measurements, split: str, num_seeds: int, seed: int) -> dict[str, float]:
-    """The supervised ceiling of each window; empty where labels are missing."""
-    training = Transitions(measured.transitions.store, "train", measured.transitions.stride)
-    fitted = read_controls(training, np.arange(len(training)))
-    held_out = read_controls(measured.transitions, measured.rows)
-    if split == "train" or fitted is None or held_out is None or fitted[1] != held_out[1]:
-        return {}
-    test = Labelled.of(measured.transitions, measured.rows, measured.codes, held_out[0])
-    return supervised_ceilings(training, fitted[0], test, len(fitted[1]), num_seeds, seed)
-
-
 def _agreement(
-    model: Model,
-    measured: Measurements,
-    split: str,
-    num_probe: int,
-    ceilings: dict[str, float],
-    seed: int,
+    model: Model, measured: Measurements, split: str, amounts: Amounts, first: Assessment | None, seed: int
 ) -> tuple[dict[str, Any], dict[str, tuple[float, float]]] | str:
     """The keys of `agreement` and their intervals, or why they are missing."""
     if split == "train":
@@ -232,23 +206,30 @@ def _agreement(
     if held_out is None:
         return "the controls were not recorded"
     training = Transitions(measured.transitions.store, "train", measured.transitions.stride)
-    rows = draw_blocks(len(training), num_probe, seed)
-    fitted = read_controls(training, rows)
+    fitted = read_controls(training, np.arange(len(training)))
     if fitted is None or fitted[1] != held_out[1]:
         return "the controls of the training episodes were not recorded, or differ"
-    codes = infer_codes(model, training, rows, what="encode for probe")
-    train = Labelled.of(training, rows, codes, fitted[0])
+    controls, classes = fitted
     test = Labelled.of(measured.transitions, measured.rows, measured.codes, held_out[0])
-    numbers, right = agreement(train, test, len(fitted[1]), seed, ceilings)
+    if first is not None and first.measurements.transitions.stride == training.stride:
+        known = {prefix: get(first.metrics, f"agreement.{prefix}ceiling") for prefix in WINDOWS}
+        ceilings = {prefix: ceiling for prefix, ceiling in known.items() if ceiling is not None}
+    else:
+        num_seeds = amounts.ceiling_seeds
+        ceilings = supervised_ceilings(training, controls, test, len(classes), num_seeds, seed)
+    rows = draw_blocks(len(training), amounts.probe, seed)
+    codes = infer_codes(model, training, rows, what="encode for probe")
+    train = Labelled.of(training, rows, codes, controls[rows])
+    numbers, right = agreement(train, test, len(classes), seed, ceilings)
     sums = {"right": right, "known": np.isfinite(right).astype(np.float64)}
     intervals = bootstrap(
         sums, measured.episode_index, lambda sums: {"accuracy": ratio(sums["right"], sums["known"])}, seed
     )
-    counts = np.bincount(held_out[0][held_out[0] >= 0], minlength=len(fitted[1]))
+    counts = np.bincount(held_out[0][held_out[0] >= 0], minlength=len(classes))
     bits = float(entropy(counts[None])[0] / np.log(2))
     held, names = read_controls(measured.transitions, measured.rows, directions=False) or held_out
     numbers |= branch_ceiling(measured.transitions, names, held)
-    return {"classes": fitted[1], "control_bits": bits, **numbers}, intervals
+    return {"classes": classes, "control_bits": bits, **numbers}, intervals
 
 
 def _splits(

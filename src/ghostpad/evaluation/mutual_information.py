@@ -8,6 +8,7 @@ Dimensions: T transitions, h w grid of codes, S shuffles.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -146,9 +147,10 @@ def choice_table(codes_Thw: np.ndarray) -> tuple[csr_matrix, np.ndarray, int]:
     Returns:
         The table; the pairs, cell · K + code, ascending; and K, the largest code plus 1.
     """
-    flat = codes_Thw.reshape(len(codes_Thw), -1).astype(np.int64)
-    num_codes = int(flat.max()) + 1
-    keys, places = np.unique(flat + np.arange(flat.shape[1]) * num_codes, return_inverse=True)
-    pointers = np.arange(0, flat.size + 1, flat.shape[1])
-    ones = np.ones(flat.size, np.float32)
-    return csr_matrix((ones, places.ravel(), pointers), shape=(len(flat), len(keys))), keys, num_codes
+    from sklearn.preprocessing import OneHotEncoder
+
+    single: Any = np.float32
+    encoder, num_codes = OneHotEncoder(dtype=single), int(codes_Thw.max()) + 1
+    table = csr_matrix(encoder.fit_transform(codes_Thw.reshape(len(codes_Thw), -1).astype(np.int64)))
+    keys = np.concatenate([cell * num_codes + codes for cell, codes in enumerate(encoder.categories_)])
+    return table, keys, num_codes

@@ -74,13 +74,6 @@ def agreement(
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Fit probes on training episodes and score them on test episodes.
 
-    Args:
-        train: transitions of training episodes.
-        test: transitions of test episodes.
-        num_classes: of controls.
-        seed: of the draws.
-        ceilings: supervised ceiling of each of `WINDOWS`; may be empty.
-
     Returns:
         The keys of `agreement` in `metrics.json`, without those of missing ceilings;
         and (T,) whether the control of each test transition was named right, NaN where it is unknown.
@@ -139,20 +132,12 @@ def _windows_of(
 
 def one_hot(train_codes: np.ndarray, test_codes: np.ndarray) -> tuple[csr_matrix, csr_matrix]:
     """Features of codes (T, …): one column for each cell and code that occurs in training."""
-    num_codes = int(max(train_codes.max(), test_codes.max())) + 1
-    cells = train_codes[0].size
-    base = np.arange(cells) * num_codes
-    train_keys, test_keys = (
-        codes.reshape(-1, cells).astype(np.int64) + base for codes in (train_codes, test_codes)
-    )
-    known = np.unique(train_keys)
-    tables = []
-    for keys in (train_keys, test_keys):
-        place = np.searchsorted(known, keys).clip(max=len(known) - 1)
-        occurs = (known[place] == keys).astype(np.float32)
-        pointers = np.arange(0, keys.size + 1, cells)
-        tables.append(csr_matrix((occurs.ravel(), place.ravel(), pointers), shape=(len(keys), len(known))))
-    return tables[0], tables[1]
+    from sklearn.preprocessing import OneHotEncoder
+
+    train, test = (codes.reshape(len(codes), -1) for codes in (train_codes, test_codes))
+    single: Any = np.float32
+    encoder = OneHotEncoder(handle_unknown="ignore", dtype=single).fit(train)
+    return csr_matrix(encoder.transform(train)), csr_matrix(encoder.transform(test))
 
 
 def linear_probe(
@@ -186,14 +171,8 @@ def label_budget(
 ) -> dict[str, dict[str, float]]:
     """Accuracy by number of labelled transitions, which are drawn five times.
 
-    Args:
-        probe: from features and labels of the drawn transitions, and held-out features, to held-out answers.
-        features: of all training transitions.
-        labels: (T,) theirs.
-        held_out: features of the transitions that are scored.
-        truth: their labels.
-        seed: of the draws.
-        budgets: numbers of labelled transitions; those beyond T are left out.
+    `probe` maps features and labels of the drawn transitions, and held-out features, to held-out answers.
+    Budgets above the number of labels are left out.
     """
     curve = {}
     for budget in (budget for budget in budgets if budget <= len(labels)):
