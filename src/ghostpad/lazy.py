@@ -8,9 +8,7 @@ from typing import Any
 def lazy_exports(package: str, modules: dict[str, str]) -> Callable[[str], Any]:
     """Return the `__getattr__` of a package (PEP 562).
 
-    Args:
-        package: its name.
-        modules: public name → the package's module that defines it.
+    `modules` maps each public name to the package's module that defines it.
     """
 
     def load(name: str) -> Any:

@@ -43,10 +43,7 @@ def branch_ceiling(transitions: Transitions, names: Sequence[str], held: np.ndar
     The policy is how often each control is held, whatever the state. A player who acts by what is on the
     screen can be guessed better.
 
-    Args:
-        transitions: that are scored, of a recording with branches or without.
-        names: of the controls.
-        held: (T,) their controls, −1 where unknown.
+    `held` are the controls (T,) of the transitions, −1 where unknown.
 
     Returns:
         `branch_ceiling`, the expected accuracy of naming, in each class, the direction that the policy holds
@@ -75,12 +72,8 @@ def controllability(
 ) -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
     """How well codes name the control of a branch, every control being equally frequent.
 
-    Args:
-        model: gives the codes.
-        store: a recording with branches or without.
-        split: whose branches are scored; a linear probe is fitted to those of training episodes.
-        most: branches of each split that are encoded at most.
-        seed: of the bootstrap.
+    A linear probe is fitted to branches of training episodes and scored on those of `split`; at most `most`
+    of each are encoded.
 
     Returns:
         The keys of `controllability` in `metrics.json` and their intervals; empty without branches.

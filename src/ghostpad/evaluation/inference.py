@@ -43,12 +43,6 @@ class Model(Protocol):
 def load_model(path: Path, store: FrameStore, split: str, device: str) -> "LatentActionModel":
     """Load a model and check that it can read the frames of a store.
 
-    Args:
-        path: folder of a training run, a checkpoint, or a shipped name.
-        store: the frames.
-        split: whose first transition is encoded.
-        device: as of `ghostpad.machine.resolve_device`.
-
     Raises:
         UserError: there is no such model, or it does not fit.
     """

@@ -92,13 +92,8 @@ def supervised_ceilings(
 ) -> dict[str, float]:
     """Share of the test transitions whose control the network names, for each of `WINDOWS`.
 
-    Args:
-        training: the transitions of training episodes.
-        controls: of all of them, their class, −1 where unknown.
-        test: transitions of test episodes; the same are scored as by `agreement`.
-        num_classes: of controls.
-        num_seeds: of the network; the mean counts.
-        seed: of all draws.
+    `controls` are the classes of all `training` transitions, −1 where unknown. The accuracy is the mean of
+    `num_seeds` networks, on the test transitions that `agreement` scores.
 
     Returns:
         Accuracy by prefix of the window; without windows that have too few labels.

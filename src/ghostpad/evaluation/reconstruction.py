@@ -35,10 +35,7 @@ def dilate(mask_NHW: np.ndarray, margin: int = MOVING_MARGIN) -> np.ndarray:
 def pair_sums(predicted: np.ndarray, true: np.ndarray, current: np.ndarray) -> Sums:
     """Sums over the pixels of each transition.
 
-    Args:
-        predicted: (N, C, H, W) predicted next frames.
-        true: (N, C, H, W) true next frames.
-        current: (N, C, H, W) current frames, which the copy model predicts.
+    All frames are (N, C, H, W) float32; the copy model predicts the current ones.
 
     Returns:
         `pixels` (values per frame, C·H·W), `squared`, `absolute`, `moving_pixels`, `moving_squared`, and

@@ -74,9 +74,7 @@ NO_FRAMES = Encoding("gray", ())
 def smallest_encoding(previous: Encoding, added: Iterable[tuple[Encoding, bool]]) -> Encoding:
     """The smallest lossless encoding of all frames; `previous` indices keep their meaning if they can.
 
-    Args:
-        previous: encoding of the frames that stay.
-        added: encoding of each new chunk, and whether its source was gray throughout.
+    `added` has the encoding of each new chunk, and whether its source was gray throughout.
     """
     colors, gray, rgb = dict.fromkeys(previous.colors), previous.name == "gray", previous.name == "rgb"
     for encoding, is_gray in added:

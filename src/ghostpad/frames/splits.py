@@ -62,9 +62,8 @@ class Splitting:
 
         With fewer than three distinct episodes all of them train: evaluation will refuse, reading will not.
 
-        Args:
-            names: names of the episodes.
-            originals: for each episode, the index of the first one that it duplicates (its own if none).
+        `originals` has for each episode the index of the first one that it duplicates, its own if there is
+        none.
 
         Raises:
             UserError: an episode is missing from the user's own split.
@@ -115,10 +114,7 @@ def find_originals(
     recording was copied, cut short, or made again with the same seed. Only episodes that agree in the last
     frame of the shortest of them are compared, so that few frames are read, and each of them once.
 
-    Args:
-        first_frames: hash of the first frame of each episode.
-        lengths: number of frames of each episode.
-        read: returns the pixels of a frame, given the indices of its episode and of itself.
+    `read` gives the pixels of a frame by the indices of its episode and of itself.
     """
 
     def digest(episode: int, frames: Iterable[int]) -> bytes:

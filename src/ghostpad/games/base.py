@@ -126,9 +126,7 @@ class Game:
     def events(self, state: GameState, stride: int) -> dict[str, np.ndarray]:
         """Events of each transition of one episode, (N - stride,) bool by name.
 
-        Args:
-            state: of the N frames of the episode, from memory or detected.
-            stride: frames from a frame to its next frame.
+        `state` has the N frames of the episode, from memory or detected.
         """
         return {}
 
@@ -192,11 +190,8 @@ class Game:
     ) -> Sums:
         """Whether codes move the controlled element the same way in another frame.
 
-        Args:
-            predicted: state in frames decoded from the current frames and the codes of other transitions.
-            current: state in the current frames.
-            source: state in the frames of the transitions that the codes come from.
-            next_source: state in the next frames of those.
+        `predicted` are states of frames decoded from the current frames and the codes of other transitions,
+        whose frames are `source` and `next_source`.
 
         Returns:
             `transfer_moved`, `transfer_right`; the same `…_near` where both start within 8 pixels.

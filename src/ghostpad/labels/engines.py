@@ -118,11 +118,8 @@ class ShardLabeller:
 def label_with_ray(job: Job, shards: list[Shard], workers: int | None, address: str | None) -> None:
     """Label `shards` by actors of a Ray cluster.
 
-    Args:
-        job: what to label with, and where to.
-        shards: what to label.
-        workers: number of actors; None for one per GPU, or per core without GPUs.
-        address: of a running cluster; None starts one on this machine.
+    There is an actor for each GPU, or for each core without GPUs, unless `workers` says how many. Without an
+    address a cluster is started on this machine.
 
     Raises:
         UserError: Ray is not installed, the cluster does not answer, or an actor raised it.

@@ -86,11 +86,7 @@ class Statistics:
 def write(labels: Labels, folder: Path, store: Path | None, fps: Fraction | None) -> None:
     """Write the data set; its frames come from the labels if they hold them, else from their store.
 
-    Args:
-        labels: what to write.
-        folder: where to.
-        store: the frame store, when it has moved.
-        fps: frames per second; None for that of the recording, else 30.
+    Frames per second are those of the recording when not given, else 30.
 
     Raises:
         UserError: the store cannot be found, or is another one, or the frame rates differ.

@@ -125,10 +125,6 @@ def require_empty(out: Path) -> None:
 def encoder_onnx(model: LatentActionModel, pixels: Literal["float32", "uint8"] = "float32") -> bytes:
     """Return the graph from a pair of frames to codes, with batch norm folded, as a serialized ONNX model.
 
-    Args:
-        model: its weights go into the graph.
-        pixels: input type of the graph: floats in [0, 1], or bytes.
-
     Raises:
         UserError: the extra `onnx` is not installed.
     """

@@ -149,11 +149,7 @@ class Quantizer(nn.Module, ABC):
     ) -> dict[str, float]:
         """Finish an optimizer step: update averages, initialize after the warm-up, reset unused codes.
 
-        Args:
-            step: completed optimizer steps.
-            num_steps: steps of the whole run.
-            optimizer: its moments are cleared for codes that were moved.
-            generator: source of the draws.
+        `step` of `num_steps` optimizer steps are done; the optimizer's moments of moved codes are cleared.
 
         Returns:
             `codes_reset`, the number of codes that were moved, when the codebook was initialized or reset.

@@ -77,10 +77,7 @@ class ActionMotion(nn.Module):
     def forward(self, pasts_nF: Tensor, previous_buttons_n: Tensor, buttons_n: Tensor) -> Tensor:
         """Logits (n, 2, 2R + 1) of the displacement along each axis.
 
-        Args:
-            pasts_nF: see `past_displacements`; all 0 where unknown.
-            previous_buttons_n: −1 where unknown.
-            buttons_n: that are held.
+        `pasts_nF` are `past_displacements`, all 0 where unknown; unknown buttons are −1.
         """
         known = self.acts_as[previous_buttons_n.clamp_min(0)]
         previous = torch.where(previous_buttons_n < 0, self.num_buttons, known)

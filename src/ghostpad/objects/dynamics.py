@@ -116,8 +116,7 @@ def network_inputs(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The arguments of `ObjectDynamics.forward`.
 
-    Args:
-        seen: of each object the newest and the previous frame, itself, and the controllable object.
+    Of each object the newest and the previous frame, itself, and the controllable object are given.
     """
     crops = torch.from_numpy(np.stack([crop(*each) for each in seen])).float() / 255
     states = torch.from_numpy(np.stack([_state(each) for _, _, each, _ in seen])).float()

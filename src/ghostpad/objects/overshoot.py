@@ -58,13 +58,7 @@ def button_transition_counts(previous_T: np.ndarray, buttons_T: np.ndarray, num_
 
 
 def fit_overshoot(motion: ActionMotion, paths: Sequence[np.ndarray], button_counts_MM: np.ndarray) -> None:
-    """Set the overshoot of each edge to the likeliest one.
-
-    Args:
-        motion: trained; changed in place.
-        paths: see `trajectories`.
-        button_counts_MM: see `button_transition_counts`.
-    """
+    """Set the overshoot of each edge to the likeliest one, in place; `paths` are `trajectories`."""
     used = np.flatnonzero(button_counts_MM.sum(1))
     moves_MM2 = _displacements(motion)[np.ix_(used, used)]
     chances_MM = button_counts_MM[np.ix_(used, used)] + PSEUDO_COUNT

@@ -96,14 +96,7 @@ def seen_again(next_objects: list[Object]) -> dict[int, Object]:
 def _associate(
     objects: list[Object], detections: list[Object], frame_CHW: np.ndarray, tracks: Tracks
 ) -> list[Object]:
-    """The objects after a frame: those that it shows, and moving ones that are lost.
-
-    Args:
-        objects: before the frame.
-        detections: in the frame.
-        frame_CHW: the frame.
-        tracks: of the history, for its background and occluders.
-    """
+    """The objects after a frame: those that it shows, and moving ones that are lost."""
     pairs = _assign(objects, detections, Object.matches)
     found = [
         objects[pairs[number]].detected_at(each.position) if number in pairs else each

@@ -1,7 +1,7 @@
 """Training of the two networks of the object prior on objects that were tracked in recordings.
 
 The order of all fits: `Recordings.track`, `fit_scene`, and tracking again with the scene model; where buttons
-are known `train_action_motion`, `fit_overshoot` and `fit_static_region`; then `train_object_dynamics`.
+are known `train_action_motion` and `fit_overshoot`; then `train_object_dynamics`.
 
 Dimensions: V pixels of a crop's side, n objects.
 """
@@ -115,12 +115,7 @@ def train_action_motion(
 
     Nothing is trained from fewer than `MIN_DISPLACEMENTS` inside its range.
 
-    Args:
-        motion: the network.
-        tracked: the controllable object, among others.
-        buttons_T: of all training transitions, −1 where unknown.
-        previous_T: of the transitions before them, see `Recordings.previous`.
-        seed: of the draws.
+    Buttons and those before them (`Recordings.previous`) are of all training transitions, −1 where unknown.
     """
     seen = [each for each in tracked if each.object.is_controllable and each.displacement is not None]
     if not seen:

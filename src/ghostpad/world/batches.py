@@ -116,10 +116,7 @@ def drop_objects(frames_BTCHW: np.ndarray, share: float, generator: np.random.Ge
     A world that once forgets an object has a history that no recording shows, and would never draw it again.
     Trained on such histories it learns to repair them: the target is the next recorded frame.
 
-    Args:
-        frames_BTCHW: uint8; the last frame of each follows its history and is not changed.
-        share: of the histories, in [0, 1].
-        generator: of the draws.
+    The last frame of each sequence follows its history and is not changed.
     """
     chosen = generator.random(len(frames_BTCHW)) < share
     for index in chosen.nonzero()[0]:

@@ -92,13 +92,6 @@ def study_controls(
 ) -> dict[str, Any]:
     """Name the controls of test episodes from labels of training episodes, by buttons and by codes.
 
-    Args:
-        train: transitions of training episodes.
-        test: transitions of test episodes.
-        names: of the controls.
-        ceilings: see `supervised_ceilings`.
-        seed: of the draws.
-
     Returns:
         The keys of `agreement` in `metrics.json`: for buttons, for buttons of a window (`window_…`), and for
         codes (under `codes`).

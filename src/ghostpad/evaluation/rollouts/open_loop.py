@@ -177,13 +177,8 @@ def open_loop(
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Compare rollouts of a world with the emulator, from held-out starts.
 
-    Args:
-        world: in evaluation mode.
-        control_map: the button for each control.
-        store: recordings by 'ghostpad record' of a game with a scripted player; the test split is used.
-        num_starts: at least 1.
-        num_frames: steps from each, at least 1.
-        seed: of starts, players and resampling.
+    The store holds recordings by 'ghostpad record' of a game with a scripted player; its test split is used.
+    The seed is that of starts, players and resampling.
 
     Returns:
         The numbers of `KEYS` as far as `num_frames` reaches, and their 95 % intervals by bootstrap over the

@@ -66,12 +66,8 @@ def single_steps(
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Predict held-out next frames, each from recorded frames.
 
-    Args:
-        world: in evaluation mode.
-        control_map: the button for each control.
-        store: recordings; the test split is used.
-        num_transitions: how many are drawn, at most.
-        seed: of the draw and of resampling.
+    At most `num_transitions` of the test split are drawn. Without a control map there are inferred buttons
+    only.
 
     Returns:
         Numbers of `keys_of`, without those named `one_step_…` where the map or the recorded controls are

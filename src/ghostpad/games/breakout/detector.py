@@ -50,9 +50,6 @@ def applies(frames_NCHW: np.ndarray) -> bool:
 def detect(frames_NCHW: np.ndarray) -> GameState:
     """Detect ball, paddle and bricks.
 
-    Args:
-        frames_NCHW: (N, C, 210, 160), uint8 in 0…255 or float in 0…1, C 1 (luma) or 3.
-
     Returns:
         Columns named as in `truth.npz`, and two more. `ball_x`, `ball_y` (N,) int16: top-left pixel of the
         best match, `NOT_FOUND` without one; a partly hidden ball is placed where its hidden part must be.

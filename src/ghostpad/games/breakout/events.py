@@ -20,10 +20,6 @@ from ghostpad.games.trajectories import first_of_two, turn
 def events(state: GameState, stride: int) -> dict[str, np.ndarray]:
     """Events of each transition of one episode.
 
-    Args:
-        state: of N frames, from memory or detected.
-        stride: frames from a frame to its next frame.
-
     Returns:
         (N - stride,) bool by event. A bounce is a turn of the ball between the transition before and the one
         after, in the transition in which it would otherwise have passed what it bounces from.

@@ -39,9 +39,6 @@ _BALL_SEAM = 94
 def truth_from_ram(ram_N128: np.ndarray) -> GameState:
     """Read the state of the game, as the frame shows it, from memory.
 
-    Args:
-        ram_N128: (N, 128) uint8, one row per frame.
-
     Returns:
         `ball_x`, `ball_y` int16 (N,): top-left pixel of the 2×4 ball, −1 when none of its pixels is visible
         (no ball in play, outside the field, or wholly inside a brick of its own colour);

@@ -79,9 +79,6 @@ def read_lives(frames_NCHW: np.ndarray) -> np.ndarray:
     """(N,) int16: the displayed lives, the one in play included; `NOT_FOUND` where there is no digit.
 
     After a loss the display changes one frame later than the game.
-
-    Args:
-        frames_NCHW: uint8 in 0…255 or float in 0…1, C 1 (luma) or 3.
     """
     digit = likeness_to(frames_NCHW[:, :, DIGIT_ROWS, LIVES_COLUMNS], WALL_RGB)
     cells = digit.reshape(-1, 5, 2, 3, 4).mean((2, 4)).reshape(-1, 15) > 0.5
