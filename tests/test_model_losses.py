@@ -111,6 +111,15 @@ def test_soft_assignment_is_neither_uniform_nor_saturated() -> None:
         assert 0.01 < float(shares.mean()) < 0.9
 
 
+def test_at_a_low_temperature_the_entropy_is_that_of_the_codes_that_are_chosen() -> None:
+    torch.manual_seed(0)
+    distances = torch.rand(512, 16).square()
+    chosen = np.bincount(distances.argmin(1), minlength=16) / 512
+    wanted = 1 + (chosen * np.log(chosen)).sum() / math.log(16)
+    assert float(assignment_entropy_loss(distances, 1e-4)) == pytest.approx(wanted, abs=1e-3)
+    assert float(assignment_entropy_loss(distances)) < wanted / 2
+
+
 def test_initialization_places_all_codes_on_outputs_of_the_last_batch() -> None:
     quantizer = VectorQuantizer(QuantizerConfig(8, 4))
     latents = 50 + torch.randn(4, 4, 3, 3)

@@ -30,6 +30,18 @@ def test_fields_are_renamed_in_every_config(monkeypatch: pytest.MonkeyPatch) -> 
     assert renamed.former_config(current) == former and renamed.current_config(None) is None
 
 
+def test_an_added_field_has_its_neutral_value_in_former_configs_and_their_hashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(renamed, "ADDED_FIELDS", {"part": {"added": 1}})
+    former = {"model": {"part": {"x": 2}, "other": {}}}
+    current = {"model": {"part": {"x": 2, "added": 1}, "other": {}}}
+    assert renamed.current_config(former) == current == renamed.current_config(current)
+    assert renamed.former_config(current) == former
+    changed = {"part": {"added": 3}}
+    assert renamed.former_config(changed) == changed == renamed.current_config(changed)
+
+
 @pytest.mark.parametrize("table", [renamed.WEIGHTS, renamed.CONFIG_FIELDS])
 def test_every_new_name_has_one_former_name(table: dict[str, str]) -> None:
     assert len(set(table.values())) == len(table)

@@ -1,5 +1,6 @@
 """What this machine offers: device, cores, memory."""
 
+import ctypes
 import os
 import resource
 import sys
@@ -64,6 +65,20 @@ def resolve_compile(name: str, device: "torch.device", world_size: int, accumula
     if name != "auto":
         return name
     return "no" if device.type != "cuda" else "graphs" if fits else "yes"
+
+
+def keep_freed_memory() -> None:
+    """Let this process reuse the memory that it frees, instead of returning it to the system at once.
+
+    By default glibc maps every large array anew, and the system clears each of its pages when it is first
+    touched: a fifth of a training step on a CPU. Other C libraries are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, mmap_max, arena_max = -1, -4, -8  # from malloc.h
+        mallopt(arena_max, 1)
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, -1)
 
 
 def num_cores() -> int:

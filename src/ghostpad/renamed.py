@@ -64,6 +64,10 @@ CONFIG_FIELDS = {
     "past_share": "warmup_share",
 }
 """Name of a config field → the name that replaced it, in whichever config it stands."""
+ADDED_FIELDS: dict[str, dict[str, Any]] = {
+    "quantizer": {"entropy_temperature": 1.0},
+}
+"""For each section of a config: fields that it has since been given, with the values that change nothing."""
 FLAGS: dict[str, dict[str, str | None]] = {
     "world": {
         "--window": None,
@@ -88,7 +92,7 @@ def former_weights(weights: Mapping[str, ValueT]) -> dict[str, ValueT]:
 
 def current_config(plain: Any) -> Any:
     """A plain config of any version with today's names of fields."""
-    plain = _with_fields(plain, CONFIG_FIELDS)
+    plain = _with_added(_with_fields(plain, CONFIG_FIELDS))
     if isinstance(plain, dict) and "goes_on" in plain.get("dynamics", {}):
         # Version 0.1: the object prior was switched on in the dynamics, of which there was one kind.
         dynamics = {"kind": "conv", **plain["dynamics"]}
@@ -103,8 +107,8 @@ def current_config(plain: Any) -> Any:
 
 
 def former_config(plain: Any) -> Any:
-    """A plain config with the field names of the first version, over which hashes are computed."""
-    return _with_fields(plain, {new: old for old, new in CONFIG_FIELDS.items()})
+    """A plain config with the fields of the first version, and later ones that matter, as hashes need it."""
+    return _without_added(_with_fields(plain, {new: old for old, new in CONFIG_FIELDS.items()}))
 
 
 def current_flags(options: Sequence[str], renamed: Mapping[str, str | None]) -> tuple[list[str], list[str]]:
@@ -153,4 +157,19 @@ def _replaced(name: str, prefixes: Mapping[str, str]) -> str:
 def _with_fields(plain: Any, names: Mapping[str, str]) -> Any:
     if isinstance(plain, dict):
         return {names.get(name, name): _with_fields(value, names) for name, value in plain.items()}
+    return plain
+
+
+def _with_added(plain: Any, section: str = "") -> Any:
+    if isinstance(plain, dict):
+        filled = {**ADDED_FIELDS.get(section, {}), **plain}
+        return {name: _with_added(value, name) for name, value in filled.items()}
+    return plain
+
+
+def _without_added(plain: Any, section: str = "") -> Any:
+    if isinstance(plain, dict):
+        added = ADDED_FIELDS.get(section, {})
+        kept = {name: value for name, value in plain.items() if name not in added or value != added[name]}
+        return {name: _without_added(value, name) for name, value in kept.items()}
     return plain

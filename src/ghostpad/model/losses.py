@@ -20,23 +20,24 @@ BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21))
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def soft_assignment(distances_NK: Tensor) -> Tensor:
+def soft_assignment(distances_NK: Tensor, factor: float = 1.0) -> Tensor:
     """Softmax(−distance / temperature) over the codes, (N, K), with a temperature that fits the distances.
 
-    The temperature is (mean − least distance) / ln K, averaged over the latents and without gradient. The
-    nearest code then weighs about as much as all others together, whatever the scale of the latents: the
-    softmax is neither uniform nor saturated and always has a gradient.
+    The temperature is `factor` · (mean − least distance) / ln K, averaged over the latents and without
+    gradient. With a factor of 1 the nearest code would weigh as much as all others together, whatever the
+    scale of the latents, if all others were at the mean distance. Most latents of still frames lie close
+    together, though, and at that temperature share the codes near them almost evenly: theirs is far lower.
     """
     num_codes = distances_NK.shape[1]
     spread = (distances_NK.mean(1) - distances_NK.amin(1)).mean().detach()
     spread = sum_over_processes(spread) / num_processes()
-    temperature = (spread / math.log(max(num_codes, 2))).clamp_min(torch.finfo(torch.float32).tiny)
+    temperature = (factor * spread / math.log(max(num_codes, 2))).clamp_min(torch.finfo(torch.float32).tiny)
     return torch.softmax(-distances_NK / temperature, dim=1)
 
 
-def assignment_entropy_loss(distances_NK: Tensor) -> Tensor:
+def assignment_entropy_loss(distances_NK: Tensor, factor: float = 1.0) -> Tensor:
     """1 − H(mean soft assignment) / ln K, in [0, 1]: 0 for uniform use of the codes, 1 for full collapse."""
-    mean_K = sum_over_processes(soft_assignment(distances_NK).mean(0)) / num_processes()
+    mean_K = sum_over_processes(soft_assignment(distances_NK, factor).mean(0)) / num_processes()
     entropy = -(mean_K * mean_K.clamp_min(1e-12).log()).sum()
     return 1 - entropy / math.log(max(distances_NK.shape[1], 2))
 

@@ -137,7 +137,7 @@ class VectorQuantizer(CodebookQuantizer):
         terms = {
             "commitment": F.mse_loss(latents_ND, quantized_ND.detach()),
             "codebook": F.mse_loss(quantized_ND, latents_ND.detach()),
-            "entropy": assignment_entropy_loss(distances_NK),
+            "entropy": assignment_entropy_loss(distances_NK, self.config.entropy_temperature),
         }
         return straight_through(latents_ND, quantized_ND), codes_N, terms
 
@@ -204,9 +204,10 @@ class AveragingQuantizer(CodebookQuantizer):
             for layer, (inputs_Nd, _, indices_N) in zip(self.layers, steps, strict=True):
                 book: Any = layer._codebook
                 book.update_indices(inputs_Nd.detach(), indices_N, accum_ema_update=True)
+        factor = self.config.entropy_temperature
         terms = {
             "commitment": F.mse_loss(latents_ND, quantized_ND),
-            "entropy": torch.stack([assignment_entropy_loss(distances) for _, distances, _ in steps]).mean(),
+            "entropy": torch.stack([assignment_entropy_loss(d, factor) for _, d, _ in steps]).mean(),
         }
         return straight_through(latents_ND, quantized_ND), codes_N, terms
 

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ghostpad import __version__
 from ghostpad.config import to_plain
+from ghostpad.machine import keep_freed_memory
 from ghostpad.progress import progress
 from ghostpad.training.checkpoint import RunFolder, read_for_resume
 from ghostpad.training.config import LoopConfig, check_loop
@@ -32,6 +33,8 @@ class Loop:
 
     def __init__(self, task: Task, config: LoopConfig, group: ProcessGroup) -> None:
         check_loop(config, group.world_size)
+        if group.device.type == "cpu":
+            keep_freed_memory()
         self.task, self.config, self.group = task, config, group
         self.model = task.model
         self.sampler = Sampler(task.num_rows, config.batch_size, config.seed)
