@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from ghostpad.model.batch_statistics import BatchNorm
 from ghostpad.model.config import DecoderConfig
-from ghostpad.model.encoder import Checkpointable, FramePyramid, ResidualBlock, grid_sizes
+from ghostpad.model.encoder import (
+    Checkpointable,
+    FramePyramid,
+    ResidualBlock,
+    grid_sizes,
+    stride_2_convolution,
+)
 
 
 class FiLM(nn.Module):
@@ -62,7 +68,10 @@ class Upsample(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, in, ceil(H/2), ceil(W/2)) → (B, out, H, W); any other size (a window) doubles exactly."""
         h, w = features.shape[2:]
-        return self.conv(features, None if (h, w) == self.small else [2 * h, 2 * w])
+        if (h, w) != self.small:
+            return self.conv(features, [2 * h, 2 * w])
+        output = stride_2_convolution(self.conv, features, self.conv.output_padding)
+        return self.conv(features) if output is None else output
 
 
 class Decoder(Checkpointable):
