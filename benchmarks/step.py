@@ -3,7 +3,8 @@
     python benchmarks/step.py [--data FOLDER_OR_STORE] [--preset spec] [--steps 5] [--rounds 3]
 
 Each measurement is a process of its own, since the allocator's settings hold for a whole process. CPU seconds
-are those of all threads together; other work on the machine blurs them least. Without --data it records Breakout.
+are those of all threads together; other work on the machine blurs them least. Without --data it records some
+Breakout.
 """
 
 import argparse
