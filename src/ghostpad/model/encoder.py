@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from ghostpad.model.batch_statistics import BatchNorm, recomputing
@@ -21,7 +20,7 @@ SHORT_ROW = 16
 
 
 def stride_2_convolution(
-    conv: nn.Conv2d | nn.ConvTranspose2d, features_BFHW: Tensor, output_padding: tuple[int, int] | None = None
+    conv: nn.Conv2d | nn.ConvTranspose2d, features_BFHW: Tensor, output_padding: tuple[int, ...] | None = None
 ) -> Tensor | None:
     """The output of a 3×3 convolution of stride 2 or, with `output_padding`, of its transpose.
 
@@ -52,7 +51,6 @@ class _Stride2Convolution(torch.autograd.Function):
         return torch.convolution(features, weight, None, *ctx.geometry)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         (gradient,), (features, weight) = gradients, ctx.saved_tensors
         of_features, _, _ = torch.ops.aten.convolution_backward(
