@@ -1,10 +1,14 @@
 """Buttons from motion on any game, without labels: what lasts for a few frames, and not for many.
 
 A player holds a control for some frames, while a scene, a room or a slow object stays for much longer. So the
-button of a transition is a class of its motion that tells much about the next transition and little about a
-later one. A small network is trained to maximize the mutual information with the first less that with the
-second, as in invariant information clustering (Ji et al., 2019, https://arxiv.org/abs/1807.06653); the pairs
-here are neighbours in time.
+button of a transition is a class of its motion that tells much about the next transition and little about
+later ones. Three steps:
+
+1. Keep the features of motion that do so one by one (`memory.py`): the player's, before a fixed camera.
+2. Train a small network to maximize the mutual information of its classes with those of the next transition,
+   less that with those of later ones, as in invariant information clustering (Ji et al., 2019,
+   https://arxiv.org/abs/1807.06653); the pairs here are neighbours in time.
+3. Smooth each posterior by those around it.
 
 Dimensions: T transitions, F features of motion, M buttons, B batch.
 """
@@ -15,14 +19,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ghostpad.buttons.memory import mutual_information, short_memory, transitions_left
 from ghostpad.errors import UserError
+from ghostpad.motion import Motion
 from ghostpad.training.fit import fit
 
 STEPS, BATCH_SIZE, RESTARTS, LEARNING_RATE, WIDTH = 1000, 1024, 3, 3e-3, 64
-LATER = 25
-"""Transitions after which a control has mostly changed; the recorder holds one for up to 10."""
-ENTROPY_WEIGHT = 0.1
+LATER = 10, 50
+"""Transitions, from and to, after which a control has mostly changed; the recorder holds one for up to 10."""
+LATER_WEIGHT = 6
+"""Weight of what buttons tell about a later transition."""
+ENTROPY_WEIGHT = 0.5
 """Weight of the entropy of the buttons, which keeps all of them in use at first."""
+EVIDENCE = 0.5
+"""Power of what a transition says by itself, in smoothing: neighbours share noise."""
 _INITIAL_SCALE = 8
 """Of the last layer: a network whose answers are uniform at first has no gradient."""
 
@@ -63,62 +73,85 @@ class PersistentButtons(nn.Module):
         return self.layers((motion_BF - self.mean) / self.scale).softmax(1)
 
 
-def mutual_information(one_BM: Tensor, other_BM: Tensor) -> Tensor:
-    """Mutual information () in nats of two buttons, from posteriors of B pairs; the order does not matter."""
-    joint_MM = one_BM.T @ other_BM / len(one_BM)
-    joint_MM = ((joint_MM + joint_MM.T) / 2).clamp_min(1e-8)
-    joint_MM = joint_MM / joint_MM.sum()
-    marginal_M = joint_MM.sum(0)
-    return (joint_MM * (joint_MM.log() - marginal_M.log()[:, None] - marginal_M.log())).sum()
-
-
 def persistence(now_BM: Tensor, next_BM: Tensor, later_BM: Tensor) -> Tensor:
     """What buttons tell about the next transition, less what they tell about a later one: () in nats."""
-    return mutual_information(now_BM, next_BM) - mutual_information(now_BM, later_BM)
+    return mutual_information(now_BM, next_BM) - LATER_WEIGHT * mutual_information(now_BM, later_BM)
 
 
 def infer_persistent_buttons(
-    motion_TF: np.ndarray, episode_index: np.ndarray, train: np.ndarray, config: PersistenceConfig
+    motion: Motion, episode_index: np.ndarray, train: np.ndarray, config: PersistenceConfig
 ) -> np.ndarray:
-    """Infer P(button | transition), (T, M) float32, without labels.
+    """Infer P(button | motion of the episode), (T, M) float32, without labels.
 
     Several networks are trained, and that with the most persistent buttons is kept.
 
     Args:
-        motion_TF: motion of all transitions, in the order of frames; see `motion_features`.
+        motion: of all transitions, see `motion_features`.
         episode_index: (T,) episode of each.
         train: (T,) bool, the transitions that the networks are fitted to.
         config: number of buttons, and the seed.
 
     Raises:
-        UserError: no episode is longer than `LATER` transitions.
+        UserError: no training episode is longer than `LATER[0]` transitions.
     """
-    motion = torch.from_numpy(motion_TF)
-    rows = np.arange(len(motion_TF) - LATER)
-    rows = rows[train[: len(rows)] & (episode_index[: len(rows)] == episode_index[LATER:])]
-    if not len(rows):
-        raise UserError(f"buttons need training episodes of more than {LATER + 1} frames; record longer ones")
-    starts = torch.from_numpy(rows)
+    left_T = transitions_left(episode_index)
+    left_T[~train] = 0
+    if left_T.max(initial=0) < LATER[0]:
+        raise UserError(
+            f"buttons need training episodes of more than {LATER[0] + 1} frames; record longer ones"
+        )
+    kept_F = short_memory(motion, left_T)
+    features = torch.from_numpy(motion.features_TF[:, kept_F])
+    left = torch.from_numpy(left_T)
+    lags = range(LATER[0], min(LATER[1], int(left_T.max())) + 1)
 
-    def score(network: PersistentButtons, rows_B: Tensor) -> tuple[Tensor, Tensor]:
-        now, after, later = network(motion[torch.cat([rows_B, rows_B + 1, rows_B + LATER])]).chunk(3)
+    def score(network: PersistentButtons, lag: int, size: int | None) -> tuple[Tensor, Tensor]:
+        rows = torch.nonzero(left >= lag)[:, 0]
+        if size:
+            rows = rows[torch.randint(len(rows), (size,))]
+        now, after, later = network(features[torch.cat([rows, rows + 1, rows + lag])]).chunk(3)
         return persistence(now, after, later), now.mean(0)
 
     best, most = None, -np.inf
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         for number in range(RESTARTS):
-            network = PersistentButtons(config, motion[torch.from_numpy(np.flatnonzero(train))])
+            network = PersistentButtons(config, features[torch.from_numpy(train)])
 
             def loss(_: int, network: PersistentButtons = network) -> Tensor:
-                persistent, share_M = score(network, starts[torch.randint(len(starts), (BATCH_SIZE,))])
+                lag = lags[int(torch.randint(len(lags), ()))]
+                persistent, share_M = score(network, lag, BATCH_SIZE)
                 entropy = -(share_M * share_M.clamp_min(1e-8).log()).sum()
                 return -persistent - ENTROPY_WEIGHT * entropy
 
             fit(network, loss, STEPS, LEARNING_RATE, what=f"buttons, {number + 1} of {RESTARTS}")
             with torch.no_grad():
-                persistent = float(score(network, starts)[0])
+                some = sorted({lags[0], lags[len(lags) // 2], lags[-1]})
+                persistent = float(np.mean([float(score(network, lag, None)[0]) for lag in some]))
                 if persistent > most:
-                    best, most = network(motion), persistent
+                    best, most = network(features), persistent
     assert best is not None
-    return best.numpy()
+    return smoothed(best.numpy(), episode_index)
+
+
+def smoothed(posterior_TM: np.ndarray, episode_index: np.ndarray) -> np.ndarray:
+    """Posterior (T, M) of each transition given those around it, by the forward-backward algorithm.
+
+    Transitions of a hidden Markov model are counted in the posteriors themselves. The evidence of each, its
+    posterior over the prior, enters to the power `EVIDENCE`.
+    """
+    prior_M = posterior_TM.mean(0)
+    evidence_TM = ((posterior_TM + 1e-4) / (prior_M + 1e-4)) ** EVIDENCE
+    follows_T = np.concatenate([[False], episode_index[1:] == episode_index[:-1]])
+    joint_MM = posterior_TM[:-1][follows_T[1:]].T @ posterior_TM[1:][follows_T[1:]] + 1e-8
+    moves_MM = joint_MM / joint_MM.sum(1, keepdims=True)
+    forward_TM, backward_TM = np.empty_like(evidence_TM), np.ones_like(evidence_TM)
+    for t in range(len(evidence_TM)):
+        forward_M = (forward_TM[t - 1] @ moves_MM if follows_T[t] else prior_M) * evidence_TM[t]
+        forward_TM[t] = forward_M / forward_M.sum()
+    for t in range(len(evidence_TM) - 1, 0, -1):
+        if follows_T[t]:
+            backward_M = moves_MM @ (backward_TM[t] * evidence_TM[t])
+            backward_TM[t - 1] = backward_M / backward_M.sum()
+    both_TM = forward_TM * backward_TM
+    return (both_TM / both_TM.sum(1, keepdims=True)).astype(np.float32)

@@ -1,68 +1,114 @@
 """Motion of every transition of a store, as a few numbers: the input of button inference.
 
-Dimensions: N frames, T transitions or frames of a run, H W frame, F features.
+Dimensions: N frames, T transitions, H W frame, F features, K colours.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ghostpad.frames.store import FrameStore
 from ghostpad.labels.shards import frame_runs
+from ghostpad.luma import tensor_luma
 from ghostpad.model.frame_format import FrameScale
+from ghostpad.motion.colors import NUM_COLORS, coarse_colors, color_shifts
 from ghostpad.motion.shift import region_shifts
 from ghostpad.progress import progress
 
 LONGEST_SIDE = 160
 """Pixels that a frame is averaged down to, if it is larger."""
-FIXED_SHARE = 0.7
-"""Share of the pixels that equal the background from which the camera counts as fixed (0.9 to 1.0 in Atari
-games whose camera is fixed; 0.3 to 0.5 in ViZDoom, Crafter and CoinRun)."""
+FIXED_SHARE = 0.75
+"""Share of the pixels that equal the background of their episode, from which the camera counts as fixed (0.8
+to 1.0 in MiniGrid and the Atari games; 0.3 to 0.7 in ViZDoom, Crafter and Procgen)."""
 _TOLERANCE = 5
 """Gray levels up to which a pixel equals the background."""
-_FRAMES_FOR_BACKGROUND = 240
-_AT_ONCE = 64
+_FRAMES_FOR_BACKGROUND, _EPISODES_FOR_CAMERA = 24, 32
+_AT_ONCE, _WHITE = 64, 255
 
 
-def motion_features(store: FrameStore, stride: int = 1) -> np.ndarray:
-    """Shifts of regions for the transitions of all episodes, in the order of `Transitions(store, None)`.
+@dataclass(frozen=True)
+class Motion:
+    """Motion of T transitions, in the order of `Transitions(store, None)`."""
 
-    Where the camera is fixed, shifts are those of what differs from the background.
+    features_TF: np.ndarray
+    """Float32 sign(x)·log(1 + |x|) of shifts x in pixels, down and right: of colours (see `color_shifts`) if
+    the camera is fixed, else of the regions of the frame (see `regions`)."""
+    fixed_camera: bool
+    """Whether most pixels show the background of their episode."""
+
+
+def motion_features(store: FrameStore, stride: int = 1) -> Motion:
+    """Measure the motion of all transitions: of colours before a fixed camera, else of regions.
 
     Args:
         store: of any game.
         stride: frames from a frame to its next frame.
-
-    Returns:
-        (T, F) float32: for each region the shift down and right, sign(x)·log(1 + |x|) of the pixels, and the
-        height of the peak in [0, 1].
     """
-    background_HW, share = _background(store)
-    moves = share < FIXED_SHARE
-    scale = FrameScale(-(-max(background_HW.shape) // LONGEST_SIDE), picks=False)
+    fixed, tracked_K = _camera(store)
+    return Motion(_color_motion(store, stride, tracked_K) if fixed else region_motion(store, stride), fixed)
+
+
+def region_motion(store: FrameStore, stride: int = 1, off_background: bool = False) -> np.ndarray:
+    """Shifts (T, F) of the regions of the frame, as in `Motion`.
+
+    Args:
+        store: of any game.
+        stride: frames from a frame to its next frame.
+        off_background: measure the shift of what differs from the episode's background.
+    """
+    scale = FrameScale(-(-max(store.height, store.width) // LONGEST_SIDE), picks=False)
     found = []
     for index in progress(range(len(store.episodes)), what="motion", unit="episodes"):
+        background_HW = _background(_some_frames(store, index))[0] if off_background else 0
         for _, run_TCHW in frame_runs(store, index, True, stride):
             parts = []
             for part_NCHW in torch.from_numpy(run_TCHW).split(_AT_ONCE):  # large frames need much memory
-                luma_NCHW = part_NCHW.float() / 255
-                if not moves:
-                    luma_NCHW = luma_NCHW - background_HW.float() / 255
-                parts.append(scale.shrink(luma_NCHW)[:, 0])
+                luma_NCHW = part_NCHW.int() - background_HW
+                parts.append(scale.shrink(luma_NCHW.float() / _WHITE)[:, 0])
             luma_THW = torch.cat(parts)
             pairs = zip(luma_THW[:-stride].split(_AT_ONCE), luma_THW[stride:].split(_AT_ONCE), strict=True)
-            found += [region_shifts(*pair, windowed=moves) for pair in pairs]
-    shifts_TR3 = torch.cat(found)
-    pixels = shifts_TR3[..., :2]
-    squashed = pixels.sign() * pixels.abs().log1p()
-    return torch.cat([squashed, shifts_TR3[..., 2:]], 2).flatten(1).numpy()
+            found += [region_shifts(*pair, windowed=not off_background)[..., :2].flatten(1) for pair in pairs]
+    return _squashed(torch.cat(found).numpy())
 
 
-def _background(store: FrameStore) -> tuple[Tensor, float]:
-    """The median frame (H, W) uint8 of all episodes, and the share of pixels that equal it."""
-    lengths = [episode.num_frames for episode in store.episodes]
-    step = max(1, sum(lengths) // _FRAMES_FOR_BACKGROUND)
-    some = np.concatenate([store.read(i, slice(0, None, step), True)[:, 0] for i in range(len(lengths))])
-    some_NHW = torch.from_numpy(some)
-    median_HW = some_NHW.median(0).values
-    return median_HW, float(((some_NHW.short() - median_HW).abs() <= _TOLERANCE).float().mean())
+def _color_motion(store: FrameStore, stride: int, tracked_K: np.ndarray) -> np.ndarray:
+    """Shifts (T, F) of colours, as in `Motion`."""
+    found = []
+    for index in progress(range(len(store.episodes)), what="motion", unit="episodes"):
+        background_HW = _background(_some_frames(store, index))[1]
+        for _, run_TCHW in frame_runs(store, index, False, stride):
+            found.append(color_shifts(coarse_colors(run_TCHW), background_HW, tracked_K, stride))
+    return _squashed(np.concatenate(found))
+
+
+def _squashed(shifts_TF: np.ndarray) -> np.ndarray:
+    """Large shifts count less."""
+    return np.sign(shifts_TF) * np.log1p(np.abs(shifts_TF))
+
+
+def _camera(store: FrameStore) -> tuple[bool, np.ndarray]:
+    """Whether the camera is fixed; and the commonest colours (K,) off the background."""
+    shares, counts = [], np.zeros(64, np.int64)
+    for index in np.linspace(0, len(store.episodes) - 1, min(len(store.episodes), _EPISODES_FOR_CAMERA)):
+        some_NCHW = _some_frames(store, int(index))
+        luma_HW, colors_HW = _background(some_NCHW)
+        off_N1HW = (tensor_luma(torch.from_numpy(some_NCHW)) - luma_HW).abs() > _TOLERANCE
+        shares.append(1 - float(off_N1HW.float().mean()))
+        colors_NHW = coarse_colors(some_NCHW)
+        counts += np.bincount(colors_NHW[colors_NHW != colors_HW], minlength=64)
+    fixed = float(np.median(shares)) >= FIXED_SHARE
+    commonest = np.argsort(-counts, kind="stable")[:NUM_COLORS]
+    return fixed, commonest[counts[commonest] > 0]
+
+
+def _some_frames(store: FrameStore, index: int) -> np.ndarray:
+    """Frames (N, 3, H, W) uint8 that are spread over an episode."""
+    step = max(1, store.episodes[index].num_frames // _FRAMES_FOR_BACKGROUND)
+    return store.read(index, slice(0, None, step), False)
+
+
+def _background(some_NCHW: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+    """Median luma (H, W) int32 and median colour (H, W) uint8: the commonest where one covers most frames."""
+    luma_HW = tensor_luma(torch.from_numpy(some_NCHW))[:, 0].median(0).values
+    return luma_HW, np.sort(coarse_colors(some_NCHW), axis=0)[len(some_NCHW) // 2]

@@ -1,0 +1,71 @@
+"""Which features of motion have a memory as short as a held control's: the player's, more than all others.
+
+What a held control moves tells much about the next transition, and almost nothing ten transitions later. An
+object that bounces, an enemy on patrol and a background that scrolls by are remembered for longer.
+
+Dimensions: T transitions, F features, M classes, B batch.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ghostpad.motion import Motion
+
+LATER_LAGS = 10, 12, 15, 20, 25, 35, 50
+LATER_WEIGHT = 10
+"""Weight of the mean information about later transitions."""
+LEAST_SHARE_FIXED, LEAST_SHARE_MOVING = 0.5, 0.1
+"""Of the best feature's score, that a feature must have. Before a fixed camera most features show other
+objects, while all regions of a moving picture show the player's motion."""
+_LEAST_SHIFT, _LEAST_SHARE_SHIFTED = 0.05, 0.02
+"""Smallest shift that counts, and the share of transitions that must have one."""
+_LARGE = 1.3
+"""Times the median shift, from which a shift counts as large."""
+
+
+def mutual_information(one_BM: Tensor, other_BM: Tensor) -> Tensor:
+    """Mutual information () in nats of two buttons, from posteriors of B pairs; the order does not matter."""
+    joint_MM = one_BM.T @ other_BM / len(one_BM)
+    joint_MM = ((joint_MM + joint_MM.T) / 2).clamp_min(1e-8)
+    joint_MM = joint_MM / joint_MM.sum()
+    marginal_M = joint_MM.sum(0)
+    return (joint_MM * (joint_MM.log() - marginal_M.log()[:, None] - marginal_M.log())).sum()
+
+
+def short_memory(motion: Motion, left_T: np.ndarray) -> np.ndarray:
+    """Which features (F,) bool tell much about the next transition and little about later ones.
+
+    Args:
+        motion: of all transitions.
+        left_T: how many transitions may be used after each; 0 where none may.
+    """
+    lags = [lag for lag in LATER_LAGS if (left_T >= lag).any()]
+    scores_F = np.array([_score(feature_T, left_T, lags) for feature_T in motion.features_TF.T])
+    share = LEAST_SHARE_FIXED if motion.fixed_camera else LEAST_SHARE_MOVING
+    kept_F = (scores_F > 0) & (scores_F >= share * scores_F.max(initial=0))
+    return kept_F if kept_F.any() else np.ones_like(kept_F)
+
+
+def _score(feature_T: np.ndarray, left_T: np.ndarray, lags: list[int]) -> float:
+    """Information () in nats about the next transition, less that about later ones."""
+    size_T = np.abs(feature_T)
+    shifted_T = size_T > _LEAST_SHIFT
+    if shifted_T.mean() < _LEAST_SHARE_SHIFTED:
+        return 0.0
+    large_T = size_T > _LARGE * np.median(size_T[shifted_T])
+    classes_T = np.where(shifted_T, np.sign(feature_T) * (1 + large_T), 0).astype(np.int64) + 2
+    one_hot_TM = torch.eye(5)[torch.from_numpy(classes_T)]
+
+    def information(lag: int) -> float:
+        rows = np.flatnonzero(left_T >= lag)
+        return float(mutual_information(one_hot_TM[rows], one_hot_TM[rows + lag]))
+
+    later = float(np.mean([information(lag) for lag in lags])) if lags else 0.0
+    return information(1) - LATER_WEIGHT * later
+
+
+def transitions_left(episode_index: np.ndarray) -> np.ndarray:
+    """(T,) int64: how many transitions of the same episode follow each."""
+    _, counts_E = np.unique(episode_index, return_counts=True)
+    return np.concatenate([np.arange(count)[::-1] for count in counts_E])
