@@ -155,3 +155,10 @@ def _jpeg(frame: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(frame).save(buffer, format="JPEG")
     return buffer.getvalue()
+
+
+def rewrite_manifest(labels: Path, old: str, new: str) -> None:
+    """Change a text in the manifest of a labels folder, as when the store has moved."""
+    from ghostpad.labels.folder import Labels, write_manifest
+
+    write_manifest(labels, json.loads(json.dumps(Labels.open(labels).manifest).replace(old, new)))

@@ -27,7 +27,7 @@ def test_everything_is_where_the_readme_says(made):
     for result in (
         "bulk_videos/episode_0000/0.png",
         "checkpoints/latent_action/best.pt",
-        "latent_actions/_labels.json",
+        "latent_actions/_labels.parquet",
         "report/report.html",
         "report/metrics.json",
     ):

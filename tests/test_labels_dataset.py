@@ -1,8 +1,10 @@
 """Labels as training data."""
 
+import json
 import os
 import pickle
 import shutil
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from ghostpad.errors import UserError
 from ghostpad.frames.pairs import FramePairDataset, Transitions
 from ghostpad.labels.dataset import LatentActionDataset
 from ghostpad.labels.extract import ExtractConfig, extract
+from ghostpad.labels.folder import Labels
+from recordings import rewrite_manifest
 from small_model import saved, small_model
 
 
@@ -81,8 +85,7 @@ def test_labels_with_frames_give_the_same_items_without_the_store(
 ):
     alone = tmp_path / "elsewhere"
     shutil.copytree(folder_with_frames, alone)
-    content = (alone / "_labels.json").read_text().replace(".store", ".gone")
-    (alone / "_labels.json").write_text(content)
+    rewrite_manifest(alone, ".store", ".gone")
     one = LatentActionDataset(folder, "train", window, grayscale=grayscale)
     other = LatentActionDataset(alone, "train", window, grayscale=grayscale)
     assert len(one) == len(other)
@@ -122,11 +125,11 @@ def test_a_store_that_moved_with_its_labels_is_found_and_a_missing_one_is_named(
     home = tmp_path / "home"
     place = home / os.path.relpath(folder, folder.parent.parent)
     shutil.copytree(folder, place)
-    text = (place / "_labels.json").read_text()
+    text = json.dumps(Labels.open(place).manifest)
     absolute = str(store_path.resolve())
     relative = os.path.relpath(store_path, folder)
     assert absolute in text and relative in text
-    (place / "_labels.json").write_text(text.replace(absolute, "/nowhere"))
+    rewrite_manifest(place, absolute, "/nowhere")
     with pytest.raises(UserError, match="store=") as missing:
         LatentActionDataset(place)
     assert "/nowhere" in str(missing.value)
@@ -161,3 +164,27 @@ def test_items_are_in_the_order_of_transitions(folder, store):
     dataset, transitions = LatentActionDataset(folder), Transitions(store, None, 2)
     assert np.array_equal(dataset.episode_index, transitions.episode_index)
     assert np.array_equal(dataset.frame_index, transitions.frame_index)
+
+
+def test_a_labels_folder_is_a_parquet_data_set_as_it_is(folder):
+    import pyarrow.dataset as pads
+    import pyarrow.parquet as pq
+
+    labels = Labels.open(folder)
+    assert pads.dataset(folder).count_rows() == labels.manifest["num_transitions"]
+    assert {path.suffix for path in folder.iterdir()} == {".parquet"}, "polars refuses other files"
+    assert len({pq.read_schema(path).remove_metadata().to_string() for path in folder.iterdir()}) == 1
+    assert pq.ParquetFile(folder / "_labels.parquet").metadata.num_row_groups == 0
+
+
+def test_a_labels_folder_of_an_earlier_version_opens(folder, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    manifest = Labels.open(old).manifest
+    (old / "_labels.parquet").unlink()
+    (old / "labels.json").write_text(json.dumps(manifest | {"fps": 29.97}))
+    assert Labels.open(old).rates == [Fraction(30000, 1001)]
+    assert np.array_equal(
+        Labels.open(old).codes(Labels.open(old).shards[0]),
+        Labels.open(folder).codes(Labels.open(folder).shards[0]),
+    )

@@ -18,6 +18,7 @@ from ghostpad.labels import lerobot
 from ghostpad.labels.export import ExportConfig, LabelFormatName, export
 from ghostpad.labels.extract import ExtractConfig, extract
 from ghostpad.labels.lerobot import Statistics
+from recordings import rewrite_manifest
 from small_model import saved, small_model
 
 
@@ -134,8 +135,7 @@ def test_a_lerobot_export_is_ingested_to_the_same_frames_and_controls(dataset, s
 def test_labels_with_frames_are_exported_without_the_store(config, dataset, tmp_path):
     out = tmp_path / "labels"
     alone = extract(dataclasses.replace(config, out=out, with_frames=True))
-    content = (out / "_labels.json").read_text().replace(".store", ".gone")
-    (out / "_labels.json").write_text(content)
+    rewrite_manifest(out, ".store", ".gone")
     export(ExportConfig(labels=alone.path, format="lerobot", out=tmp_path / "out"))
     names = ["videos/observation.image/chunk-000/file-000.mp4", "data/chunk-000/file-000.parquet"]
     for name in names:

@@ -164,7 +164,7 @@ def test_a_folder_with_other_files_is_refused_and_untouched(config):
     config.out.mkdir()
     for name, words in [
         ("notes.txt", "holds notes.txt"),
-        ("_labels.json", "damaged"),
+        ("_labels.parquet", "damaged"),
         ("labels-0.parquet", "damaged"),
     ]:
         (config.out / name).write_text("mine")

@@ -111,7 +111,7 @@ def _stages(config: DemoConfig) -> list[Stage]:
         Stage("record", videos, videos, lambda: record(recording)),
         Stage("ingest", store, store, lambda: open_data(videos, config.workers)),
         Stage("train", model / "best.pt", model, lambda: train(training)),
-        Stage("extract", labels / "_labels.json", labels, lambda: extract(extraction)),
+        Stage("extract", labels / "_labels.parquet", labels, lambda: extract(extraction)),
         Stage("evaluate", report / "metrics.json", report / "report.html", lambda: evaluate(evaluation)),
     ]
 

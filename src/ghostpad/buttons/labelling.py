@@ -12,7 +12,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.io import whole_file
 from ghostpad.labels.extract import ExtractConfig
 from ghostpad.labels.extract import extract as extract_codes
-from ghostpad.labels.folder import Labels
+from ghostpad.labels.folder import Labels, write_manifest
 from ghostpad.motion.features import motion_features
 
 COLUMN = "button"
@@ -36,6 +36,7 @@ def extract(config: ExtractConfig) -> Labels:
         for shard in labels.shards:
             write_buttons(labels, shard.file_name, buttons[first : first + shard.num_transitions])
             first += shard.num_transitions
+        write_manifest(labels.path, labels.manifest)
         used = np.bincount(buttons, minlength=config.num_buttons) / len(buttons)
         shares = ", ".join(f"{button}: {share:.0%}" for button, share in enumerate(used))
         print(f"buttons inferred from motion ({shares})")

@@ -1,7 +1,8 @@
-"""The labels folder: a Parquet file per shard, and `_labels.json`, which is written last.
+"""The labels folder: a Parquet file per shard, and `_labels.parquet`, which is written last.
 
-A folder with a `_labels.json` is complete; one without can be completed. Readers of Parquet folders (pandas,
-pyarrow, datasets) pass over names that begin with an underscore. Older folders have a `labels.json` instead.
+A folder with a `_labels.parquet` is complete; one without can be completed. It has no rows, and the manifest
+as metadata, so that everything that reads Parquet folders (pandas, pyarrow, polars, duckdb, datasets) opens
+the folder as it is. Older folders have a `labels.json` instead.
 """
 
 import json
@@ -17,11 +18,21 @@ import pyarrow.parquet as pq
 
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
-from ghostpad.io import read_json, write_json
-from ghostpad.labels.shards import PREFIX, SUFFIX, VERSION, Origin, Shard, check_version, pick, read_metadata
+from ghostpad.io import read_json, whole_file
+from ghostpad.labels.shards import (
+    METADATA,
+    PREFIX,
+    SUFFIX,
+    VERSION,
+    Origin,
+    Shard,
+    check_version,
+    pick,
+    read_metadata,
+)
 from ghostpad.sources.base import frame_rate
 
-MANIFEST, OLD_MANIFEST = "_labels.json", "labels.json"
+MANIFEST, OLD_MANIFEST = "_labels.parquet", "labels.json"
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Labels:
     origin: Origin
     shards: tuple[Shard, ...]
     manifest: dict[str, Any]
-    """`_labels.json`."""
+    """Content of `_labels.parquet`."""
 
     @classmethod
     def open(cls, path: Path) -> "Labels":
@@ -42,8 +53,10 @@ class Labels:
             UserError: there are none, or they are incomplete or of another version.
         """
         try:
-            is_old = not (path / MANIFEST).exists() and (path / OLD_MANIFEST).is_file()
-            manifest = read_json(path / (OLD_MANIFEST if is_old else MANIFEST))
+            if not (path / MANIFEST).exists() and (path / OLD_MANIFEST).is_file():
+                manifest = read_json(path / OLD_MANIFEST)
+            else:
+                manifest = json.loads(pq.read_schema(path / MANIFEST).metadata[METADATA])
             check_version(path, manifest)
             shards = tuple(pick(Shard, row) for row in manifest["shards"])
             return cls(path, pick(Origin, manifest), shards, manifest)
@@ -164,13 +177,21 @@ def complete(out: Path, origin: Origin, shards: list[Shard], store: FrameStore) 
     # Through JSON, which turns tuples into lists, to compare with what was read.
     manifest = json.loads(json.dumps(_manifest(out, origin, shards, store)))
     if not (out / MANIFEST).is_file() or Labels.open(out).manifest != manifest:
-        write_json(out / MANIFEST, manifest)
+        write_manifest(out, manifest)
     (out / OLD_MANIFEST).unlink(missing_ok=True)
     return Labels.open(out)
 
 
+def write_manifest(out: Path, manifest: dict[str, Any]) -> None:
+    """Write `_labels.parquet` with the columns of the shards: readers refuse files of different columns."""
+    schema = pq.read_schema(out / manifest["shards"][0]["file"])
+    with whole_file(out / MANIFEST) as path:
+        # Without a row group: a file with an empty one is refused by some readers.
+        pq.ParquetWriter(path, schema.with_metadata({METADATA: json.dumps(manifest).encode()})).close()
+
+
 def _manifest(out: Path, origin: Origin, shards: list[Shard], store: FrameStore) -> dict[str, Any]:
-    """The content of `_labels.json`."""
+    """The content of `_labels.parquet`."""
     lengths = [max(0, episode.num_frames - origin.stride) for episode in store.episodes]
     control_names = (store.control_names(index) for index in range(len(store.episodes)))
     rates = {episode.fps for episode in store.episodes if episode.fps}

@@ -28,7 +28,7 @@ VERSION = 1
 PREFIX, SUFFIX = "labels-", ".parquet"
 # Transitions per run: a batch for a GPU, and on a CPU few enough to notice an interruption soon.
 RUN = 256
-_METADATA = b"ghostpad"
+METADATA = b"ghostpad"
 # Rows per row group, without and with frames: a single row with frames is then read without much around it.
 _ROWS_PER_GROUP = {False: 65_536, True: 128}
 
@@ -138,7 +138,7 @@ def read_metadata(path: Path) -> tuple[Origin, Shard, str]:
         UserError: the file is damaged or was not written by this version.
     """
     try:
-        metadata = json.loads((pq.read_schema(path).metadata or {})[_METADATA])
+        metadata = json.loads((pq.read_schema(path).metadata or {})[METADATA])
         check_version(path, metadata)
         return pick(Origin, metadata), pick(Shard, metadata), metadata["encoder"]
     except UserError:
@@ -172,7 +172,7 @@ def _schema(store: FrameStore, shard: Shard, encoder: RunEncoder, origin: Origin
     if origin.with_frames:
         columns += [("frame", pa.binary()), ("next_frame", pa.binary())]
     metadata = {"version": VERSION, **asdict(origin), **asdict(shard), "encoder": encoder.name}
-    return pa.schema(columns, {_METADATA: json.dumps(metadata).encode()})
+    return pa.schema(columns, {METADATA: json.dumps(metadata).encode()})
 
 
 def _grouped(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
