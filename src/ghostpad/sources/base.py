@@ -22,17 +22,13 @@ import numpy as np
 from ghostpad.errors import UserError
 from ghostpad.sources.branches import Branches
 
-IMAGE_FORMATS: dict[str, tuple[str, ...] | None] = {
-    ".png": ("PNG",),
-    ".jpg": ("JPEG", "MPO"),
-    ".jpeg": ("JPEG", "MPO"),
-    **dict.fromkeys((".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga", ".jp2", ".avif", ".qoi")),
-}
+IMAGE_FORMATS: dict[str, tuple[str, ...] | None] = {".png": ("PNG",)}
+IMAGE_FORMATS |= dict.fromkeys((".jpg", ".jpeg"), ("JPEG", "MPO"))
+IMAGE_FORMATS |= dict.fromkeys((".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga", ".jp2", ".avif"))
 """By suffix of an image file: Pillow's names of the formats that it may hold, None for any."""
 MAX_SIDE = 4096
 """Largest height and width of a frame, in pixels."""
 _NTSC_ROUNDING = Fraction(1, 2000)  # 23.976, 29.97 and 59.94 are written with two or three digits
-_MAX_FPS = 100_000
 OnBad = Literal["fail", "skip"]
 
 
@@ -75,7 +71,6 @@ class IngestLog:
     rejected: list[Rejected] = field(default_factory=list)
     notices: set[str] = field(default_factory=set)
     """What a frame store does not keep, or keeps changed, a sentence each."""
-
     unused_files: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -83,12 +78,9 @@ class IngestLog:
         self.notices.add(text)
 
     def check_link(self, path: Path, root: Path) -> None:
-        """Refuse a link that leads out of a recording.
+        """Raise a BadInput for a link that leads out of a recording, unless such links are read.
 
         The cache of the Hugging Face hub keeps files in `blobs/`, linked from `snapshots/<commit>/`.
-
-        Raises:
-            BadInput: it leads out, and such links are not read.
         """
         target, root = path.resolve(), root.resolve()
         hubs = (parent.parent / "blobs" for parent in (root, *root.parents) if parent.name == "snapshots")
@@ -105,27 +97,21 @@ class IngestLog:
         if self.unused_files:
             lines.append(f"{_count(self.unused_files)} not taken: no frames there")
         if self.rejected:
-            first = self.rejected[0]
             count = _count([each.file for each in self.rejected])
-            lines.append(f"{count} left out ({first.reason}); see rejected.json")
+            lines.append(f"{count} left out ({self.rejected[0].reason}); see rejected.json")
         return lines
 
     def reject(self, unit: str, file: Path | str, reason: BadInput | str, frame: int | None = None) -> None:
-        """Record that a file, or one frame of it, is left out.
-
-        Raises:
-            UserError: `on_bad` is "fail".
-        """
+        """Record that a file, or one frame of it, is left out; a UserError if `on_bad` is "fail"."""
         if self.on_bad == "fail":
-            is_frame = frame is None or Path(file).suffix.lower() in IMAGE_FORMATS
-            where = "" if is_frame else f"frame {frame} "
-            raise UserError(f"{file}: {where}{reason}; repair it, or leave it out with --on-bad skip")
+            named = frame is None or Path(file).suffix.lower() in IMAGE_FORMATS
+            what = reason if named else f"frame {frame} {reason}"
+            raise UserError(f"{file}: {what}; repair it, or leave it out with --on-bad skip")
         self.rejected.append(Rejected(unit, str(file), frame, str(reason)))
 
 
 def _count(files: list[str]) -> str:
-    more = f" and {len(files) - 1} more were" if len(files) > 1 else " was"
-    return files[0] + more
+    return f"{files[0]} and {len(files) - 1} more were" if len(files) > 1 else f"{files[0]} was"
 
 
 class Frame(NamedTuple):
@@ -238,10 +224,7 @@ def pack_colors(pixels: np.ndarray) -> np.ndarray:
 
 
 def frame_rate(value: Any) -> Fraction | None:
-    """The exact frame rate that a number or text stands for; None if it is no rate.
-
-    29.97 and the like stand for the rates of NTSC, 30000/1001.
-    """
+    """The exact frame rate that a number or text says (29.97 is NTSC's 30000/1001); None if it is no rate."""
     try:
         exact = Fraction(value)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
@@ -249,7 +232,7 @@ def frame_rate(value: Any) -> Fraction | None:
     ntsc = Fraction(round(exact * 1001 / 1000) * 1000, 1001)
     if exact.denominator > 1 and abs(exact - ntsc) < _NTSC_ROUNDING:
         return ntsc
-    return exact.limit_denominator(1001) if 0 < exact < _MAX_FPS else None
+    return exact.limit_denominator(1001) if 0 < exact < 100_000 else None
 
 
 def is_scene_cut(before: np.ndarray | None, after: np.ndarray, threshold: float | None) -> bool:

@@ -239,23 +239,19 @@ def _note_stream(container: Any, stream: Any, track: int | None, log: IngestLog)
 
 
 def _tracks(container: Any) -> list[Any]:
-    """The video tracks but cover pictures."""
-    from av.stream import Disposition
-
-    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    """The video tracks without cover pictures."""
+    return [s for s in container.streams.video if "attached_pic" not in str(s.disposition.name)]
 
 
 def _choose_track(container: Any, track: int | None) -> Any:
-    from av.stream import Disposition
-
     tracks = _tracks(container)
     if not tracks:
         raise BadInput("has no pictures in it")
-    if track is not None:
-        if track > len(tracks):
-            raise BadInput(f"has {len(tracks)} tracks of pictures, no track {track}")
-        return tracks[track - 1]
-    return next((s for s in tracks if s.disposition & Disposition.default), tracks[0])
+    if track is None:
+        return next((s for s in tracks if "default" in str(s.disposition.name)), tracks[0])
+    if track > len(tracks):
+        raise BadInput(f"has {len(tracks)} tracks of pictures, no track {track}")
+    return tracks[track - 1]
 
 
 def _colors(picture: Any, log: IngestLog) -> np.ndarray:
