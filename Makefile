@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 PROSE = $(shell git ls-files '*.md' '*.py' '*.html' '*.js')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo play criteria test test-slow check format clean
+.PHONY: help install demo play criteria test test-slow test-lowest check format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,13 @@ test: $(INSTALLED)  ## run the tests, with coverage
 test-slow: $(INSTALLED)  ## run the tests that take minutes
 	$(BIN)/pytest -m slow
 
+test-lowest:  ## run the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+	  -e ".[atari,formats,play,onnx,dev]"
+	.venv-lowest/bin/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
+
 check: $(INSTALLED)  ## format, lint, types, spelling and style of the prose
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -48,5 +55,5 @@ format: $(INSTALLED)  ## put the sources into the common format
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove .venv, caches and the demo; recordings, checkpoints and data stay
-	rm -rf .venv demo build dist .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .venv-lowest demo build dist .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
