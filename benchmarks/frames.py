@@ -2,7 +2,7 @@
 
 Everything is timed in one run, the candidates alternating, and medians are compared:
 
-    python benchmarks/frames.py [--data FOLDER_OF_EPISODES] [--rounds 7] [--only ingest|pairs|memory]
+    python benchmarks/frames.py [--data FOLDER_OF_EPISODES] [--rounds 7] [--only ingest|formats|pairs|memory]
 
 Without --data it records Breakout first. OpenCV and h5py take part when they are installed.
 """
@@ -56,7 +56,7 @@ def main() -> None:
         "--rounds", type=int, default=7, help="how often each candidate is timed (default: 7)"
     )
     parser.add_argument(
-        "--only", choices=["ingest", "pairs", "memory"], help="one of the three (default: all)"
+        "--only", choices=["ingest", "formats", "pairs", "memory"], help="one of the four (default: all)"
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -65,6 +65,8 @@ def main() -> None:
         data = options.data or _record(scratch)
         if options.only in (None, "ingest"):
             ingest_speed(data, scratch, options.rounds)
+        if options.only in (None, "formats"):
+            format_speed(data, scratch, options.rounds)
         if options.only in (None, "pairs"):
             random_pairs(data, scratch, options.rounds)
         if options.only in (None, "memory"):
@@ -78,15 +80,17 @@ def _record(scratch: Path) -> Path:
     return scratch / "bulk_videos"
 
 
-def alternate(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def alternate(
+    candidates: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Median seconds of each candidate, timed in turn, after one round that does not count."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for round_number in range(rounds + 1):
         for name, run in candidates.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if round_number:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -131,6 +135,39 @@ def ingest_speed(folder: Path, scratch: Path, rounds: int) -> None:
         ]
     print(f"PNG ingest, {count:,} frames, one core (median of {rounds} rounds)")
     print_rates(alternate(candidates, rounds), count, "frames/s")
+
+
+def format_speed(folder: Path, scratch: Path, rounds: int) -> None:
+    """JPEG episodes and compressed npz files to store beside decoding alone, by CPU time of one process."""
+    jpegs, archives, count = scratch / "jpegs", scratch / "archives", 0
+    archives.mkdir()
+    for episode in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if count < INGESTED_FRAMES:
+            names = sorted(episode.glob("*.png"), key=lambda path: int(path.stem))
+            frames = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in names])
+            np.savez_compressed(archives / f"{episode.name}.npz", frames=frames)
+            (jpegs / episode.name).mkdir(parents=True)
+            for number, frame in enumerate(frames):
+                Image.fromarray(frame).save(jpegs / episode.name / f"{number}.jpg", quality=95)
+            count += len(frames)
+    files, outs = sorted(jpegs.glob("*/*.jpg")), iter(range(10**6))
+
+    def with_pil() -> None:
+        for file in files:
+            with Image.open(file) as picture:
+                np.asarray(picture)
+
+    def with_numpy() -> None:
+        for file in archives.glob("*.npz"):
+            np.load(file)["frames"]
+
+    for name, alone, source in (("JPEG", with_pil, jpegs), ("npz", with_numpy, archives)):
+        candidates: dict[str, Callable[[], object]] = {
+            f"{name} decoding alone": alone,
+            "ghostpad ingest": lambda source=source: _silently_ingest(source, scratch / f"made{next(outs)}"),
+        }
+        print(f"{name} ingest, {count:,} frames, CPU seconds of one process (median of {rounds} rounds)")
+        print_rates(alternate(candidates, rounds, time.process_time), count, "frames/s")
 
 
 def random_pairs(folder: Path, scratch: Path, rounds: int) -> None:

@@ -94,6 +94,47 @@ def write_lerobot(
     return root
 
 
+def write_lerobot_v2(
+    root: Path,
+    episodes: list[list[np.ndarray]],
+    fps: int = 15,
+    dtype: str = "video",
+    cameras: int = 1,
+    version: str = "v2.1",
+) -> Path:
+    """Write a LeRobotDataset in version 2: a table and videos for each episode, two episodes in a chunk."""
+    keys = [f"observation.images.view{number}" for number in range(cameras)]
+    features = {key: {"dtype": dtype, "shape": [*episodes[0][0].shape]} for key in keys}
+    features["action"] = {"dtype": "int64", "shape": [1], "names": ["control"]}
+    info = {
+        "codebase_version": version,
+        "fps": fps,
+        "features": features,
+        "chunks_size": 2,
+        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+        "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+    }
+    (root / "meta").mkdir(parents=True)
+    (root / "meta" / "info.json").write_text(json.dumps(info))
+    lines = []
+    for index, frames in enumerate(episodes):
+        lines.append(json.dumps({"episode_index": index, "tasks": [""], "length": len(frames)}))
+        table = []
+        for number, frame in enumerate(frames):
+            row = {"episode_index": index, "frame_index": number, "action": [(index + number) % 4]}
+            if dtype == "image":
+                row |= {key: {"bytes": _png(frame), "path": None} for key in keys}
+            table.append(row)
+        data = root / "data" / f"chunk-{index // 2:03d}" / f"episode_{index:06d}.parquet"
+        data.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(table), data)
+        for key in keys if dtype == "video" else []:
+            folder = root / "videos" / f"chunk-{index // 2:03d}" / key
+            write_video(folder / f"episode_{index:06d}.mp4", frames, fps)
+    (root / "meta" / "episodes.jsonl").write_text("\n".join(lines) + "\n")
+    return root
+
+
 def _png(frame: np.ndarray) -> bytes:
     import io
 

@@ -204,6 +204,23 @@ def test_the_datasets_library_opens_the_export(config, store, tmp_path, monkeypa
     assert len(row["codes"]) == 140
 
 
+def test_the_webdataset_library_opens_the_export(config, store, tmp_path):
+    webdataset = pytest.importorskip("webdataset")
+    labels = extract(dataclasses.replace(config, with_frames=True, out=tmp_path / "labels"))
+    export(ExportConfig(labels=labels.path, format="webdataset", out=tmp_path / "out"))
+    shards = sorted(map(str, (tmp_path / "out").glob("*.tar")))
+    samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8"))
+    expected = np.concatenate([labels.codes(shard) for shard in labels.shards])
+    assert np.array_equal(
+        [sample["json"]["codes"] for sample in samples], expected.reshape(len(expected), -1)
+    )
+    controls = np.concatenate([store.controls(index) for index in range(len(store.episodes))])
+    assert [sample["json"]["control"] for sample in samples] == controls.tolist()
+    frames = [store.read(index, slice(0, -1), False) for index in range(len(store.episodes))]
+    shown = np.stack([sample["frame.png"] for sample in samples])
+    assert np.array_equal(shown, np.concatenate(frames).transpose(0, 2, 3, 1))
+
+
 @pytest.mark.parametrize("file_format", get_args(LabelFormatName))
 def test_every_export_has_a_dataset_card(labels, tmp_path, file_format):
     export(ExportConfig(labels=labels.path, format=file_format, out=tmp_path / "out"))

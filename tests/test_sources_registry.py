@@ -11,7 +11,8 @@ import pytest
 from ghostpad.errors import UserError
 from ghostpad.frames.ingest import IngestConfig, ingest
 from ghostpad.sources import formats, registry
-from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit, damage_is, pack_colors
+from ghostpad.sources.base import BadInput, Frame, IngestLog, Source, Unit, damage_is
+from ghostpad.sources.colors import pack_colors
 from recordings import noise, write_pngs
 
 

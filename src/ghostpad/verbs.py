@@ -43,7 +43,7 @@ VERBS = {
     "ingest": Verb(
         "turn recordings into a frame store: lossless, and quick to read",
         "ghostpad.frames.ingest:IngestConfig",
-        "ghostpad.frames.ingest:ingest",
+        "ghostpad.evaluation.ingest:ingest",
         "bulk_videos --out bulk_videos.store",
     ),
     "info": Verb(
@@ -111,6 +111,13 @@ VERBS = {
         "ghostpad.labels.export:ExportConfig",
         "ghostpad.labels.export:export",
         "--labels data/latent_actions --format lerobot --out lerobot",
+    ),
+    "push": Verb(
+        "upload labels or a model, with a card, to the Hugging Face hub",
+        "ghostpad.labels.push:PushConfig",
+        "ghostpad.labels.push:push",
+        "USER/NAME --labels data/latent_actions --dry-run",
+        after_interrupt="the same command starts again",
     ),
     "demo": Verb(
         "run the whole pipeline, small, on this machine, in minutes",

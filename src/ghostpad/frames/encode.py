@@ -12,10 +12,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from ghostpad.frames.encoding import HEADER_BYTES, MAX_COLORS, RGB, Encoding, Size, rgb_of
+from ghostpad.frames.encoding import HEADER_BYTES, MAX_COLORS, RGB, Encoding, Size, rgb_bytes, rgb_of
 from ghostpad.frames.manifest import Episode
-from ghostpad.sources.base import BadInput, Frame, IngestLog, OnBad, Rejected, Unit, pack_colors
+from ghostpad.sources.base import BadInput, Frame, IngestLog, OnBad, Rejected, Unit
 from ghostpad.sources.branches import Branches
+from ghostpad.sources.colors import pack_colors
 
 _BUFFER_BYTES = 1 << 18  # a few frames per system call take half the time of one
 # The hash of an episode combines hashes of parts of this many frames; in each, the first is hashed whole,
@@ -193,7 +194,7 @@ class EpisodeWriter:
         self._hash(pixels, changed)
         if not self._is_rgb and not self._index(pixels, changed):
             self._turn_to_rgb()
-        self._file.write(rgb_of(colors).tobytes() if self._is_rgb else self._indices.data)
+        self._file.write(rgb_bytes(colors) if self._is_rgb else self._indices.data)
         self._picture, self._previous = picture, colors
         self._gray &= gray
         self._num_frames += 1

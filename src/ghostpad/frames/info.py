@@ -65,6 +65,8 @@ def describe(store: FrameStore) -> list[str]:
         f"disk           {disk / 1e6:,.1f} MB ({disk / rgb:.0%} of RGB)",
         f"known beside   {_known(store)}",
     ]
+    if store.action_offset or store.action_offset_why:
+        lines.append(f"action offset  {store.action_offset:+d} ({store.action_offset_why})")
     if rejected := read_rejected(store.path):
         lines.append(f"left out       {len(rejected)}, see {store.path / REJECTED}")
     lines += [f"notice         {text}" for text in store.notices]

@@ -22,7 +22,7 @@ from ghostpad.frames.encoding import MAX_COLORS, Size
 from ghostpad.frames.manifest import is_store, store_beside
 from ghostpad.frames.splits import Splitting, read_split_file, too_few
 from ghostpad.frames.store import FrameStore
-from ghostpad.frames.update import StoreUpdate, open_previous
+from ghostpad.frames.update import StoreUpdate, open_previous, set_action_offset
 from ghostpad.locking import writing
 from ghostpad.machine import num_cores
 from ghostpad.progress import progress
@@ -32,6 +32,7 @@ from ghostpad.workers import map_in_order
 
 _USABLE = 0.9  # share of the free space that a suggested size fills
 _FEW_FRAMES = 3000  # below this, starting processes costs more than they save
+_MOST_OFFSET = 8
 _SOURCE_OPTIONS = ("fps", "episode_seconds", "scene_cut", "track", "camera", "frames_key", "actions_key")
 # What decides the frames of a store, so that every update must agree on it.
 _DECIDING = ("height", "width", "crop", *_SOURCE_OPTIONS)
@@ -67,6 +68,8 @@ class IngestConfig:
     """of arrays and tables, the one of frames (the end of its path is enough); found when not given"""
     actions_key: str | None = None
     """of arrays and tables, the one of actions; found by its name when not given"""
+    action_offset: str | None = None
+    """N if the control of frame t is stored with frame t + N (-8 to 8), or auto to measure it; else 0"""
     split_file: Path | None = None
     """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw"""
     follow_links: bool = False
@@ -86,7 +89,10 @@ def ingest(config: IngestConfig) -> FrameStore:
     """
     out = config.out or store_beside(config.source)
     own = read_split_file(config.split_file) if config.split_file else None
+    offset = _action_offset(config)
     store = _ingest(config, out, Splitting(config.seed, own))
+    if offset is not None:
+        store = set_action_offset(store, offset, "given with --action-offset")
     frames = sum(episode.num_frames for episode in store.episodes)
     size = f"{store.width}x{store.height}"
     print(f"{out}: {len(store.episodes)} episodes, {frames:,} frames, {size}, {store.encoding}")
@@ -150,6 +156,20 @@ def _ingest(
             episodes = _encode(tasks, config.workers, log)
             StoreUpdate(previous, kept, by_name, size, staging, log).publish(episodes, splitting, options)
     return FrameStore.open(out)
+
+
+def _action_offset(config: IngestConfig) -> int | None:
+    """The offset that was given; None where it is to stay as it was, or to be measured."""
+    if config.action_offset in (None, "auto"):
+        return None
+    try:
+        offset = int(config.action_offset or "")
+    except ValueError:
+        offset = _MOST_OFFSET + 1
+    if abs(offset) > _MOST_OFFSET:
+        limits = f"auto or a whole number from {-_MOST_OFFSET} to {_MOST_OFFSET}"
+        raise UserError(f"--action-offset {config.action_offset}: must be {limits}")
+    return offset
 
 
 def _source_options(config: IngestConfig) -> dict[str, Any]:

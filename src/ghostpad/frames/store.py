@@ -17,8 +17,9 @@ from ghostpad.frames.manifest import MANIFEST, Episode, read_manifest
 from ghostpad.frames.recorded import RecordedControls
 from ghostpad.frames.splits import Splitting
 from ghostpad.luma import luma
-from ghostpad.sources.base import MAX_SIDE, BadInput, damage_is, pack_colors
+from ghostpad.sources.base import MAX_SIDE, BadInput, damage_is
 from ghostpad.sources.branches import Branches
+from ghostpad.sources.colors import pack_colors
 
 _WHITE = np.float32(255)
 
@@ -42,6 +43,8 @@ class FrameStore:
     """Fingerprint of each unit of the recording, by name."""
     action_offset: int = 0
     """The control of the transition from frame t is the recorded action t + offset."""
+    action_offset_why: str = ""
+    """How the offset was found."""
     notices: tuple[str, ...] = ()
     """What the recording holds and the store does not, or holds changed."""
 
@@ -62,6 +65,7 @@ class FrameStore:
                 raise ValueError("not a size")
             if not manifest["episodes"]:
                 raise ValueError("no episodes")
+            offset = manifest.get("action_offset") or {"frames": 0, "why": ""}
             return cls(
                 path=path,
                 height=int(manifest["height"]),
@@ -72,6 +76,8 @@ class FrameStore:
                 splitting=Splitting(**manifest.get("splitting", {})),
                 options=dict(manifest["options"]),
                 units=dict(manifest["units"]),
+                action_offset=int(offset["frames"]),
+                action_offset_why=str(offset["why"]),
                 notices=tuple(map(str, manifest.get("notices", ()))),
             )
         except (LookupError, TypeError, ValueError, OverflowError, AttributeError):

@@ -16,11 +16,28 @@ from typing import Any
 from ghostpad.errors import UserError
 from ghostpad.frames.encode import NewEpisode
 from ghostpad.frames.encoding import NO_FRAMES, Encoding, Size, rgb_of, smallest_encoding
-from ghostpad.frames.manifest import MANIFEST, REJECTED, VERSION, Episode, is_store, read_rejected
+from ghostpad.frames.manifest import (
+    MANIFEST,
+    REJECTED,
+    VERSION,
+    Episode,
+    is_store,
+    read_manifest,
+    read_rejected,
+)
 from ghostpad.frames.splits import Splitting, find_originals
 from ghostpad.frames.store import FrameStore
 from ghostpad.io import write_json
+from ghostpad.locking import writing
 from ghostpad.sources.base import IngestLog, Unit
+
+
+def set_action_offset(store: FrameStore, offset: int, why: str) -> FrameStore:
+    """Let a store read its controls with an action offset; the recorded actions stay as they are."""
+    with writing(store.path, wait=True):
+        manifest = read_manifest(store.path) | {"action_offset": {"frames": offset, "why": why}}
+        write_json(store.path / MANIFEST, manifest)
+    return FrameStore.open(store.path)
 
 
 def open_previous(out: Path, options: dict[str, Any]) -> FrameStore:
@@ -91,6 +108,7 @@ class StoreUpdate:
             "options": options,
             "splitting": vars(splitting),
             "units": {name: unit.fingerprint for name, unit in self.units.items()},
+            "action_offset": {"frames": self.previous.action_offset, "why": self.previous.action_offset_why},
             "notices": sorted({*self.previous.notices, *self.log.notices}),
             "episodes": [episode.to_row() for episode in episodes],
         }

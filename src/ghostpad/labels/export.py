@@ -15,7 +15,7 @@ from ghostpad.labels.formats import DATASETS, JSONL, NPZ, LabelFormat
 from ghostpad.sources.base import frame_rate
 
 ModelFormatName = Literal["safetensors", "onnx"]
-LabelFormatName = Literal["lerobot", "npz", "jsonl", "datasets"]
+LabelFormatName = Literal["lerobot", "npz", "jsonl", "datasets", "webdataset"]
 
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 
@@ -27,7 +27,7 @@ class ExportConfig:
     model: Path | None = None
     """checkpoint, folder with checkpoints or name of a shipped model (for safetensors and onnx)"""
     labels: Path | None = None
-    """folder written by extract (for lerobot, npz, jsonl and datasets)"""
+    """folder written by extract (for lerobot, npz, jsonl, datasets and webdataset)"""
     format: Literal[ModelFormatName, LabelFormatName] = "safetensors"
     """format of the export"""
     out: Path = Path("export")
@@ -46,6 +46,7 @@ def export(config: ExportConfig) -> None:
     """
     # Here, so that help does not load torch.
     from ghostpad.labels.lerobot import LEROBOT
+    from ghostpad.labels.webdataset import WEBDATASET
     from ghostpad.model.export import export_model, require_empty
     from ghostpad.model.latent_action_model import LatentActionModel
 
@@ -59,8 +60,8 @@ def export(config: ExportConfig) -> None:
         if config.labels is None or config.model is not None:
             raise UserError(f"--format {config.format} is for labels: give --labels, and no --model")
         labels = Labels.open(config.labels)
-        formats = {"lerobot": LEROBOT, "npz": NPZ, "jsonl": JSONL, "datasets": DATASETS}
-        label_format = formats[config.format]
+        own = {"npz": NPZ, "jsonl": JSONL, "datasets": DATASETS}
+        label_format = {"lerobot": LEROBOT, "webdataset": WEBDATASET, **own}[config.format]
         with whole_folder(config.out) as folder:
             label_format.write(labels, folder, config.store, frame_rate(config.fps))
             (folder / "README.md").write_text(dataset_card(labels, label_format), encoding="utf-8")

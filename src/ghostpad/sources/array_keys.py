@@ -21,11 +21,11 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 # The last part of a key, as `plain_name` gives it; the most telling names first.
-_FRAMES = _words(
+FRAMES = _words(
     "frames frame images image imgs img pixels rgb screens screen video videos observations observation obs "
     "states state"
 )
-_ACTIONS = _words("actions action acts act controls control buttons button keys keyspressed")
+ACTIONS = _words("actions action acts act controls control buttons button keys keyspressed")
 _NAMES = _words("controlnames actionnames actionmeanings")
 _NOT_FRAMES = _words("next depth mask seg thumb latent feature")
 FLAGS = _words(
@@ -71,7 +71,7 @@ def plain_name(key: str) -> str:
 
 def is_frames_name(name: str) -> bool:
     """Whether an array of this name, without a number, is likely to hold frames."""
-    return name.lower() in _FRAMES
+    return name.lower() in FRAMES
 
 
 def find_trajectories(
@@ -101,14 +101,14 @@ def find_trajectories(
     for name in sorted(groups, key=natural_key):
         inside = [key for key in shapes if len(groups) == 1 or key.startswith(f"{name}/")]
         frames = _choose_frames(groups[name], shapes)
-        actions = [key for key in inside if plain_name(key) in _ACTIONS]
+        actions = [key for key in inside if plain_name(key) in ACTIONS]
         if actions_key is not None:
             actions = [key for key in inside if _matches(key, actions_key)] or _matching(
                 shapes, actions_key, "--actions-key"
             )
         actions.sort(
             key=lambda key: (
-                _ACTIONS.index(plain_name(key)) if plain_name(key) in _ACTIONS else 0,
+                ACTIONS.index(plain_name(key)) if plain_name(key) in ACTIONS else 0,
                 natural_key(key),
             )
         )
@@ -123,6 +123,25 @@ def find_trajectories(
             )
         )
     return found
+
+
+def find_starts(name: str, values: np.ndarray, num_frames: int) -> np.ndarray:
+    """Numbers of the frames that start an episode, by an array of this name."""
+    is_per_frame = len(values) in (num_frames, num_frames - 1)
+    if name in LENGTHS:
+        return np.cumsum(values.astype(np.int64))
+    if name in IDS:
+        return np.flatnonzero(np.diff(values)) + 1 if is_per_frame else np.empty(0, np.int64)
+    if is_per_frame and np.isin(values, (0, 1)).all():
+        if name in STARTS:
+            return np.flatnonzero(values)
+        last_false = np.flatnonzero(values == 0).max(initial=-1)
+        ends = np.flatnonzero(values[: last_false + 1])  # flags that stay on to the end mean one end
+        return ends + 1 + num_frames - len(values)
+    if name in FLAGS:
+        return np.empty(0, np.int64)
+    inclusive = name in ENDS and values.max(initial=0) == num_frames - 1
+    return values.astype(np.int64) + inclusive
 
 
 def _holds_frames(shape: tuple[int, ...], dtype: np.dtype) -> bool:
@@ -140,7 +159,7 @@ def _trajectory_of(key: str, shapes: Shapes) -> str:
     parts = key.split("/")
     for depth in range(1, len(parts)):
         prefix = "/".join(parts[:depth])
-        has_actions = any(f"{prefix}/{name}" in shapes for name in _ACTIONS)
+        has_actions = any(f"{prefix}/{name}" in shapes for name in ACTIONS)
         if has_actions or (parts[depth - 1][-1:].isdigit() and not _CAMERAS.match(parts[depth - 1])):
             return prefix
     return key if len(shapes[key][0]) > 3 and _EPISODES.match(parts[-1]) else ""
@@ -152,9 +171,7 @@ def _choose_frames(keys: list[str], shapes: Shapes) -> tuple[str, ...]:
         if len(patterns) == 1:  # a picture each
             return tuple(sorted(keys, key=natural_key))
     keys = [key for key in keys if not any(word in plain_name(key) for word in _NOT_FRAMES)] or keys
-    rank = {
-        key: _FRAMES.index(plain_name(key)) if plain_name(key) in _FRAMES else len(_FRAMES) for key in keys
-    }
+    rank = {key: FRAMES.index(plain_name(key)) if plain_name(key) in FRAMES else len(FRAMES) for key in keys}
     best = [key for key in keys if rank[key] == min(rank.values())]
     if len(best) > 1:
         listing = _listing({key: shapes[key] for key in best})

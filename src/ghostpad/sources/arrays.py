@@ -19,17 +19,7 @@ import numpy as np
 
 from ghostpad.errors import UserError
 from ghostpad.sources.actions import Controls, to_controls
-from ghostpad.sources.array_keys import (
-    ENDS,
-    FLAGS,
-    IDS,
-    LENGTHS,
-    STARTS,
-    Keys,
-    Shapes,
-    find_trajectories,
-    plain_name,
-)
+from ghostpad.sources.array_keys import Keys, Shapes, find_starts, find_trajectories, plain_name
 from ghostpad.sources.base import (
     BadInput,
     Frame,
@@ -38,9 +28,9 @@ from ghostpad.sources.base import (
     Unit,
     damage_is,
     frame_rate,
-    is_scene_cut,
     stamp,
 )
+from ghostpad.sources.colors import is_scene_cut
 from ghostpad.sources.pixels import array_colors, image_colors
 
 BLOCK_BYTES = 1 << 22
@@ -158,7 +148,7 @@ class ArrayUnit(Unit):
             if isinstance(controls, str):
                 log.note(f"{controls}; they are not kept")
             elif controls and controls.ignored:
-                log.note(f"actions: {', '.join(controls.ignored)} are no buttons, and are not kept")
+                log.note(f"not kept of the actions, as they are no buttons: {', '.join(controls.ignored)}")
             starts, before = self._starts(file), None
             for number, picture in enumerate(self._pictures(file)):
                 colors, gray = (image_colors if self.is_encoded else array_colors)(picture, log)
@@ -192,7 +182,7 @@ class ArrayUnit(Unit):
         for key in self.keys.borders:
             values = np.atleast_1d(file.read(key)).reshape(-1)
             if values.dtype.kind in "biuf":
-                found |= set(_find_starts(plain_name(key), values, self.num_frames).tolist())
+                found |= set(find_starts(plain_name(key), values, self.num_frames).tolist())
         return found
 
     def _controls(self, file: ArrayFile) -> Controls | str | None:
@@ -215,25 +205,6 @@ def _stack_axis(block: np.ndarray) -> int:
             if len(older) and (older == newer).all((1, 2, 3)).mean() > 0.5:
                 return axis
     return 0
-
-
-def _find_starts(name: str, values: np.ndarray, num_frames: int) -> np.ndarray:
-    """Numbers of the frames that start an episode, by an array of this name."""
-    is_per_frame = len(values) in (num_frames, num_frames - 1)
-    if name in LENGTHS:
-        return np.cumsum(values.astype(np.int64))
-    if name in IDS:
-        return np.flatnonzero(np.diff(values)) + 1 if is_per_frame else np.empty(0, np.int64)
-    if is_per_frame and np.isin(values, (0, 1)).all():
-        if name in STARTS:
-            return np.flatnonzero(values)
-        last_false = np.flatnonzero(values == 0).max(initial=-1)
-        ends = np.flatnonzero(values[: last_false + 1])  # flags that stay on to the end mean one end
-        return ends + 1 + num_frames - len(values)
-    if name in FLAGS:
-        return np.empty(0, np.int64)
-    inclusive = name in ENDS and values.max(initial=0) == num_frames - 1
-    return values.astype(np.int64) + inclusive
 
 
 def _read_controls(file: ArrayFile, unit: ArrayUnit) -> Controls | str:

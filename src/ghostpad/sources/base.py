@@ -217,12 +217,6 @@ class Source(ABC):
         """
 
 
-def pack_colors(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) gray or (H, W, 3) RGB uint8 to the (H, W) uint32 colours of a `Frame`."""
-    wide = pixels.astype(np.uint32)
-    return wide * 0x010101 if wide.ndim == 2 else wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
-
-
 def frame_rate(value: Any) -> Fraction | None:
     """The exact frame rate that a number or text says (29.97 is NTSC's 30000/1001); None if it is no rate."""
     try:
@@ -233,19 +227,6 @@ def frame_rate(value: Any) -> Fraction | None:
     if exact.denominator > 1 and abs(exact - ntsc) < _NTSC_ROUNDING:
         return ntsc
     return exact.limit_denominator(1001) if 0 < exact < 100_000 else None
-
-
-def is_scene_cut(before: np.ndarray | None, after: np.ndarray, threshold: float | None) -> bool:
-    """Whether the mean brightness (0 to 1) of (H, W) colours changes by more than the threshold."""
-    if before is None or threshold is None:
-        return False
-    was, now = (_brightness(colors[::2, ::2]) for colors in (before, after))
-    return float(np.abs(now - was).mean()) > threshold
-
-
-def _brightness(colors: np.ndarray) -> np.ndarray:
-    """Mean of the channels, 0 to 1."""
-    return ((colors & 255) + (colors >> 8 & 255) + (colors >> 16)).astype(np.float32) / 765
 
 
 def import_reader(package: str, path: Path) -> Any:

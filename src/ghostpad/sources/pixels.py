@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from ghostpad.sources.base import MAX_SIDE, BadInput, IngestLog, damage_is, pack_colors
+from ghostpad.sources.base import MAX_SIDE, BadInput, IngestLog, damage_is
+from ghostpad.sources.colors import pack_colors
 
 _CHANNELS = (1, 3, 4)
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

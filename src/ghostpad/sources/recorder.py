@@ -21,7 +21,7 @@ from ghostpad.locking import writing
 from ghostpad.machine import num_cores
 from ghostpad.progress import progress
 from ghostpad.sources.atari import AtariEmulator, rom_path
-from ghostpad.sources.branches import BranchSampler
+from ghostpad.sources.branch_sampler import BranchSampler
 from ghostpad.sources.emulator import Emulator
 from ghostpad.sources.environments import EnvironmentEmulator, load_entry_point
 from ghostpad.workers import map_in_order

@@ -13,6 +13,8 @@ from ghostpad.errors import UserError
 from ghostpad.sources import formats
 from ghostpad.sources.base import BadInput, IngestLog, Source, Unit, damage_is, natural_key
 
+_PICKLES = (".pkl", ".pickle", ".pt", ".pth")
+
 
 def _find_sources() -> Iterator[Source]:
     """One object of every `Source` that a file in `ghostpad/sources/formats` defines."""
@@ -49,19 +51,22 @@ def list_units(path: Path, options: Mapping[str, Any], log: IngestLog) -> list[U
         used, units = {source}, _list_dataset(path, source, options, log)
     elif path.is_dir():
         used, units = _list_folder(path, options, log)
+    elif path.suffix.lower() in _PICKLES:
+        raise UserError(f"{path} may hold pickled objects, which could run code; save plain arrays as .npz")
     else:
-        raise UserError(f"{path} is of no format that can be read; see docs/inputs.md")
+        raise UserError(f"{path} is of no format that can be read; docs/inputs.md lists them")
     if not units and log.rejected:
         raise UserError(f"{path} holds only damaged files, for example {log.rejected[0].file}; repair them")
     if not units and source is not None:
         raise UserError(f"{path} is itself an episode; give the folder above it, or move it into one")
     if not units:
-        raise UserError(f"{path} holds no episodes, that is folders with 0.png, 1.png, …; see docs/inputs.md")
+        known = "folders of images, videos, or files of arrays"
+        raise UserError(f"{path} holds no episodes: {known}; docs/inputs.md lists the formats")
     # As text: names of old archives may not be UTF-8.
     units = [replace(unit, name=os.fsencode(unit.name).decode("utf-8", "backslashreplace")) for unit in units]
     for name in options:
         if not any(name in source.options for source in used):
-            names = [source.name for source in SOURCES if name in source.options]
+            names = sorted({source.name for source in SOURCES if name in source.options}, key=str.lower)
             formats = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
             flag = f"--{name.replace('_', '-')}"
             raise UserError(f"{flag} is for {formats}, and {path} holds none; leave it out")

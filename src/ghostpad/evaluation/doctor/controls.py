@@ -8,6 +8,7 @@ Dimensions: N transitions, E control changes, F features.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import ExtraTreesClassifier
 
 TRAIN_TRANSITIONS, HELD_OUT_TRANSITIONS = 1024, 384
 """Transitions to fit on; and to score on, from each of validation and test."""
@@ -67,11 +71,15 @@ class LabelledMotion:
 
 
 def classify(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Name the controls of held-out transitions by a forest, which needs no scaling of the features."""
+    """Name the controls of held-out transitions."""
+    return control_forest(seed).fit(features, labels).predict(held_out)
+
+
+def control_forest(seed: int) -> "ExtraTreesClassifier":
+    """An unfitted classifier of controls by motion; a forest needs no scaling of the features."""
     from sklearn.ensemble import ExtraTreesClassifier
 
-    forest = ExtraTreesClassifier(60, min_samples_leaf=3, max_features="sqrt", random_state=seed, n_jobs=1)
-    return forest.fit(features, labels).predict(held_out)
+    return ExtraTreesClassifier(60, min_samples_leaf=3, max_features="sqrt", random_state=seed, n_jobs=1)
 
 
 def labelled_motion(store: FrameStore, stride: int, seed: int) -> LabelledMotion | str:
@@ -164,7 +172,7 @@ def _control_changes(
     for splits, most in ((SPLITS[:1], CHANGES), (SPLITS[1:], HELD_OUT_CHANGES)):
         every = [index for index, episode in enumerate(store.episodes) if episode.split in splits]
         drawn = rng.permutation(every)[:MOST_EPISODES]
-        parts = [_changes_of(transitions, episode, -(-most // len(drawn)), rng) for episode in drawn]
+        parts = [changes_of(transitions, episode, -(-most // len(drawn)), rng) for episode in drawn]
         parts = [part for part in parts if part is not None]
         if not parts:
             return "no control changes are recorded"
@@ -174,10 +182,13 @@ def _control_changes(
     return chosen[0], chosen[1]
 
 
-def _changes_of(
-    transitions: Transitions, episode: int, most: int, rng: np.random.Generator
+def changes_of(
+    transitions: Transitions, episode: int, most: int, rng: np.random.Generator, offsets: range = OFFSETS
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """The same of one episode: at most `most` changes."""
+    """Motion (E, offsets, F) around at most `most` control changes of an episode, and the new controls (E,).
+
+    `offsets` go from the future to the past, as `OFFSETS`. None without control changes.
+    """
     rows = np.flatnonzero(transitions.episode_index == episode)
     read = read_controls(transitions, rows) if len(rows) else None
     if read is None:
@@ -185,11 +196,11 @@ def _changes_of(
     controls = read[0]
     changes = np.flatnonzero((controls[1:] != controls[:-1]) & (controls[1:] >= 0) & (controls[:-1] >= 0)) + 1
     # The motion at t - offset is paired with the control that begins at t.
-    changes = changes[(changes >= OFFSETS[0]) & (changes - OFFSETS[-1] < len(controls))]
+    changes = changes[(changes >= offsets[0]) & (changes - offsets[-1] < len(controls))]
     changes = np.sort(rng.permutation(changes)[:most])
     if not len(changes):
         return None
-    wanted, places = np.unique(changes[:, None] - np.array(OFFSETS), return_inverse=True)
+    wanted, places = np.unique(changes[:, None] - np.array(offsets), return_inverse=True)
     features = _motion(transitions, rows[wanted])
     return features[places.reshape(len(changes), -1)], controls[changes]
 

@@ -19,13 +19,13 @@ from ghostpad.sources.base import (
     damage_is,
     fingerprint,
     frame_rate,
-    is_scene_cut,
     stamp,
 )
+from ghostpad.sources.colors import is_scene_cut
 from ghostpad.sources.containers import is_cut_off
 from ghostpad.sources.pixels import ALPHA, CUT, ROTATED
 
-_SUFFIXES = (".mp4", ".mkv", ".webm", ".gif", ".avi", ".mov", ".m4v")
+SUFFIXES = (".mp4", ".mkv", ".webm", ".gif", ".avi", ".mov", ".m4v")
 _SUBSAMPLED = (
     "the video is {name}: neighbouring pixels share one colour, and small objects have lost theirs already; "
     "record without chroma subsampling if you can (libx264rgb with qp 0 is lossless)"
@@ -65,21 +65,19 @@ class Video(Source):
 
     def recognizes(self, path: Path) -> bool:
         """Whether `path` has the suffix of a video."""
-        return path.suffix.lower() in _SUFFIXES and not path.is_dir()
+        return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         """The whole file is one unit: only its beginning can be decoded without what comes before."""
-        fps, seconds, cut, track = map(options.get, self.options)
+        fps, seconds, cut, track = map(options.get, Video.options)
         try:
             num_frames, rate, fastest = _announced(path, track)
         except BadInput as bad:
             log.reject(path.name, path, bad)
             return []
-        if fps is not None:
-            rate = frame_rate(min(fps, fastest))
-        stamps = "\0".join(map(str, (path.name, *stamp(path))))
-        own = (rate if fps is not None else None, seconds, cut, track)
-        return [VideoUnit(path.name, fingerprint(stamps), num_frames, path, *own, fps=rate)]
+        resampled = frame_rate(min(fps, fastest)) if fps is not None else None
+        stamps, own = "\0".join(map(str, (path.name, *stamp(path)))), (resampled, seconds, cut, track)
+        return [VideoUnit(path.name, fingerprint(stamps), num_frames, path, *own, fps=resampled or rate)]
 
 
 @dataclass(frozen=True)

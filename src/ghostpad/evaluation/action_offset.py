@@ -1,0 +1,114 @@
+"""Which recorded action belongs to a transition: the action offset of a recording, measured from its motion.
+
+Some recordings store with a frame the action taken in it, others the one that led to it. A new control cannot
+show in the motion before it takes effect; where it begins to show is the offset. The verdict of `ghostpad
+doctor` on shifted controls rests on the same observation; here every episode votes.
+
+Dimensions: E control changes, P places around a change, S shifts of an episode against all others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ghostpad.evaluation.doctor.controls import CLEAR_JUMP, changes_of, control_forest
+from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.store import FrameStore
+
+OFFSETS = range(-2, 3)
+"""Offsets that can be found."""
+_PLACES = range(5, -6, -1)
+"""Offsets at which motion is looked at, from before a change to after it."""
+_FITTED = range(3, -4, -1)
+"""Those that have a classifier; the others are where an episode may be shifted against all episodes."""
+_AFTER = 3
+"""Places from the offset on that show a new control."""
+_MOST_EPISODES, _CHANGES_PER_EPISODE, _FEWEST_CHANGES = 20, 100, 8
+_FOLDS = 5
+_LEAST_LIKELY = 0.02  # one surprising transition must not outvote an episode
+_SURE = 0.8
+"""Share of the episodes that must agree."""
+
+
+@dataclass(frozen=True)
+class MeasuredOffset:
+    """What was found."""
+
+    offset: int | None
+    """The control of the transition from frame t is action t + offset; None if the motion does not say."""
+    agree: int
+    """Episodes that name this offset by themselves."""
+    episodes: int
+    accuracies: dict[int, float]
+    """How often new controls are named from the motion, by offset."""
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether enough episodes agree."""
+        return self.offset is not None and self.agree >= _SURE * self.episodes
+
+    def __str__(self) -> str:
+        if not self.episodes:
+            return "not measured: too few changes of the control are recorded"
+        listed = ", ".join(f"{offset:+d}: {value:.0%}" for offset, value in self.accuracies.items())
+        found = f"new controls named from the motion, by offset: {listed}"
+        if self.offset is None:
+            return f"not measured: controls do not show in the motion; {found}"
+        return f"{self.offset:+d} measured, {self.agree} of {self.episodes} episodes agree ({found})"
+
+
+def measure_action_offset(store: FrameStore, seed: int = 0) -> MeasuredOffset:
+    """Measure the offset of a store, relative to the one that it applies.
+
+    A classifier for each place around a change of the control names the new control from the motion there. It
+    is fitted to other episodes than those it is asked about (to other changes, if there are few episodes). An
+    episode votes for the shift at which its motion fits the classifiers of the other episodes best.
+    """
+    rng, transitions = np.random.default_rng(seed), Transitions(store, None)
+    drawn = np.sort(rng.permutation(len(store.episodes))[:_MOST_EPISODES])
+    parts = [changes_of(transitions, int(e), _CHANGES_PER_EPISODE, rng, _PLACES) for e in drawn]
+    parts = [part for part in parts if part is not None and len(part[1]) >= _FEWEST_CHANGES]
+    if not parts or len(np.unique(np.concatenate([controls for _, controls in parts]))) < 2:
+        return MeasuredOffset(None, 0, 0, {})
+    features, controls = (np.concatenate(part) for part in zip(*parts, strict=True))
+    owner = np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts])
+    groups = owner if len(parts) >= _FOLDS else np.arange(len(owner))
+    right_EP, likelihood_EPS = _cross_validate(features, controls, groups, seed)
+    accuracies = dict(zip(_FITTED, right_EP.mean(0).tolist(), strict=True))
+    jumps = np.diff(right_EP.mean(0))
+    if jumps.max() < CLEAR_JUMP:
+        return MeasuredOffset(None, 0, len(parts), accuracies)
+    # The first rise of at least half the largest: objects with inertia show a control more the frame after.
+    place = int((jumps >= jumps.max() / 2).argmax()) + 1
+    offset = _FITTED[place]
+    likelihood_ES = likelihood_EPS[:, place : place + _AFTER].sum(1)
+    shifts = [OFFSETS[int(likelihood_ES[owner == index].sum(0).argmax())] for index in range(len(parts))]
+    return MeasuredOffset(offset if offset in OFFSETS else None, shifts.count(0), len(parts), accuracies)
+
+
+def _cross_validate(
+    features: np.ndarray, controls: np.ndarray, groups: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a classifier for each place to some groups, and ask it about the others.
+
+    Returns:
+        Whether it names the new control, (E, P); and the log-likelihood that it gives to the new control,
+        shown the motion there or up to two places away, (E, P, S).
+    """
+    right_EP = np.zeros((len(controls), len(_FITTED)))
+    likelihood_EPS = np.zeros((len(controls), len(_FITTED), len(OFFSETS)))
+    for fold in range(_FOLDS):
+        held_out = groups % _FOLDS == fold
+        if not held_out.any() or held_out.all():
+            continue
+        for place, fitted in enumerate(_FITTED):
+            forest = control_forest(seed).fit(features[~held_out, _PLACES.index(fitted)], controls[~held_out])
+            known = np.searchsorted(forest.classes_, controls[held_out]).clip(max=len(forest.classes_) - 1)
+            is_known = forest.classes_[known] == controls[held_out]
+            for number, shift in enumerate(OFFSETS):
+                answers = forest.predict_proba(features[held_out, _PLACES.index(fitted + shift)])
+                given = np.where(is_known, answers[np.arange(len(known)), known], 0)
+                likelihood_EPS[held_out, place, number] = np.log(given.clip(_LEAST_LIKELY))
+                if shift == 0:
+                    right_EP[held_out, place] = (answers.argmax(1) == known) & is_known
+    return right_EP, likelihood_EPS

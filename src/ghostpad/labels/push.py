@@ -1,0 +1,106 @@
+"""The verb `push`: labels or a model, with their card, to a repository on the Hugging Face hub."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ghostpad import __version__
+from ghostpad.errors import UserError
+from ghostpad.labels.export import ExportConfig, export
+
+
+@dataclass(frozen=True)
+class PushConfig:
+    """What to upload, and where to."""
+
+    name: str
+    """repository on the Hugging Face hub, USER/NAME; it is made if it does not exist"""
+    model: Path | None = None
+    """checkpoint, folder with checkpoints or name of a shipped model"""
+    labels: Path | None = None
+    """folder written by extract"""
+    private: bool = False
+    """make a new repository private"""
+    dry_run: bool = False
+    """list what would be uploaded, and do nothing else"""
+
+
+def push(config: PushConfig) -> None:
+    """Upload a model as safetensors, or labels as a data set that `datasets` loads.
+
+    Raises:
+        UserError: there is neither or both, the name is none, or the hub refuses.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if (config.model is None) == (config.labels is None):
+        raise UserError("give either --model or --labels")
+    try:
+        validate_repo_id(config.name)
+    except HFValidationError as error:
+        raise UserError(f"{config.name}: not a name of a repository ({str(error).split('.')[0]})") from None
+    kind = "model" if config.model is not None else "dataset"
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "export"
+        _export(config, out)
+        files = sorted(path for path in out.rglob("*") if path.is_file())
+        for path in files:
+            print(f"{path.stat().st_size:14,}  {path.relative_to(out)}")
+        size = sum(path.stat().st_size for path in files) / 1e6
+        print(f"{len(files)} files, {size:,.1f} MB, to the {kind} {config.name}")
+        if config.dry_run:
+            print("nothing was uploaded (--dry-run)")
+            return
+        print(f"uploaded to {_upload(config, kind, out)}")
+
+
+def _export(config: PushConfig, out: Path) -> None:
+    if config.labels is not None:
+        export(ExportConfig(labels=config.labels, format="datasets", out=out))
+        return
+    from ghostpad.model.latent_action_model import LatentActionModel
+
+    assert config.model is not None
+    model = LatentActionModel.from_pretrained(config.model)
+    export(ExportConfig(model=config.model, format="safetensors", out=out))
+    rows, columns = model.grid
+    (out / "README.md").write_text(
+        f"""\
+---
+library_name: ghostpad
+tags:
+- latent-actions
+- world-models
+- ghostpad
+---
+
+# Latent action model
+
+Infers from two frames the discrete action between them: {rows} rows of {columns} codes, each one out of
+{model.codebook_size}. Made by Ghostpad {__version__}; SHA-256 of weights and config: `{model.model_hash}`.
+
+```python
+from ghostpad import LatentActionModel
+
+model = LatentActionModel.from_pretrained("path/to/this/folder")
+```
+""",
+        encoding="utf-8",
+    )
+
+
+def _upload(config: PushConfig, kind: str, out: Path) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    api = HfApi(library_name="ghostpad", library_version=__version__)
+    try:
+        place = api.create_repo(config.name, repo_type=kind, private=config.private, exist_ok=True)
+        api.upload_folder(repo_id=place.repo_id, repo_type=kind, folder_path=out)
+    except LocalTokenNotFoundError:
+        raise UserError("the Hugging Face hub wants a token; log in with: hf auth login") from None
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{config.name}: the hub refuses or cannot be reached ({reason[:150]})") from None
+    return str(place)
