@@ -2,16 +2,21 @@
 
     python benchmarks/games.py record --out FOLDER [--games pong crafter …]
     python benchmarks/games.py measure --out FOLDER [--games pong crafter …] [--seeds 3]
+    python benchmarks/games.py train --out FOLDER [--games pong crafter …] [--preset tiny] [--seconds 600]
 
 `record` writes `FOLDER/GAME` for each game, and in `FOLDER/STATUS` a line for each that is complete. The same
 command continues after an interruption. Games other than Atari need the dependency group `games`.
 
 `measure` prints docs/games.md's table: how well buttons that are inferred from motion without labels name the
 controls of test episodes, beside chance, k-means over shifts, and the ceilings.
+
+`train` trains a preset on each game for so many seconds and prints how well the models predict test episodes.
 """
 
 import argparse
+import dataclasses
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -45,6 +50,8 @@ WINDOW = (-1, 0, 1)
 """Transitions whose buttons name a control together."""
 NUM_CLUSTERS, BASELINE_SHIFTS = 8, 10
 """Of k-means, over the shifts of the whole frame and its halves, down and right."""
+SPEED_SECONDS, MEASURED = 5, 512
+"""Seconds to measure the speed of training for; test transitions that trained models are measured on."""
 
 
 def main() -> None:
@@ -145,6 +152,57 @@ def measure_game(recording: Path, num_seeds: int) -> list[Any]:
     return [len(names), len(test), chance, *means, *supervised, branch, int(seconds)]
 
 
+def train_games(options: argparse.Namespace) -> None:
+    """Print a row of the table of trained models for each game."""
+    columns = [
+        "game",
+        "gain over copy, dB",
+        "moving PSNR, dB",
+        "copy",
+        "ΔPSNR, dB",
+        "bits",
+        "steps",
+        "seconds",
+    ]
+    print(f"| {' | '.join(columns)} |\n|---|{'--:|' * (len(columns) - 1)}", flush=True)
+    for name in options.games:
+        row = train_game(options.out / name, options.preset, options.seconds)
+        cells = [f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row]
+        print(f"| {' | '.join([name, *cells])} |", flush=True)
+
+
+def train_game(recording: Path, preset_name: str, seconds: float) -> list[Any]:
+    """The cells of a game after its name, see `train_games`."""
+    from ghostpad.evaluation.codebook import summarize_codes
+    from ghostpad.evaluation.inference import draw_blocks, transitions_of
+    from ghostpad.evaluation.measurements import measure, metrics_of_sums
+    from ghostpad.frames.ingest import open_data
+    from ghostpad.model import LatentActionModel
+    from ghostpad.presets import preset
+    from ghostpad.sums import total
+    from ghostpad.training import speed, train
+
+    store = open_data(recording)
+    with tempfile.TemporaryDirectory() as folder:
+        config = dataclasses.replace(
+            preset(preset_name), data=store.path, out=Path(folder), tracker="none", save_every=0
+        )
+        steps = max(2, int(seconds / speed.measure(config, SPEED_SECONDS).step_seconds))
+        quiet = {"validate_every": 0, "validation_micro_batch": 0, "histogram_every": 0, "examples_every": 0}
+        began = time.monotonic()
+        train(dataclasses.replace(config, steps=steps, **quiet))
+        took = int(time.monotonic() - began)
+        model = LatentActionModel.from_pretrained(config.out)
+    transitions = transitions_of(model, store, "test")
+    rows = draw_blocks(len(transitions), MEASURED, 0, block=8)
+    measured = measure(model, transitions, rows, None, 0, num_counterfactual=len(rows))
+    metrics = metrics_of_sums(None, total(measured.sums))
+    keys = ("gain_over_copy_db", "moving_psnr_db", "copy_moving_psnr_db", "delta_psnr_db")
+    bits = summarize_codes(measured.codes, model.codebook_size)["bits_per_transition"]
+    numbers = [*(metrics[f"reconstruction.{key}"] for key in keys), bits]
+    return [*map(float, numbers), steps, took]
+
+
 def _baseline(
     motion: np.ndarray, controls: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int
 ) -> float:
@@ -166,7 +224,8 @@ def _options() -> argparse.Namespace:
     verbs = parser.add_subparsers(required=True)
     recorder = verbs.add_parser("record", help="record the games")
     measurer = verbs.add_parser("measure", help="print how well buttons name the controls")
-    for verb, function in ((recorder, record_games), (measurer, measure_games)):
+    trainer = verbs.add_parser("train", help="train a preset and print how well it predicts")
+    for verb, function in ((recorder, record_games), (measurer, measure_games), (trainer, train_games)):
         verb.add_argument("--out", type=Path, required=True, help="folder of the recordings")
         verb.add_argument("--games", nargs="+", choices=list(GAMES), default=list(GAMES))
         verb.set_defaults(verb=function)
@@ -175,6 +234,8 @@ def _options() -> argparse.Namespace:
     recorder.add_argument("--seed", type=int, default=0)
     recorder.add_argument("--workers", type=int)
     measurer.add_argument("--seeds", type=int, default=3, help="seeds of the inference; the mean counts")
+    trainer.add_argument("--preset", default="tiny")
+    trainer.add_argument("--seconds", type=float, default=600, help="of training, for each game")
     return parser.parse_args()
 
 

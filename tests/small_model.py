@@ -27,22 +27,25 @@ def small_model(
     grayscale: bool = True,
     tokens: tuple[int, int] | None = None,
     blocks: tuple[int, ...] = (0, 1, 0, 0),
+    history: int = 1,
+    motion: str = "off",
     **quantizer,
 ) -> LatentActionModel:
     """A model in evaluation mode whose statistics and codebook come from transitions of `store`."""
     torch.manual_seed(seed)
     widths = (4, 6, 8, 8)
-    frames = FrameFormat(store.height, store.width, grayscale, stride)
+    frames = FrameFormat(store.height, store.width, grayscale, stride, history=history)
     architecture = ArchitectureConfig(
         encoder=EncoderConfig(widths=widths, blocks=blocks, tokens=tokens),
         quantizer=QuantizerConfig(**{"codebook_size": 32, "dim": 6, "warmup_steps": 0, **quantizer}),
         decoder=DecoderConfig(frame_widths=widths, widths=(8, 6, 4)),
+        motion=motion,
     )
     model = LatentActionModel(LatentActionModelConfig(frames, architecture))
     rows = slice(0, 40, 2)
     both = [
-        torch.from_numpy(part).float() / 255
-        for part in Transitions(store, None, stride).read(rows, grayscale)
+        torch.from_numpy(part).flatten(1, -3).float() / 255
+        for part in Transitions(store, None, stride, history).read(rows, grayscale)
     ]
     with torch.no_grad():
         for norm in model.modules():

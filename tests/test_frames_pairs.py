@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from ghostpad.errors import UserError
+from ghostpad.frames.batches import BatchLoader
 from ghostpad.frames.ingest import IngestConfig, ingest
-from ghostpad.frames.pairs import FramePairDataset, Transitions
+from ghostpad.frames.pairs import FramePairDataset, Transitions, current_frames
 from ghostpad.frames.store import FrameStore
 
 
@@ -42,6 +43,31 @@ def test_every_pair_once_and_none_across_episodes(numbered: FrameStore, stride: 
     ]
     assert found == wanted
     assert len(transitions) == len(wanted)
+
+
+def test_history_ends_with_the_current_frame_and_repeats_the_first_of_the_episode(
+    numbered: FrameStore,
+) -> None:
+    transitions = Transitions(numbered, None, stride=2, history=3)
+    frames, next_frames = transitions.read(slice(None), grayscale=False)
+    for (episode, frame), shown, after in zip(
+        zip(transitions.episode_index, transitions.frame_index, strict=True), frames, next_frames, strict=True
+    ):
+        assert shown[:, 0, 0, 0].tolist() == [episode] * 3
+        assert shown[:, 1, 0, 0].tolist() == [max(0, frame - 4), max(0, frame - 2), frame]
+        assert after[1, 0, 0] == frame + 2
+    assert np.array_equal(current_frames(frames), Transitions(numbered, None, 2).read(slice(None), False)[0])
+
+
+@pytest.mark.parametrize("grayscale", [True, False])
+def test_a_loader_gives_the_history_that_transitions_read(numbered: FrameStore, grayscale: bool) -> None:
+    transitions = Transitions(numbered, None, history=3)
+    rows = np.arange(len(transitions))
+    batch = BatchLoader(transitions, grayscale, torch.device("cpu")).batch(rows)
+    frames, next_frames = transitions.read(rows, grayscale)
+    assert np.array_equal((batch.frames * 255).round(), frames.reshape(len(rows), -1, 4, 6))
+    assert np.array_equal((batch.current * 255).round(), frames[:, -1])
+    assert np.array_equal((batch.next_frames * 255).round(), next_frames)
 
 
 def test_splits_share_no_transition_and_leave_none_out(numbered: FrameStore) -> None:

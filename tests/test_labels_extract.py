@@ -57,6 +57,27 @@ def everything(labels: Labels) -> dict[str, np.ndarray]:
     return {name: np.concatenate([np.array(table[name].to_pylist()) for table in tables]) for name in columns}
 
 
+@pytest.mark.parametrize("encoder_type", [TorchEncoder, OnnxEncoder])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_model_with_history_sees_it_across_the_runs_of_an_episode(store, stride, encoder_type, monkeypatch):
+    monkeypatch.setattr(shards_module, "RUN", 7)
+    model = small_model(store, stride=stride, history=3)
+    encoder = (
+        encoder_type(model, torch.device("cpu"), "fp32")
+        if encoder_type is TorchEncoder
+        else OnnxEncoder(model)
+    )
+    runs = frame_runs(store, 0, True, stride, past=2 * stride)
+    codes = np.concatenate([encoder(frames, stride) for _, frames in runs])
+    transitions = Transitions(store, None, stride, history=3)
+    rows = np.flatnonzero(transitions.episode_index == 0)
+    expected = model.encode(*transitions.read(rows, True)).numpy()
+    assert codes.shape == expected.shape
+    assert (codes != expected).mean() < 1e-3
+    without = model.encode(*Transitions(store, None, stride).read(rows, True)).numpy()
+    assert (without != expected).any(), "the history must matter"
+
+
 def test_every_transition_has_the_codes_that_the_model_gives(labels, model, store):
     transitions = Transitions(store, None)
     rows = everything(labels)

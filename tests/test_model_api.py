@@ -9,6 +9,7 @@ import torch
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
 from ghostpad.labels.export import ExportConfig, export
+from ghostpad.model.export import export_model
 from ghostpad.model.latent_action_model import LatentActionModel
 from small_model import saved, small_model
 
@@ -175,6 +176,29 @@ def test_an_onnx_export_gives_the_same_codes(store, tmp_path, pairs, quantizer):
         assert codes.shape == (count, *model.grid)
         assert (codes != expected[:count].numpy()).mean() < 1e-3
     assert '"grid"' in (tmp_path / "out/config.json").read_text()
+
+
+def test_a_model_with_motion_and_history_is_exported_to_onnx(store, tmp_path):
+    import onnxruntime
+
+    model = small_model(store, history=2, motion="on")
+    frames, next_frames = Transitions(store, None, history=2).read(slice(0, 6), True)
+    export_model(model, "onnx", tmp_path / "onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "onnx" / "encoder.onnx")
+    stacked = frames.reshape(6, -1, *frames.shape[3:]).astype(np.float32) / 255
+    (codes,) = session.run(
+        ["codes"], {"frames": stacked, "next_frames": next_frames.astype(np.float32) / 255}
+    )
+    assert (codes != model.encode(frames, next_frames).numpy()).mean() < 0.02
+
+
+def test_a_current_frame_without_history_is_repeated(store):
+    model = small_model(store, history=3)
+    frames, next_frames = Transitions(store, None).read(slice(20, 24), True)
+    repeated = np.repeat(frames[:, None], 3, 1)
+    assert torch.equal(model.encode(frames, next_frames), model.encode(repeated, next_frames))
+    with pytest.raises(UserError, match="history of 2; this model takes 3"):
+        model.encode(repeated[:, :2], next_frames)
 
 
 def test_an_export_never_overwrites(gray, tmp_path):

@@ -42,6 +42,17 @@ def test_an_added_field_has_its_neutral_value_in_former_configs_and_their_hashes
     assert renamed.former_config(changed) == changed == renamed.current_config(changed)
 
 
+def test_fields_that_were_added_are_filled_in_and_leave_hashes_as_they_were() -> None:
+    old = {"frames": {"height": 64}, "architecture": {"reconstruction": "mse"}}
+    current = renamed.current_config(old)
+    assert current["frames"] == {"height": 64, "history": 1}
+    assert current["architecture"]["motion"] == "off" and not current["architecture"]["residual"]
+    assert renamed.former_config(current) == old
+    changed = {**current, "frames": {"height": 64, "history": 3}}
+    assert renamed.former_config(changed)["frames"] == {"height": 64, "history": 3}
+    assert renamed.current_config({"preset": "tiny", "model": {}})["history"] == 1
+
+
 @pytest.mark.parametrize("table", [renamed.WEIGHTS, renamed.CONFIG_FIELDS])
 def test_every_new_name_has_one_former_name(table: dict[str, str]) -> None:
     assert len(set(table.values())) == len(table)

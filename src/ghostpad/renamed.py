@@ -64,7 +64,11 @@ CONFIG_FIELDS = {
     "past_share": "warmup_share",
 }
 """Name of a config field → the name that replaced it, in whichever config it stands."""
+_ADDED_TO_ARCHITECTURE = {"least_grid": 0, "mse_weight": 1.0, "residual": False, "motion": "off"}
 ADDED_FIELDS: dict[str, dict[str, Any]] = {
+    "frames": {"history": 1},
+    "architecture": _ADDED_TO_ARCHITECTURE,
+    "model": _ADDED_TO_ARCHITECTURE,
     "quantizer": {"entropy_temperature": 1.0},
 }
 """For each section of a config: fields that it has since been given, with the values that change nothing."""
@@ -93,6 +97,8 @@ def former_weights(weights: Mapping[str, ValueT]) -> dict[str, ValueT]:
 def current_config(plain: Any) -> Any:
     """A plain config of any version with today's names of fields."""
     plain = _with_added(_with_fields(plain, CONFIG_FIELDS))
+    if isinstance(plain, dict) and "preset" in plain:  # the config of a training run of a latent action model
+        plain = {"history": 1, **plain}
     if isinstance(plain, dict) and "goes_on" in plain.get("dynamics", {}):
         # Version 0.1: the object prior was switched on in the dynamics, of which there was one kind.
         dynamics = {"kind": "conv", **plain["dynamics"]}

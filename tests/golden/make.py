@@ -53,7 +53,7 @@ DEPENDS_ON = {
     "world": ("instructions",),
     "metrics": ("instructions",),
 }
-PRESET_NAMES = ("tiny", "spec", "sharp", "lapa", "genie", "lapo")
+PRESET_NAMES = ("tiny", "spec", "sharp", "lapa", "genie", "lapo", "action")
 TEMPERATURES = (0.0, 1.0)
 STEPS = 30
 WORLD_STEPS = 25

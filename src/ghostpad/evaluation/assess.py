@@ -11,7 +11,7 @@ from ghostpad.evaluation.branches import BRANCH_KEYS, NO_BRANCHES, branch_ceilin
 from ghostpad.evaluation.codebook import entropy, summarize_codes
 from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.ground_truth import GroundTruth, detector_accuracy, read_ground_truth
-from ghostpad.evaluation.inference import Model, draw_blocks, infer_codes
+from ghostpad.evaluation.inference import Model, draw_blocks, infer_codes, transitions_of
 from ghostpad.evaluation.inverse_dynamics import MIN_LABELS, supervised_ceilings
 from ghostpad.evaluation.measurements import Measurements, measure, metrics_of_sums
 from ghostpad.evaluation.mutual_information import Association, associate, grouped
@@ -19,7 +19,7 @@ from ghostpad.evaluation.probes import WINDOWS, Labelled, agreement
 from ghostpad.evaluation.reconstruction import psnr_db, summarize
 from ghostpad.evaluation.schema import EVENT_METRICS, UNKNOWN_GAME, VERSION, complete, get, nest
 from ghostpad.frames.controls import read_controls
-from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.pairs import Transitions, current_frames
 from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import Game, recognize
@@ -70,7 +70,7 @@ def assess(
     Raises:
         UserError: the split has no transitions, or the model cannot read such frames.
     """
-    transitions = Transitions(store, split, int(getattr(model, "stride", 1)))
+    transitions = transitions_of(model, store, split)
     rows = draw_blocks(len(transitions), amounts.transitions, seed)
     game = recognize_game(transitions)
     truth = read_ground_truth(transitions, rows, game)
@@ -95,7 +95,7 @@ def assess(
 def recognize_game(transitions: Transitions) -> Game | None:
     """The game that the transitions show, None for an unknown one."""
     places = np.unique(np.linspace(0, len(transitions) - 1, _NUM_RECOGNIZED).astype(np.int64))
-    return recognize(transitions.read(places, grayscale=False)[0])
+    return recognize(current_frames(transitions.read(places, grayscale=False)[0]))
 
 
 def _provenance(
@@ -205,7 +205,7 @@ def _agreement(
     held_out = read_controls(measured.transitions, measured.rows)
     if held_out is None:
         return "the controls were not recorded"
-    training = Transitions(measured.transitions.store, "train", measured.transitions.stride)
+    training = transitions_of(model, measured.transitions.store, "train")
     fitted = read_controls(training, np.arange(len(training)))
     if fitted is None or fitted[1] != held_out[1]:
         return "the controls of the training episodes were not recorded, or differ"
@@ -254,7 +254,7 @@ def _splits(
             if paths[gain] in intervals:
                 intervals[f"splits.{name}.{gain}"] = intervals[paths[gain]]
             continue
-        transitions = Transitions(measured.transitions.store, name, measured.transitions.stride)
+        transitions = transitions_of(model, measured.transitions.store, name)
         rows = draw_blocks(len(transitions), num, seed, block=1)
         other = measure(model, transitions, rows, game, seed)
         flat = metrics_of_sums(game, total(other.sums))

@@ -116,7 +116,11 @@ def _encode_branches(
         num, num_controls = branches.next_frames.shape[:2]
         kept = np.linspace(0, num - 1, min(num, max(1, most // num_controls // len(episodes)))).astype(int)
         next_frames = branches.next_frames[kept]
-        frames = store.read(episode, branches.frame_index[kept], model.grayscale)
+        steps = getattr(model, "stride", 1) * np.arange(1 - getattr(model, "history", 1), 1)
+        indices_nT = (branches.frame_index[kept][:, None] + steps).clip(0)
+        read = store.read(episode, indices_nT.ravel(), model.grayscale)
+        frames = read.reshape(*indices_nT.shape, *read.shape[1:])
+        frames = frames if len(steps) > 1 else frames[:, 0]
         flat = next_frames.reshape(-1, *next_frames.shape[2:])
         seen = luma(flat)[:, None] if model.grayscale else np.ascontiguousarray(flat.transpose(0, 3, 1, 2))
         before = np.repeat(frames, num_controls, 0)

@@ -32,7 +32,7 @@ class Model(Protocol):
     """Whether the model sees one channel."""
 
     def encode(self, frames: Any, next_frames: Any) -> Any:
-        """Codes (n, h, w) of pairs of uint8 frames (n, C, H, W)."""
+        """Codes (n, h, w) of pairs of uint8 frames (n, C, H, W), or (n, T, C, H, W) with a history."""
         ...
 
     def decode(self, frames: Any, codes: Any) -> Any:
@@ -50,12 +50,17 @@ def load_model(path: Path, store: FrameStore, split: str, device: str) -> "Laten
     from ghostpad.model.latent_action_model import LatentActionModel
 
     model = LatentActionModel.from_pretrained(path, device=str(resolve_device(device)))
-    first = Transitions(store, split, model.stride).read(np.array([0]), model.grayscale)
+    first = transitions_of(model, store, split).read(np.array([0]), model.grayscale)
     try:
         model.encode(*first)
     except UserError as error:
         raise UserError(f"{path} does not fit {store.path}: {error}") from None
     return model
+
+
+def transitions_of(model: Model, store: FrameStore, split: str) -> Transitions:
+    """The transitions of a split with the stride and history that a model takes."""
+    return Transitions(store, split, getattr(model, "stride", 1), getattr(model, "history", 1))
 
 
 def infer_codes(model: Model, transitions: Transitions, rows: np.ndarray, what: str = "encode") -> np.ndarray:

@@ -21,7 +21,7 @@ from ghostpad.evaluation.reconstruction import (
     structural_similarity,
     summarize,
 )
-from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.pairs import Transitions, current_frames
 from ghostpad.games import Game
 from ghostpad.sums import Sums, ratio
 
@@ -92,7 +92,7 @@ def measure(
     for batch in batches(model, num, "decode"):
         frames, next_frames = transitions.read(rows[batch], gray)
         predicted = decode(model, frames, codes[batch])
-        current, true = as_unit(frames), as_unit(next_frames)
+        current, true = as_unit(current_frames(frames)), as_unit(next_frames)
         keep(batch, pair_sums(predicted, true, current))
         if changing is not None:
             changing[batch] = changing_cells(changed(current, true), model.grid, cell)
@@ -108,7 +108,8 @@ def measure(
         if taken.any():
             others = partners[batch[taken]]
             swapped = decode(model, frames[taken], codes[others])
-            sources = tuple(map(as_unit, transitions.read(rows[others], gray)))
+            source, next_source = transitions.read(rows[others], gray)
+            sources = as_unit(current_frames(source)), as_unit(next_source)
             own = predicted[taken], true[taken], current[taken]
             keep(batch[taken], counterfactual_sums(swapped, *own, *sources))
             if detections:

@@ -14,6 +14,7 @@ from ghostpad.evaluation.reconstruction import (
     summarize,
 )
 from ghostpad.evaluation.schema import get
+from ghostpad.frames.pairs import current_frames
 from ghostpad.games import recognize
 from ghostpad.sums import Sums, total
 
@@ -30,8 +31,8 @@ def validation_metrics(model: Model, frames: np.ndarray, next_frames: np.ndarray
 
     Args:
         model: in evaluation mode; while its `quantizing` is false, nothing raises an alarm.
-        frames: (N, C, H, W) uint8, as the model sees them.
-        next_frames: the same, one for each of `frames`.
+        frames: (N, C, H, W) uint8, or (N, T, C, H, W) with a history, as the model sees them.
+        next_frames: (N, C, H, W) uint8, one for each of `frames`.
 
     Returns:
         `psnr_db`, `gain_over_copy_db`, `moving_psnr_db`, `delta_psnr_db` (dB), `ssim`, `usage` (share of
@@ -42,21 +43,24 @@ def validation_metrics(model: Model, frames: np.ndarray, next_frames: np.ndarray
     codes = np.concatenate(
         [to_numpy(model.encode(frames[rows], next_frames[rows])) for rows in batches(model, num)]
     )
-    game = recognize(frames)
+    current_frames_NCHW = current_frames(frames)
+    game = recognize(current_frames_NCHW)
     partners = np.roll(np.arange(num), num // 2 or 1)
     parts: list[Sums] = []
     similarities: list[np.ndarray] = []
     for rows in batches(model, num):
         predicted = decode(model, frames[rows], codes[rows])
-        true, current = as_unit(next_frames[rows]), as_unit(frames[rows])
+        true, current = as_unit(next_frames[rows]), as_unit(current_frames_NCHW[rows])
         similarities.append(structural_similarity(predicted[::_SSIM_EVERY], true[::_SSIM_EVERY]))
         others = partners[rows]
         swapped = decode(model, frames[rows], codes[others])
-        sources = as_unit(frames[others]), as_unit(next_frames[others])
+        sources = as_unit(current_frames_NCHW[others]), as_unit(next_frames[others])
         sums = pair_sums(predicted, true, current)
         sums |= counterfactual_sums(swapped, predicted, true, current, *sources)
         if game:
-            sums |= game.score_elements(*map(game.detect, (predicted, next_frames[rows], frames[rows])))
+            sums |= game.score_elements(
+                *map(game.detect, (predicted, next_frames[rows], current_frames_NCHW[rows]))
+            )
         parts.append(sums)
     sums = total({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     reconstruction = summarize(sums)

@@ -24,9 +24,9 @@ class Batch:
     """B transitions.
 
     Attributes:
-        frames: (B, C, H, W) float32 in [0, 1].
+        frames: (B, T·C, H, W) float32 in [0, 1]: T frames of history, oldest first, the current one last.
         next_frames: (B, C, H, W) float32 in [0, 1].
-        colors: (B, H, W) int64 indices of `frames` in the training palette, or None without a palette.
+        colors: (B, H, W) int64 indices of the current frames in the training palette, or None without one.
         next_colors: (B, H, W) int64 indices of `next_frames`, or None.
     """
 
@@ -34,6 +34,11 @@ class Batch:
     next_frames: Tensor
     colors: Tensor | None = None
     next_colors: Tensor | None = None
+
+    @property
+    def current(self) -> Tensor:
+        """(B, C, H, W): the current frames without their history."""
+        return self.frames[:, -self.next_frames.shape[1] :]
 
 
 def training_palette(store: FrameStore, grayscale: bool) -> np.ndarray | None:
@@ -98,11 +103,10 @@ class BatchLoader:
         """Load the transitions `rows` (positions in the split) as a batch on the device."""
         prefetched = self._prefetched.pop(rows.tobytes(), None)
         raw, next_raw = self._fetch(rows) if prefetched is None else prefetched.result()
-        raw, next_raw = (part.to(self.device, non_blocking=True) for part in (raw, next_raw))
-        if self.palette is None or self._remap is None:
-            return Batch(self._to_channels(raw), self._to_channels(next_raw))
-        colors, next_colors = self._remap[raw.long()], self._remap[next_raw.long()]
-        return Batch(_paint(self.palette, colors), _paint(self.palette, next_colors), colors, next_colors)
+        (frames, colors), (next_frames, next_colors) = (
+            self._paint(part.to(self.device, non_blocking=True)) for part in (raw, next_raw)
+        )
+        return Batch(frames, next_frames, colors, next_colors)
 
     def prefetch(self, rows: np.ndarray) -> None:
         """Announce a batch that will be needed soon, so that a thread can read it in the meantime."""
@@ -110,32 +114,36 @@ class BatchLoader:
             self._prefetched[rows.tobytes()] = self.thread.submit(self._fetch, rows)
 
     def _fetch(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Frames and next frames as stored: on the device if resident, else in (pinned) memory."""
+        """Frames (B, T, …) and next frames (B, 1, …) as stored: on the device if resident, else in memory."""
         episodes = self.transitions.episode_index[rows].astype(np.int64)
-        frames = self.transitions.frame_index[rows].astype(np.int64)
-        return self._raw(episodes, frames), self._raw(episodes, frames + self.transitions.stride)
+        frames, next_frames = self.transitions.indices(rows)
+        return self._raw(episodes, frames), self._raw(episodes, next_frames[:, None])
 
-    def _raw(self, episodes: np.ndarray, frames: np.ndarray) -> Tensor:
+    def _raw(self, episodes_B: np.ndarray, frames_BT: np.ndarray) -> Tensor:
         if self._resident is not None:
-            rows = torch.from_numpy(self._starts[episodes] + frames)
+            rows = torch.from_numpy(self._starts[episodes_B][:, None] + frames_BT)
             return self._resident[rows.to(self.device, non_blocking=True)]
-        arrays = [self.store.array(int(e))[int(f)] for e, f in zip(episodes, frames, strict=True)]
+        arrays = [self.store.array(int(e))[f] for e, f in zip(episodes_B, frames_BT, strict=True)]
         raw = torch.from_numpy(np.stack(arrays))
         return raw.pin_memory() if self.device.type == "cuda" else raw
 
-    def _to_channels(self, raw: Tensor) -> Tensor:
-        """(B, H, W) or (B, H, W, 3) bytes → (B, C, H, W) in [0, 1]."""
-        if raw.ndim == 3:
-            frames = raw[:, None].float() / 255
-            return frames if self.grayscale else frames.expand(-1, 3, -1, -1)
-        frames = raw.permute(0, 3, 1, 2)
-        return (tensor_luma(frames) if self.grayscale else frames).float() / 255
-
-
-def _paint(palette_PC: Tensor, colors_BHW: Tensor) -> Tensor:
-    if palette_PC.shape[1] == 1:
-        return palette_PC[:, 0][colors_BHW][:, None]
-    return palette_PC[colors_BHW].permute(0, 3, 1, 2).contiguous()
+    def _paint(self, raw: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, T, H, W[, 3]) bytes to (B, T·C, H, W) in [0, 1], and indices (B, H, W) of the last frame."""
+        flat, colors = raw.flatten(0, 1), None
+        if self.palette is not None and self._remap is not None:
+            indices = self._remap[flat.long()]
+            colors = indices.view(raw.shape)[:, -1]
+            if self.palette.shape[1] == 1:
+                frames = self.palette[:, 0][indices][:, None]
+            else:
+                frames = self.palette[indices].permute(0, 3, 1, 2).contiguous()
+        elif flat.ndim == 3:
+            frames = flat[:, None].float() / 255
+            frames = frames if self.grayscale else frames.expand(-1, 3, -1, -1)
+        else:
+            frames = flat.permute(0, 3, 1, 2)
+            frames = (tensor_luma(frames) if self.grayscale else frames).float() / 255
+        return frames.reshape(len(raw), -1, *frames.shape[2:]), colors
 
 
 def check_windows(window: tuple[int, int], size: tuple[int, int], cell: int) -> None:
@@ -165,7 +173,7 @@ def cut_windows(batch: Batch, window: tuple[int, int], cell: int, generator: tor
     Returns:
         Transitions of (V, U) pixels.
     """
-    changed_BHW = (batch.frames != batch.next_frames).any(1)
+    changed_BHW = (batch.current != batch.next_frames).any(1)
     size, device = changed_BHW.shape, changed_BHW.device
     anywhere = torch.rand(size[0], 1, 1, generator=generator, device=generator.device) < ANYWHERE
     draws = torch.rand(size, generator=generator, device=generator.device).to(device)

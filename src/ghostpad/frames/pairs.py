@@ -20,8 +20,10 @@ class Transitions:
         frame_index: (T,) int32, its current frame; the next frame is `frame_index + stride`.
     """
 
-    def __init__(self, store: FrameStore, split: str | None, stride: int = 1) -> None:
+    def __init__(self, store: FrameStore, split: str | None, stride: int = 1, history: int = 1) -> None:
         """List the transitions of `split` (None: of all episodes), `stride` ≥ 1 frames apart.
+
+        `read` gives `history` frames for each, `stride` apart, which end with the current one.
 
         Raises:
             UserError: there are none, for example because every episode is too short.
@@ -34,6 +36,7 @@ class Transitions:
         lengths = [max(0, store.episodes[index].num_frames - stride) for index in episodes]
         self.store = store
         self.stride = stride
+        self.history = history
         self.episode_index = np.repeat(np.array(episodes, np.int32), lengths)
         self.frame_index = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths] or [[]])
         self.frame_index = self.frame_index.astype(np.int32)
@@ -49,17 +52,32 @@ class Transitions:
     def read(self, rows: np.ndarray | slice, grayscale: bool) -> tuple[np.ndarray, np.ndarray]:
         """Read the frames and the next frames of `rows`, each uint8 (n, C, H, W).
 
-        A frame that several rows need is decoded once.
+        With a history T > 1 frames are (n, T, C, H, W), oldest first; before the first frame of an episode
+        that frame is repeated. A frame that several rows need is decoded once.
         """
         episodes = self.episode_index[rows].astype(np.int64)
-        frames = self.frame_index[rows].astype(np.int64)
-        shape = (2, len(episodes), 1 if grayscale else 3, self.store.height, self.store.width)
-        pairs = np.empty(shape, np.uint8)
+        frames_nT, next_frames_n = self.indices(rows)
+        wanted = np.concatenate([frames_nT, next_frames_n[:, None]], 1)
+        shape = (1 if grayscale else 3, self.store.height, self.store.width)
+        frames = np.empty((len(episodes), self.history, *shape), np.uint8)
+        next_frames = np.empty((len(episodes), *shape), np.uint8)
         for episode in np.unique(episodes):
             mine = np.flatnonzero(episodes == episode)
-            wanted, places = np.unique([frames[mine], frames[mine] + self.stride], return_inverse=True)
-            pairs[:, mine] = self.store.read(int(episode), wanted, grayscale)[places.reshape(2, -1)]
-        return pairs[0], pairs[1]
+            indices, places = np.unique(wanted[mine], return_inverse=True)
+            read, places = self.store.read(int(episode), indices, grayscale), places.reshape(len(mine), -1)
+            frames[mine], next_frames[mine] = read[places[:, :-1]], read[places[:, -1]]
+        return frames if self.history > 1 else frames[:, 0], next_frames
+
+    def indices(self, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+        """Indices in their episodes of the frames (n, T) and the next frames (n,) of `rows`."""
+        current_n = self.frame_index[rows].astype(np.int64)
+        frames_nT = current_n[:, None] + self.stride * np.arange(1 - self.history, 1)
+        return frames_nT.clip(0), current_n + self.stride
+
+
+def current_frames(frames: np.ndarray) -> np.ndarray:
+    """The current frames (n, C, H, W) of frames with or without history, as `Transitions.read` gives them."""
+    return frames[:, -1] if frames.ndim == 5 else frames
 
 
 def read_sequences(

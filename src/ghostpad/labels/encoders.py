@@ -4,7 +4,7 @@ Dimensions: T frames, N pairs, C colour channels, H W frame, h w grid.
 """
 
 import importlib.util
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,11 +34,14 @@ class OnnxEncoder:
         graph = encoder_onnx(model, "uint8")
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.name = f"onnxruntime {onnxruntime.__version__} cpu fp32"
-        self.batch = batch
+        self.batch, self.history = batch, model.history
 
     def __call__(self, frames_TCHW: np.ndarray, stride: int) -> np.ndarray:
         """See `RunEncoder`."""
-        frames, next_frames = frames_TCHW[:-stride], frames_TCHW[stride:]
+        frames, next_frames = (
+            _with_history(frames_TCHW, self.history, stride),
+            frames_TCHW[self.history * stride :],
+        )
         codes = []
         for start in range(0, len(frames), self.batch):
             part = slice(start, start + self.batch)
@@ -54,7 +57,7 @@ class TorchEncoder:
         self, model: LatentActionModel, device: torch.device, precision: Precision, batch: int | None = None
     ) -> None:
         on_gpu = device.type == "cuda"
-        self.device = device
+        self.device, self.history = device, model.history
         self.batch = batch or (GPU_BATCH if on_gpu else CPU_BATCH)
         # By default a CPU computes in fp32: its codes are those of `model.encode`.
         resolved = resolve_precision(precision, device) if on_gpu or precision != "auto" else "fp32"
@@ -66,7 +69,7 @@ class TorchEncoder:
         if on_gpu:
             # Compile now, in one thread.
             frames = model.config.frames
-            shape = (self.batch + 1, model.num_channels, frames.height, frames.width)
+            shape = (self.batch + model.history, model.num_channels, frames.height, frames.width)
             self(np.zeros(shape, np.uint8), 1)
 
     @torch.inference_mode()
@@ -75,16 +78,28 @@ class TorchEncoder:
         frames = torch.from_numpy(frames_TCHW)
         if self._pads:
             frames = frames.pin_memory().to(self.device, non_blocking=True)
-        num_pairs = len(frames) - stride
-        codes = []
+        frames, next_frames = _with_history(frames, self.history, stride), frames[self.history * stride :]
+        codes, num_pairs = [], len(next_frames)
         for start in range(0, num_pairs, self.batch):
             end = min(start + self.batch, num_pairs)
-            both = frames[start:end], frames[start + stride : end + stride]
+            both = frames[start:end], next_frames[start:end]
             if self._pads and end - start < self.batch:
                 # Another size would be compiled again.
                 both = tuple(torch.cat([f, f[-1:].expand(self.batch - len(f), -1, -1, -1)]) for f in both)
             codes.append(self._encode(*both)[: end - start])
         return torch.cat(codes).cpu().numpy()
+
+
+def _with_history(frames_TCHW: Any, history: int, stride: int) -> Any:
+    """Channels of the frames up to each current one, oldest first: (T − history·stride, history·C, H, W).
+
+    Of an array an array, of a tensor a tensor.
+    """
+    if history == 1:
+        return frames_TCHW[:-stride]
+    num = len(frames_TCHW) - history * stride
+    parts = [frames_TCHW[past * stride :][:num] for past in range(history)]
+    return torch.cat(parts, 1) if isinstance(frames_TCHW, torch.Tensor) else np.concatenate(parts, 1)
 
 
 def fast_encoder(

@@ -78,9 +78,11 @@ class RunEncoder(Protocol):
 
     name: str
     """Runtime, device and precision, which the labels record."""
+    history: int
+    """Frames that the model sees up to the current one."""
 
     def __call__(self, frames_TCHW: np.ndarray, stride: int) -> np.ndarray:
-        """Return the codes (T − stride, h, w) int64 of uint8 frames."""
+        """Return the codes (T − history · stride, h, w) int64 of uint8 frames, the first ones as history."""
         ...
 
 
@@ -198,7 +200,8 @@ def _label_episode(
     """Yield the rows of an episode, run by run."""
     controls = store.controls(episode_index)
     pngs: list[bytes] = []
-    for start, frames_TCHW in frame_runs(store, episode_index, origin.grayscale, origin.stride):
+    past = (encoder.history - 1) * origin.stride
+    for start, frames_TCHW in frame_runs(store, episode_index, origin.grayscale, origin.stride, past):
         codes = encoder(frames_TCHW, origin.stride)
         count = len(codes)
         rows = np.arange(start, start + count, dtype=np.int32)
@@ -216,7 +219,7 @@ def _label_episode(
         if origin.with_frames:
             # Like the frames, the PNGs that two runs share are carried over.
             pngs = pngs[-origin.stride :] if pngs else []
-            end = start + len(frames_TCHW)
+            end = start + len(frames_TCHW) - past
             frames = _unmapped(store).array(episode_index)[start + len(pngs) : end]
             pngs += [_to_png(frame, store.palette) for frame in frames]
             arrays["frame"] = pa.array(pngs[:count], pa.binary())
@@ -226,20 +229,21 @@ def _label_episode(
 
 
 def frame_runs(
-    store: FrameStore, episode_index: int, grayscale: bool, stride: int
+    store: FrameStore, episode_index: int, grayscale: bool, stride: int, past: int = 0
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index of the first frame, frames uint8 (T, C, H, W)) over an episode, T ≤ `RUN` + `stride`.
+    """Yield (index of the first current frame, frames uint8 (T, C, H, W)) over an episode.
 
-    Runs overlap by `stride` frames, so that each gives T − stride transitions. The frames that two runs share
-    are carried over: every frame is read once.
+    A run begins with `past` frames before the first current one (the episode's first frame where there are
+    none), and runs overlap by `past` + `stride` frames, so that each gives T − past − stride ≤ `RUN`
+    transitions. The frames that two runs share are carried over: every frame is read once.
     """
     num_frames = store.episodes[episode_index].num_frames
     carried: list[np.ndarray] = []
     for start in range(0, num_frames - stride, RUN):
-        first = start + stride if carried else 0
-        indices = np.arange(first, min(start + RUN + stride, num_frames))
+        first = start + stride if carried else -past
+        indices = np.arange(first, min(start + RUN + stride, num_frames)).clip(0)
         frames = np.concatenate([*carried, _unmapped(store).read(episode_index, indices, grayscale)])
-        carried = [frames[-stride:]]
+        carried = [frames[-past - stride :]]
         yield start, frames
 
 

@@ -40,11 +40,13 @@ def verify(labels: Labels, store: FrameStore, model: LatentActionModel, num_samp
         for start in range(0, len(rows), _BATCH):
             part = slice(start, start + _BATCH)
             episodes, starts = (table[name].to_numpy()[part] for name in ("episode_index", "frame_index"))
-            pairs = [
-                store.read(int(episode), np.array([frame, frame + labels.origin.stride]), model.grayscale)
+            steps = labels.origin.stride * np.arange(1 - model.history, 2)
+            read = [
+                store.read(int(episode), (frame + steps).clip(0), model.grayscale)
                 for episode, frame in zip(episodes, starts, strict=True)
             ]
-            frames, next_frames = np.stack(pairs, 1)
+            *history, next_frames = np.stack(read, 1)
+            frames = np.stack(history, 1) if len(history) > 1 else history[0]
             ties, wrong = _compare(model, frames, next_frames, codes_Nhw[part], TIE[encoder.split()[-1]])
             if wrong:
                 raise UserError(

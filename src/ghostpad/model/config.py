@@ -3,9 +3,11 @@
 They stand apart from the modules they configure, so that `ghostpad train --help` does not load torch.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
+
+from ghostpad.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,56 @@ class ArchitectureConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     reconstruction: Literal["mse", "palette"] = "mse"
     """mean squared error of the pixels, or cross-entropy over the palette's colours"""
+    least_grid: int = 0
+    """fewest rows and columns of the grid: on small frames the deepest convolutions are left out"""
+    mse_weight: float = 1.0
+    """weight of the mean squared error beside the losses of the quantizer"""
+    residual: bool = False
+    """draw the change from the current frame instead of the frame (mse only)"""
+    motion: Literal["off", "on", "auto"] = "off"
+    """warp the current frame by a flow in the codes; auto: without a palette, or if the camera moves"""
     residual_logit_bias: float = 6.0
     """logit added to a pixel's current colour (palette only)"""
+
+    def fitted(self, size: tuple[int, int]) -> "ArchitectureConfig":
+        """The same for frames of this height and width, with the stages that `least_grid` allows."""
+        encoder, decoder, stages = self.encoder, self.decoder, len(self.encoder.widths)
+        kept = max([1, *(n for n in range(1, stages + 1) if -(-min(size) // 2**n) >= self.least_grid)])
+        left_out = stages - kept
+        return replace(
+            self,
+            encoder=replace(encoder, widths=encoder.widths[:kept], blocks=encoder.blocks[:kept]),
+            decoder=replace(
+                decoder,
+                frame_widths=decoder.frame_widths[:kept],
+                frame_blocks=decoder.frame_blocks[:kept],
+                widths=decoder.widths[left_out:],
+                blocks=decoder.blocks[left_out:],
+            ),
+        )
+
+    def check(self, has_palette: bool) -> None:
+        """Raise a UserError where the parts do not fit each other or the frames."""
+        encoder, decoder = self.encoder, self.decoder
+        if self.reconstruction == "palette" and not has_palette:
+            raise UserError(
+                "cross-entropy over a palette needs palette-encoded frames; use reconstruction mse"
+            )
+        if encoder.tokens is not None and (len(encoder.tokens) != 2 or min(encoder.tokens) < 1):
+            raise UserError(f"encoder.tokens {encoder.tokens}: give rows and columns, each at least 1")
+        stages = len(encoder.widths)
+        for name, entries in {
+            "encoder.blocks": encoder.blocks,
+            "decoder.frame-widths": decoder.frame_widths,
+            "decoder.frame-blocks": decoder.frame_blocks,
+            "decoder.blocks": decoder.blocks,
+            "decoder.widths": decoder.widths,
+        }.items():
+            needed = stages - 1 if name == "decoder.widths" else stages
+            if len(entries) != needed and (entries or not name.endswith("blocks")):
+                raise UserError(
+                    f"--model.{name} needs {needed} entries, as --model.encoder.widths has {stages}"
+                )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ghostpad.model.encoder import (
     grid_sizes,
     stride_2_convolution,
 )
+from ghostpad.model.warp import FLOW_UNIT, FlowGrid, warp
 
 
 class FiLM(nn.Module):
@@ -78,20 +79,29 @@ class Decoder(Checkpointable):
     """Reconstructs the next frame from the current one and the latents: → (B, O, H, W).
 
     Latents that are a few tokens instead of a grid condition every cell alike: all of them through FiLM, or
-    through cross-attention.
+    through cross-attention. With `motion` their first two dimensions are a flow, by which the current frame
+    is warped; the network sees both frames and draws the difference.
     """
 
     def __init__(
         self,
         config: DecoderConfig,
-        in_channels: int,
+        num_frames: int,
+        channels: int,
         out_channels: int,
         dim: int,
         size: tuple[int, int],
         tokens: tuple[int, int] | None = None,
+        motion: bool = False,
+        residual: bool = False,
+        palette: bool = False,
     ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.channels = config, channels
+        self.motion, self.residual, self.palette = motion, residual and not palette, palette
+        self.flow_grid = FlowGrid(2 ** len(config.frame_widths), tokens)
+        in_channels = (num_frames + motion) * channels
+        out_channels += 2 * (motion and not palette)
         levels = len(config.frame_widths)
         sizes = grid_sizes(*size, levels)
         self.pyramid = FramePyramid(in_channels, config.frame_widths, config.frame_blocks)
@@ -121,7 +131,24 @@ class Decoder(Checkpointable):
         self.last = Upsample(ins[-1], out_channels, sizes[0], bias=True)
 
     def forward(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
-        """Return the next frame, or the palette logits without the bias for the current colour."""
+        """Return the next frame; or the palette logits without the bias, and with `motion` the flow."""
+        current_BCHW = frames_BCHW[:, -self.channels :]
+        if not self.motion:
+            drawn = self._draw(frames_BCHW, quantized_BDhw)
+            return drawn.float() + current_BCHW if self.residual else drawn
+        flow_B2hw = FLOW_UNIT * quantized_BDhw[:, :2].float()
+        flow_B2HW = self.flow_grid.enlarge(flow_B2hw, (frames_BCHW.shape[2], frames_BCHW.shape[3]))
+        if self.palette:
+            flow_B2HW = flow_B2HW.round()  # so that no colours mix
+        warped_BCHW = warp(current_BCHW, flow_B2HW)
+        drawn = self._draw(torch.cat([frames_BCHW, warped_BCHW], 1), quantized_BDhw).float()
+        if self.palette:
+            return torch.cat([drawn, flow_B2HW], 1)
+        # Three ways to be right: the warped frame, the current one where nothing moves, and what is drawn.
+        less_warped, current_share = drawn[:, -2:].chunk(2, 1)
+        return warped_BCHW + drawn[:, :-2] - less_warped * warped_BCHW + current_share * current_BCHW
+
+    def _draw(self, frames_BCHW: Tensor, quantized_BDhw: Tensor) -> Tensor:
         pyramid = self.pyramid(frames_BCHW)
         if self.joins_tokens:
             quantized_BDhw = rearrange(quantized_BDhw, "b d h w -> b (d h w) 1 1")

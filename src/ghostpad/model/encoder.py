@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ghostpad.model.batch_statistics import BatchNorm, recomputing
 from ghostpad.model.config import EncoderConfig
+from ghostpad.model.warp import FLOW_UNIT, FlowGrid, estimate_flow, warp
 
 SHORT_ROW = 16
 """Longest row for which `stride_2_convolution` was measured to be faster than oneDNN alone."""
@@ -160,19 +161,45 @@ class Condense(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Concatenated frame and next frame to latents: (B, 2·C, H, W) → (B, D, h, w)."""
+    """Concatenated frames, the next frame last, to latents: (B, (T + 1)·C, H, W) → (B, D, h, w).
 
-    def __init__(self, config: EncoderConfig, in_channels: int, dim: int, cells: tuple[int, int]) -> None:
+    With `motion` it also sees the estimated flow, and the frame warped by it; and the first two dimensions of
+    the latents start from the flow, in units of `FLOW_UNIT` pixels.
+    """
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        num_frames: int,
+        channels: int,
+        dim: int,
+        cells: tuple[int, int],
+        motion: bool = False,
+    ) -> None:
         super().__init__()
+        self.channels, self.motion = channels, motion
+        self.flow_grid = FlowGrid(2 ** len(config.widths), config.tokens)
+        in_channels = num_frames * channels + (channels + 2 if motion else 0)
         self.pyramid = FramePyramid(in_channels, config.widths, config.blocks)
         last = config.widths[-1]
         self.project = (
             nn.Conv2d(last, dim, 1) if config.tokens is None else Condense(last, dim, cells, config.tokens)
         )
+        if motion:  # at first the codes carry the estimated flow as it is
+            for weight in self.project.parameters():
+                nn.init.zeros_(weight[: 2 * math.prod(config.tokens or (1,))])
 
-    def forward(self, both_frames_B2CHW: Tensor) -> Tensor:
+    def forward(self, frames_BCHW: Tensor) -> Tensor:
         """Return latents, before quantizing."""
-        return self.project(self.pyramid(both_frames_B2CHW)[-1])
+        if not self.motion:
+            return self.project(self.pyramid(frames_BCHW)[-1])
+        current_BCHW, next_BCHW = frames_BCHW[:, -2 * self.channels :].chunk(2, 1)
+        flow_B2hw = estimate_flow(current_BCHW, next_BCHW, self.flow_grid)
+        flow_B2HW = self.flow_grid.enlarge(flow_B2hw, (frames_BCHW.shape[2], frames_BCHW.shape[3]))
+        inputs = [frames_BCHW, warp(current_BCHW, flow_B2HW), flow_B2HW / FLOW_UNIT]
+        inputs_BFHW = torch.cat([part.to(frames_BCHW.dtype) for part in inputs], 1)
+        latents = self.project(self.pyramid(inputs_BFHW)[-1]).float()
+        return torch.cat([latents[:, :2] + flow_B2hw / FLOW_UNIT, latents[:, 2:]], 1)
 
 
 def grid_sizes(height: int, width: int, num_stages: int) -> list[tuple[int, int]]:

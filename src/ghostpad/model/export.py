@@ -73,8 +73,9 @@ def export_model(
 ) -> None:
     """Write `model` into the new folder `out`: weights or graph, and `config.json` beside it.
 
-    A safetensors export is read by `LatentActionModel.from_pretrained`. The ONNX graph takes `frames` and
-    `next_frames`, float32 (N, C, H, W) in [0, 1] with any N, and gives `codes` (N, h, w) int64.
+    A safetensors export is read by `LatentActionModel.from_pretrained`. The ONNX graph takes `frames`,
+    float32 (N, T·C, H, W) in [0, 1] with any N and T frames of history, oldest first, and `next_frames`
+    (N, C, H, W); it gives `codes` (N, h, w) int64.
 
     With `half`, safetensors hold float16; the weights of `model` itself are rounded to it too.
 
@@ -131,8 +132,10 @@ def encoder_onnx(model: LatentActionModel, pixels: Literal["float32", "uint8"] =
     frames = model.config.frames
     # Two pairs, not one: the exporter would make a size of one constant. And two tensors, not the same one
     # twice: it would merge the two inputs.
-    shape = (2, model.num_channels, frames.height, frames.width)
-    example = tuple(torch.zeros(shape, dtype=getattr(torch, pixels)) for _ in range(2))
+    example = tuple(
+        torch.zeros(2, num * model.num_channels, frames.height, frames.width, dtype=getattr(torch, pixels))
+        for num in (model.history, 1)
+    )
     any_number = {0: torch.export.Dim("N")}
     names = ["frames", "next_frames"]
     return to_onnx(PairEncoder(model).cpu(), example, names, "codes", (any_number, any_number))

@@ -32,6 +32,8 @@ class FrameFormat:
     """the colours (0 to 255, one or three numbers each) that occur; empty when the store has no palette"""
     downsample: int = 1
     """the model works on frames this many times smaller; its inputs and outputs keep the source size"""
+    history: int = 1
+    """frames that the model sees up to the current one, `stride` apart"""
 
     @property
     def inner_size(self) -> tuple[int, int]:
@@ -107,17 +109,35 @@ def to_frames(
     return (tensor_luma((frames * 255).round()).float() / 255 if converts else frames), single
 
 
+def to_history(given: np.ndarray | Tensor, format: FrameFormat, device: torch.device) -> tuple[Tensor, bool]:
+    """Return frames with their history T as (N, T·C, H, W), and whether a single frame was given.
+
+    History is given as (N, T, C, H, W) or (N, T, H, W, C), oldest first; where it is not given the current
+    frame is repeated.
+
+    Raises:
+        UserError: the frames do not fit, see `to_frames`, or are not T.
+    """
+    if getattr(given, "ndim", 0) != 5:
+        frames, single = to_frames(given, format, device, "frames")
+        return (frames if format.history == 1 else frames.repeat(1, format.history, 1, 1)), single
+    if given.shape[1] != format.history:
+        raise UserError(f"frames with a history of {given.shape[1]}; this model takes {format.history}")
+    frames, _ = to_frames(given.reshape(-1, *given.shape[2:]), format, device, "frames")
+    return frames.reshape(len(given), -1, *frames.shape[2:]), False
+
+
 def to_pairs(
     frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor, format: FrameFormat, device: torch.device
 ) -> tuple[Tensor, bool]:
-    """Return frames and next frames as (N, 2·C, H, W), and whether a single pair was given.
+    """Return frames, their history, and next frames as (N, (T + 1)·C, H, W), and whether it is a single pair.
 
     Raises:
         UserError: one of them does not fit, or their numbers differ.
     """
-    frames_NCHW, single = to_frames(frames, format, device, "frames")
+    frames_NCHW, single = to_history(frames, format, device)
     next_NCHW, _ = to_frames(next_frames, format, device, "next_frames")
-    if frames_NCHW.shape != next_NCHW.shape:
+    if len(frames_NCHW) != len(next_NCHW):
         raise UserError(f"{len(frames_NCHW)} frames but {len(next_NCHW)} next_frames: give one for each")
     return torch.cat([frames_NCHW, next_NCHW], 1), single
 

@@ -26,12 +26,13 @@ from ghostpad.model.frame_format import (
     pairs_at_once,
     palette_indices,
     to_codes,
-    to_frames,
+    to_history,
     to_pairs,
 )
 from ghostpad.model.losses import PerceptualLoss
 from ghostpad.model.pretrained import KIND, hash_of, load_weights, read_weights
 from ghostpad.model.quantizers import QUANTIZERS
+from ghostpad.model.warp import warp
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class LatentActionModel(nn.Module):
     """1 in grayscale, else 3."""
     stride: int
     """Frames from a frame to its next frame."""
+    history: int
+    """Frames that the model sees up to the current one, T."""
     grid: tuple[int, int]
     """Rows and columns of the grid of codes."""
     cell: int
@@ -67,27 +70,39 @@ class LatentActionModel(nn.Module):
 
     def __init__(self, config: LatentActionModelConfig) -> None:
         super().__init__()
-        check_architecture(config)
+        config.architecture.check(has_palette=bool(config.frames.palette))
         self.config = config
         architecture, frames = config.architecture, config.frames
         tokens, num_stages = architecture.encoder.tokens, len(architecture.encoder.widths)
         cells = grid_sizes(*frames.inner_size, num_stages)[-1]
-        self.grayscale, self.stride = frames.grayscale, frames.stride
+        self.grayscale, self.stride, self.history = frames.grayscale, frames.stride, frames.history
         self.num_channels = channels = 1 if frames.grayscale else 3
         self.grid, self.cell = tokens or cells, frames.downsample * 2**num_stages
         self.codes_are_local = tokens is None and architecture.decoder.conditioning == "film"
         self.predicts_palette = architecture.reconstruction == "palette"
         self.scale = FrameScale(frames.downsample, picks=self.predicts_palette)
         dim = architecture.quantizer.dim
-        self.encoder = Encoder(architecture.encoder, 2 * channels, dim, cells)
+        motion = architecture.motion == "on"
+        self.encoder = Encoder(architecture.encoder, self.history + 1, channels, dim, cells, motion)
         self.quantizer = QUANTIZERS[architecture.quantizer.kind](architecture.quantizer)
         self.codebook_size = self.quantizer.num_codes
         outputs = len(frames.palette) if self.predicts_palette else channels
-        self.decoder = Decoder(architecture.decoder, channels, outputs, dim, frames.inner_size, tokens)
+        self.decoder = Decoder(
+            architecture.decoder,
+            self.history,
+            channels,
+            outputs,
+            dim,
+            frames.inner_size,
+            tokens,
+            motion=motion,
+            residual=architecture.residual,
+            palette=self.predicts_palette,
+        )
         self.use_perceptual(None, 0.0)
         palette = torch.tensor(frames.palette, dtype=torch.float32).reshape(-1, channels) / 255
         self.register_buffer("palette_PC", palette, persistent=False)
-        if self.predicts_palette:
+        if self.predicts_palette or motion or architecture.residual:
             # An untrained model predicts the current frame, with the confidence of the residual logit bias.
             nn.init.zeros_(self.decoder.last.conv.weight)
             nn.init.zeros_(self.decoder.last.conv.bias)  # type: ignore[arg-type]
@@ -122,7 +137,8 @@ class LatentActionModel(nn.Module):
         quantized = self.quantizer(self.encoder(torch.cat([batch.frames, batch.next_frames], 1)))
         prediction = self.decoder(batch.frames, quantized.quantized.to(batch.frames.dtype))
         reconstruction = self.reconstruction_loss(prediction, batch)
-        loss = reconstruction + quantized.loss
+        weight = 1.0 if self.predicts_palette else self.config.architecture.mse_weight
+        loss = weight * reconstruction + quantized.loss
         terms = {"reconstruction": reconstruction, **quantized.terms}
         if self.perceptual is not None and self.training:
             terms["perceptual"] = self.perceptual(self._expected_frames(prediction, batch), batch.next_frames)
@@ -139,6 +155,9 @@ class LatentActionModel(nn.Module):
 
     def _logits(self, prediction: Tensor, colors_BHW: Tensor) -> Tensor:
         bias = self.config.architecture.residual_logit_bias
+        if self.config.architecture.motion == "on":
+            prediction, flow_B2HW = prediction[:, :-2], prediction[:, -2:]
+            colors_BHW = warp(colors_BHW[:, None], flow_B2HW, "nearest")[:, 0].long()
         return prediction.float() + residual_logits(colors_BHW, prediction.shape[1], bias)
 
     def _expected_frames(self, prediction: Tensor, batch: Batch) -> Tensor:
@@ -173,8 +192,9 @@ class LatentActionModel(nn.Module):
 
         Args:
             frames: uint8 in [0, 255] or float in [0, 1]; (N, C, H, W), (N, H, W, C), or one frame as
-                (C, H, W), (H, W, 3) or (H, W). RGB given to a grayscale model is converted.
-            next_frames: the same, one for each of `frames`.
+                (C, H, W), (H, W, 3) or (H, W). RGB given to a grayscale model is converted. With a history
+                (N, T, C, H, W), oldest first; where it is not given the current frame is repeated.
+            next_frames: one for each of `frames`, without history.
 
         Returns:
             Codes (N, h, w) int64, or (h, w) for one pair.
@@ -213,7 +233,7 @@ class LatentActionModel(nn.Module):
         Raises:
             UserError: shapes, types or ranges do not fit.
         """
-        frames_NCHW, single = to_frames(frames, self.config.frames, self.device, "frames")
+        frames_NCHW, single = to_history(frames, self.config.frames, self.device)
         codes_Nhw = to_codes(codes, (len(frames_NCHW), *self.grid), self.codebook_size, self.device)
         predicted = self.frames_of_codes(frames_NCHW, codes_Nhw)
         return predicted[0] if single else predicted
@@ -228,6 +248,7 @@ class LatentActionModel(nn.Module):
 
     def _to_frames(self, prediction: Tensor, frames_BCHW: Tensor) -> Tensor:
         """Frames (B, C, H, W) in [0, 1] for the decoder's `prediction`, of a palette the likeliest."""
+        frames_BCHW = frames_BCHW[:, -self.num_channels :]
         inner_BCHW, prediction = self.scale.shrink(frames_BCHW), prediction.float()
         if self.predicts_palette:
             logits = self._logits(prediction, palette_indices(inner_BCHW, self.palette_PC))
@@ -269,23 +290,3 @@ class LatentActionModel(nn.Module):
 def read_model(path_or_name: str | Path) -> tuple[LatentActionModelConfig, dict[str, Tensor]]:
     """Read configuration and weights of a latent action model; see `read_weights`."""
     return read_weights(path_or_name, KIND, LatentActionModelConfig)
-
-
-def check_architecture(config: LatentActionModelConfig) -> None:
-    """Raise a UserError where the parts do not fit each other or the frames."""
-    encoder, decoder = config.architecture.encoder, config.architecture.decoder
-    if config.architecture.reconstruction == "palette" and not config.frames.palette:
-        raise UserError("cross-entropy over a palette needs palette-encoded frames; use reconstruction mse")
-    if encoder.tokens is not None and (len(encoder.tokens) != 2 or min(encoder.tokens) < 1):
-        raise UserError(f"encoder.tokens {encoder.tokens}: give rows and columns, each at least 1")
-    stages = len(encoder.widths)
-    for name, entries in {
-        "encoder.blocks": encoder.blocks,
-        "decoder.frame-widths": decoder.frame_widths,
-        "decoder.frame-blocks": decoder.frame_blocks,
-        "decoder.blocks": decoder.blocks,
-        "decoder.widths": decoder.widths,
-    }.items():
-        needed = stages - 1 if name == "decoder.widths" else stages
-        if len(entries) != needed and (entries or not name.endswith("blocks")):
-            raise UserError(f"--model.{name} needs {needed} entries, as --model.encoder.widths has {stages}")

@@ -100,6 +100,8 @@ class TrainConfig(LoopConfig):
     """folder of episodes, or a frame store"""
     stride: int = 1
     """frames from a frame to its next frame"""
+    history: int = 1
+    """frames that the model sees up to the current one"""
     grayscale: bool = True
     """train on one channel instead of three"""
     downsample: int = 1

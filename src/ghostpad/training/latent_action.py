@@ -11,7 +11,7 @@ from ghostpad.config import differences, to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.batches import Batch, BatchLoader, check_windows, cut_windows, training_palette
 from ghostpad.frames.ingest import open_data
-from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.pairs import Transitions, current_frames
 from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore
 from ghostpad.machine import resolve_device
@@ -26,6 +26,9 @@ from ghostpad.training.task import Task
 
 MAX_PALETTE = 64
 """Most colours for which cross-entropy over the palette is practical."""
+MOVING_CAMERA = 0.2
+"""Share of changing pixels from which the camera counts as moving (seven games of Atari and MiniGrid, whose
+camera is fixed: at most 0.07; ViZDoom, Crafter, CoinRun and Jumper: at least 0.34)."""
 CHECKED_PAIRS, SHOWN_PAIRS = 64, 4
 """Held-out pairs of the checks and of the example picture."""
 Checks = Callable[[LatentActionModel, np.ndarray, np.ndarray], dict[str, float]]
@@ -58,7 +61,7 @@ def make_loop(
     Raises:
         UserError: settings contradict each other or the data.
     """
-    splits = [Transitions(store, split, config.stride) for split in ("train", "validation")]
+    splits = [Transitions(store, split, config.stride, config.history) for split in ("train", "validation")]
     torch.manual_seed(config.seed)
     model_config = model_config_for(config, store)
     if group.is_first and model_config.architecture.reconstruction != config.model.reconstruction:
@@ -108,7 +111,7 @@ def _training_batches(
     loader: BatchLoader, config: TrainConfig, model: LatentActionModel
 ) -> Callable[[np.ndarray, int], Batch]:
     """Batches of given rows at a step: windows first, whole frames at the end."""
-    windows, cell = config.windows, config.downsample * 2 ** len(config.model.encoder.widths)
+    windows, cell = config.windows, model.cell
     size = (windows.height, windows.width)
     if windows.height and (config.model.encoder.tokens or config.model.decoder.conditioning != "film"):
         raise UserError("--windows needs a model that treats all cells alike: film conditioning, no tokens")
@@ -131,13 +134,25 @@ def model_config_for(config: TrainConfig, store: FrameStore) -> LatentActionMode
     colors = () if palette is None else tuple(tuple(int(v) for v in color) for color in palette)
     if not 1 <= config.downsample <= min(store.height, store.width) // 2:
         raise UserError(f"--downsample {config.downsample}: must be at least 1 and leave at least two pixels")
+    if config.history < 1:
+        raise UserError(f"--history {config.history}: must be at least 1")
     frames = FrameFormat(
-        store.height, store.width, config.grayscale, config.stride, colors, config.downsample
+        store.height, store.width, config.grayscale, config.stride, colors, config.downsample, config.history
     )
-    architecture = config.model
+    architecture = config.model.fitted(frames.inner_size)
     if architecture.reconstruction == "palette" and not 0 < len(colors) <= MAX_PALETTE:
         architecture = dataclasses.replace(architecture, reconstruction="mse")
+    if architecture.motion == "auto":
+        moves = architecture.reconstruction == "mse" or changing_share(store, config) > MOVING_CAMERA
+        architecture = dataclasses.replace(architecture, motion="on" if moves else "off")
     return LatentActionModelConfig(frames, architecture)
+
+
+def changing_share(store: FrameStore, config: TrainConfig) -> float:
+    """Share of the pixels that change in a training transition."""
+    transitions = Transitions(store, "train", config.stride)
+    frames, next_frames = transitions.read(_spread_rows(transitions, CHECKED_PAIRS), config.grayscale)
+    return float((frames != next_frames).any(1).mean())
 
 
 def _run_checks(checks: Checks, model: LatentActionModel, validation: Transitions) -> dict[str, float]:
@@ -156,6 +171,10 @@ def example_picture(model: LatentActionModel, validation: Transitions) -> np.nda
     predicted = model.decode(frames, model.encode(frames, next_frames)).cpu().numpy() * 255
     model.train(was_training)
     error = np.clip(2 * np.abs(predicted - next_frames), 0, 255)
-    rows = np.concatenate([frames, next_frames, predicted, error], axis=3).round().astype(np.uint8)
+    rows = (
+        np.concatenate([current_frames(frames), next_frames, predicted, error], axis=3)
+        .round()
+        .astype(np.uint8)
+    )
     rows = np.repeat(rows, 3 // rows.shape[1], axis=1)
     return rows.transpose(0, 2, 3, 1).reshape(-1, rows.shape[3], 3)

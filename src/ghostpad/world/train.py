@@ -56,6 +56,10 @@ def make_world_loop(config: WorldConfig, store: FrameStore, group: ProcessGroup)
     torch.manual_seed(config.seed)
     model_config, weights = read_model(config.model)
     frames = model_config.frames
+    if frames.history > 1:
+        raise UserError(
+            f"{config.model} sees {frames.history} frames; a world needs a model with --history 1"
+        )
     if (frames.height, frames.width) != (store.height, store.width):
         raise UserError(
             f"{config.model} takes frames of {frames.width}x{frames.height}, but {store.path} has "

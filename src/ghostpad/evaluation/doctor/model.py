@@ -4,7 +4,7 @@ import numpy as np
 
 from ghostpad.evaluation.codebook import entropy, summarize_codes
 from ghostpad.evaluation.doctor.verdict import Limit, Verdict, judge, unknown
-from ghostpad.evaluation.inference import Model, draw_blocks
+from ghostpad.evaluation.inference import Model, draw_blocks, transitions_of
 from ghostpad.evaluation.measurements import measure, metrics_of_sums
 from ghostpad.evaluation.report.summary import LEAK_SHARE, USE_CRITERION
 from ghostpad.evaluation.validation import COLLAPSED_USAGE, IGNORED_DB
@@ -32,7 +32,7 @@ def model_verdicts(model: Model, store: FrameStore, seed: int) -> list[Verdict]:
     Raises:
         UserError: there are no held-out transitions.
     """
-    transitions = Transitions(store, "test", int(getattr(model, "stride", 1)))
+    transitions = transitions_of(model, store, "test")
     rows = draw_blocks(len(transitions), TRANSITIONS, seed, block=8)
     measured = measure(model, transitions, rows, None, seed, num_counterfactual=len(rows))
     metrics = metrics_of_sums(None, total(measured.sums))

@@ -12,7 +12,7 @@ from ghostpad.evaluation.inference import decode, to_bytes
 from ghostpad.evaluation.measurements import Measurements
 from ghostpad.evaluation.reconstruction import changed
 from ghostpad.evaluation.report.pictures import mark, to_rgb
-from ghostpad.frames.pairs import Transitions
+from ghostpad.frames.pairs import Transitions, current_frames
 from ghostpad.sums import ratio
 
 CLIP_LENGTH = 8
@@ -102,10 +102,10 @@ def transfers(assessment: Assessment, seed: int) -> list[dict[str, Any]]:
         happens = np.flatnonzero(truth.events[event])
         if len(happens):
             source = int(rng.choice(happens))
-            pair = measured.transitions.read(measured.rows[[source]], model.grayscale)
+            before, after = measured.transitions.read(measured.rows[[source]], model.grayscale)
             predicted = to_bytes(decode(model, frames, measured.codes[[source]].repeat(len(frames), 0)))
-            predictions = list(map(mark, predicted, changed(frames, predicted)))
-            source_picture = mark(pair[1][0], changed(*pair)[0])
+            predictions = list(map(mark, predicted, changed(current_frames(frames), predicted)))
+            source_picture = mark(after[0], changed(current_frames(before), after)[0])
             found.append({"event": event, "source": source_picture, "predictions": predictions})
     return found
 
@@ -142,6 +142,7 @@ def _crops(measured: Measurements, code: int, gray: bool) -> list[np.ndarray]:
     chosen = top[np.linspace(0, len(top) - 1, NUM_CROPS).astype(int)] if len(top) > NUM_CROPS else best
     rows = np.unique(chosen[:NUM_CROPS])
     frames, next_frames = measured.transitions.read(measured.rows[rows], gray)
+    frames = current_frames(frames)
     masks = changed(frames, next_frames)
     shown = []
     for row, frame, next_frame, mask in zip(rows, frames, next_frames, masks, strict=True):

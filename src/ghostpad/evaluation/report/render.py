@@ -32,6 +32,7 @@ from ghostpad.evaluation.report.pictures import data_uri, error_map, over_grid
 from ghostpad.evaluation.report.summary import criteria, verdicts
 from ghostpad.evaluation.report.tsne import codebook_map, transition_map
 from ghostpad.evaluation.schema import get
+from ghostpad.frames.pairs import current_frames
 
 View = dict[str, Any]
 _BARS_DB = {
@@ -187,13 +188,16 @@ def maps(assessment: Assessment, shown: list[View], num_transitions: int, seed: 
 def _read(assessment: Assessment, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Frames and next frames (n, C, H, W) uint8 at positions among the measured transitions."""
     measured = assessment.measurements
-    return measured.transitions.read(measured.rows[positions], assessment.metrics["color"] == "gray")
+    gray = assessment.metrics["color"] == "gray"
+    frames, next_frames = measured.transitions.read(measured.rows[positions], gray)
+    return current_frames(frames), next_frames
 
 
 def predict(assessment: Assessment, positions: np.ndarray) -> np.ndarray:
     """Predicted next frames (n, C, H, W) uint8 at positions among the measured transitions."""
-    frames, codes = _read(assessment, positions)[0], assessment.measurements.codes[positions]
-    return to_bytes(decode(assessment.model, frames, codes))
+    measured, gray = assessment.measurements, assessment.metrics["color"] == "gray"
+    frames, _ = measured.transitions.read(measured.rows[positions], gray)
+    return to_bytes(decode(assessment.model, frames, measured.codes[positions]))
 
 
 def _film(assessment: Assessment, positions: np.ndarray) -> View | None:
