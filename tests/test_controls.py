@@ -10,14 +10,17 @@ import torch
 
 from ghostpad.buttons.control_labels import read_labels
 from ghostpad.buttons.control_map import ControlMap
+from ghostpad.buttons.labelling import write_buttons
 from ghostpad.cli import main
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.evaluation.config import ControlsConfig
+from ghostpad.evaluation.controls.buttons import WorldButtons
 from ghostpad.evaluation.controls.mapping import fit_and_study
 from ghostpad.evaluation.inference import to_numpy
 from ghostpad.frames.ingest import open_data
 from ghostpad.games.breakout import detector as breakout
+from ghostpad.labels.folder import Labels
 from ghostpad.sources.recorder import RecordConfig, record
 from ghostpad.training.checkpoint import write_checkpoint
 from recordings import noise, write_pngs
@@ -78,7 +81,9 @@ class RandomButtons(PaddleButtons):
 
 
 def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
-    found, report = fit_and_study(PaddleButtons(), played, ControlsConfig(ceiling_seeds=1, workers=1))
+    found, report = fit_and_study(
+        WorldButtons(PaddleButtons()), played, ControlsConfig(ceiling_seeds=1, workers=1)
+    )
     assert found.control_names == tuple(NAMES)
     assert found.button_for_control == (1, 1, 2, 0)
     assert report["share_of_ceiling"] > 0.7
@@ -95,7 +100,9 @@ def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
 
 
 def test_random_buttons_name_no_control(played):
-    _, report = fit_and_study(RandomButtons(), played, ControlsConfig(ceiling_seeds=1, workers=1))
+    _, report = fit_and_study(
+        WorldButtons(RandomButtons()), played, ControlsConfig(ceiling_seeds=1, workers=1)
+    )
     assert abs(report["share_of_ceiling"]) < 0.1
     assert abs(report["window_share_of_ceiling"]) < 0.1
     assert report["mutual_information_bits"]["control"]["bits"] < 0.1
@@ -103,18 +110,22 @@ def test_random_buttons_name_no_control(played):
 
 def test_labels_limits_the_transitions_that_the_map_is_fitted_to(played):
     few, report = fit_and_study(
-        PaddleButtons(), played, ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100)
+        WorldButtons(PaddleButtons()),
+        played,
+        ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100),
     )
     assert few.num_labels == 20
     assert report["num_train"] == 100
     assert report["num_test"] <= 100
     assert list(report["label_budget"]) == ["8", "16", "32", "64"]
     again, _ = fit_and_study(
-        PaddleButtons(), played, ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100)
+        WorldButtons(PaddleButtons()),
+        played,
+        ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100),
     )
     assert again == few
     other, _ = fit_and_study(
-        PaddleButtons(),
+        WorldButtons(PaddleButtons()),
         played,
         ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100, seed=1),
     )
@@ -125,7 +136,7 @@ def test_without_labels_buttons_are_named_by_their_effects(recorded, tmp_path):
     videos = tmp_path / "videos"
     shutil.copytree(recorded, videos, ignore=shutil.ignore_patterns("*.json", "*.npz"))
     found, report = fit_and_study(
-        PaddleButtons(), open_data(videos), ControlsConfig(ceiling_seeds=0, workers=1)
+        WorldButtons(PaddleButtons()), open_data(videos), ControlsConfig(ceiling_seeds=0, workers=1)
     )
     assert found.num_labels == 0
     assert found.to_button("paddle left") == 0
@@ -139,7 +150,7 @@ def test_in_an_unknown_game_without_labels_buttons_are_numbered(tmp_path):
     dark = {f"e{n}": [frame // 4 for frame in noise(6, "gray", n, (210, 160))] for n in range(3)}
     videos = write_pngs(tmp_path / "videos", dark)
     found, report = fit_and_study(
-        RandomButtons(), open_data(videos), ControlsConfig(ceiling_seeds=0, workers=1)
+        WorldButtons(RandomButtons()), open_data(videos), ControlsConfig(ceiling_seeds=0, workers=1)
     )
     assert found.control_names == ("button 0", "button 1", "button 2", "button 3")
     assert found.button_for_control == (0, 1, 2, 3)
@@ -164,7 +175,7 @@ def write_csv(path, played, splits=("train", "test"), every=3):
 def test_labels_by_hand_give_the_map_that_recorded_ones_give(played, tmp_path, capsys):
     path, _ = write_csv(tmp_path / "labels.csv", played)
     found, report = fit_and_study(
-        PaddleButtons(), played, ControlsConfig(ceiling_seeds=0, workers=1, labels_file=path)
+        WorldButtons(PaddleButtons()), played, ControlsConfig(ceiling_seeds=0, workers=1, labels_file=path)
     )
     names = set(found.control_names)
     assert names == {"noop", "fire", "right", "left"}
@@ -174,21 +185,25 @@ def test_labels_by_hand_give_the_map_that_recorded_ones_give(played, tmp_path, c
     assert "not used" not in capsys.readouterr().out
     everywhere, _ = write_csv(tmp_path / "all.csv", played, ("train", "validation", "test"))
     fit_and_study(
-        PaddleButtons(),
+        WorldButtons(PaddleButtons()),
         played,
         ControlsConfig(ceiling_seeds=0, workers=1, labels_file=everywhere, transitions=64),
     )
     assert re.search(r"all\.csv: \d+ labels in validation episodes are not used", capsys.readouterr().out)
     only_train, num = write_csv(tmp_path / "train.csv", played, ("train",))
     found, report = fit_and_study(
-        PaddleButtons(), played, ControlsConfig(ceiling_seeds=0, workers=1, labels_file=only_train)
+        WorldButtons(PaddleButtons()),
+        played,
+        ControlsConfig(ceiling_seeds=0, workers=1, labels_file=only_train),
     )
     assert found.num_labels == num
     assert "accuracy" not in report
     only_test, _ = write_csv(tmp_path / "test.csv", played, ("test",))
     with pytest.raises(UserError, match="label some of those"):
         fit_and_study(
-            PaddleButtons(), played, ControlsConfig(ceiling_seeds=0, workers=1, labels_file=only_test)
+            WorldButtons(PaddleButtons()),
+            played,
+            ControlsConfig(ceiling_seeds=0, workers=1, labels_file=only_test),
         )
 
 
@@ -279,3 +294,30 @@ def test_invalid_options_exit_with_status_2_and_one_line(played, world_folder, t
         assert "must be at least" in capsys.readouterr().err
     assert main(["controls", "--world", str(tmp_path / "none"), "--data", str(played.path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+# -- buttons of a labels folder ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def labelled(recorded, tmp_path_factory):
+    out = tmp_path_factory.mktemp("labels") / "labels"
+    assert main(["extract", "--model", "breakout-sharp", "--data", str(recorded), "--out", str(out)]) == 0
+    return out
+
+
+def test_labels_without_buttons_are_refused_with_the_command_that_adds_them(labelled, capsys):
+    assert main(["controls", "--buttons", str(labelled)]) == 2
+    assert f"ghostpad extract --buttons --out {labelled}" in capsys.readouterr().err
+
+
+def test_buttons_of_labels_are_mapped_to_the_controls_that_they_equal(labelled, capsys):
+    labels = Labels.open(labelled)
+    for shard in labels.shards:
+        write_buttons(labels, shard.file_name, (labels.controls(shard) + 1).astype(np.int8))
+    assert main(["controls", "--buttons", str(labelled), "--labels", "64", "--ceiling-seeds", "0"]) == 0
+    found = ControlMap.read(labelled)
+    assert found is not None
+    assert found.button_for_control[2:] == (3, 4)  # RIGHT and LEFT
+    assert json.loads((labelled / "controls.json").read_text())["report"]["accuracy"] > 0.9
+    assert "to play: " in capsys.readouterr().out

@@ -82,14 +82,16 @@ class ControlsConfig:
 
     world: str = "checkpoints/world"
     """world (folder, file or shipped name) whose buttons are tied to controls"""
+    buttons: Path | None = None
+    """labels folder with buttons (ghostpad extract --buttons) to tie to controls instead of a world's"""
     data: Path = Path("bulk_videos")
-    """folder of episodes, or a frame store"""
+    """folder of episodes, or a frame store; with --buttons, the frames that the labels refer to"""
     labels: int | None = None
     """labelled transitions to fit the map to; all that are drawn when not given"""
     labels_file: Path | None = None
     """csv file with episode,frame,control; the recorded controls when not given"""
     out: Path | None = None
-    """folder for controls.json and controls.png; the world's own when not given"""
+    """folder for controls.json and controls.png; the world's or the labels' own when not given"""
     transitions: int = 2048
     """transitions to draw at most, from training and from test episodes each"""
     ceiling_seeds: int = 3

@@ -1,4 +1,4 @@
-"""The verb `controls`: fit the control map of a world to few labelled transitions, and report on it."""
+"""The verb `controls`: fit the control map to few labelled transitions, and report on it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +11,10 @@ from ghostpad.buttons.control_map import CONTROLS_FILE, ControlMap, fit_control_
 from ghostpad.config import check_minimum
 from ghostpad.errors import UserError
 from ghostpad.evaluation.config import ControlsConfig
-from ghostpad.evaluation.controls.study import (
-    Sample,
-    button_posteriors,
-    mutual_information,
-    study_controls,
-)
+from ghostpad.evaluation.controls.buttons import Buttons, LabelledButtons, WorldButtons
+from ghostpad.evaluation.controls.study import Sample, mutual_information, study_controls
 from ghostpad.evaluation.ground_truth import read_ground_truth
-from ghostpad.evaluation.inference import draw_blocks, infer_codes
+from ghostpad.evaluation.inference import draw_blocks
 from ghostpad.evaluation.inverse_dynamics import supervised_ceilings
 from ghostpad.evaluation.mutual_information import grouped
 from ghostpad.frames.controls import control_classes, read_controls
@@ -43,11 +39,16 @@ def map_controls(config: ControlsConfig) -> ControlMap:
         UserError: world, data or labels cannot be read, or do not fit.
     """
     check_minimum(config, {"labels": 1, "transitions": 1})
-    world = WorldModel.from_pretrained(config.world, device=str(resolve_device(config.device)))
-    out = config.out or (world.folder if Path(config.world).exists() else None)
-    if out is None:
-        raise UserError(f"{config.world} is part of the package; give a folder to write to with --out")
-    control_map, report = fit_and_study(world, open_data(config.data, config.workers), config)
+    if config.buttons is not None:
+        buttons, out = LabelledButtons.open(config.buttons), config.out or config.buttons
+        store = buttons.labels.open_store()
+    else:
+        world = WorldModel.from_pretrained(config.world, device=str(resolve_device(config.device)))
+        buttons, out = WorldButtons(world, config.workers or num_cores()), config.out
+        if out is None and not Path(config.world).exists():
+            raise UserError(f"{config.world} is part of the package; give a folder to write to with --out")
+        out, store = out or world.folder, open_data(config.data, config.workers)
+    control_map, report = fit_and_study(buttons, store, config)
     control_map.write(out, report)
     print_report(control_map, report)
     if "label_budget" in report:
@@ -58,14 +59,14 @@ def map_controls(config: ControlsConfig) -> ControlMap:
 
 
 def fit_and_study(
-    world: WorldModel, store: FrameStore, config: ControlsConfig
+    buttons: Buttons, store: FrameStore, config: ControlsConfig
 ) -> tuple[ControlMap, dict[str, Any]]:
     """The map, and a report: what each button does and, with labels, how well the map names the controls."""
-    splits = [Transitions(store, split, world.latent_action_model.stride) for split in ("train", "test")]
+    splits = [Transitions(store, split, buttons.stride) for split in ("train", "test")]
     names, labels = _labels(splits, config)
     if names and not (labels[0] >= 0).any():
         raise UserError(f"{store.path}: no label is in a training episode; label some of those")
-    train, test = (_sample(world, *part, config) for part in zip(splits, labels, strict=True))
+    train, test = (_sample(buttons, *part, config) for part in zip(splits, labels, strict=True))
     if names is None:
         control_map = _map_of_effects(train)
     else:
@@ -102,15 +103,14 @@ def _labels(splits: list[Transitions], config: ControlsConfig) -> tuple[list[str
 
 
 def _sample(
-    world: WorldModel, transitions: Transitions, controls: np.ndarray, config: ControlsConfig
+    source: Buttons, transitions: Transitions, controls: np.ndarray, config: ControlsConfig
 ) -> Sample:
     """Draw blocks of labelled transitions, or of any where none is labelled."""
     known = np.flatnonzero(controls >= 0)
     pool = known if len(known) else np.arange(len(transitions))
     rows = pool[draw_blocks(len(pool), config.transitions, config.seed, _BLOCK)]
     game = recognize(transitions.read(rows[:: max(1, len(rows) // 8)], grayscale=True)[0])
-    buttons = button_posteriors(world, transitions, rows, config.workers or num_cores())
-    codes = infer_codes(world.latent_action_model, transitions, rows)
+    buttons, codes = source.posteriors(transitions, rows), source.codes(transitions, rows)
     truth = read_ground_truth(transitions, rows, game)
     return Sample(transitions, rows, controls[rows], buttons, codes, truth)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from ghostpad.buttons.control_map import fit_control_map
 from ghostpad.evaluation.branches import branch_ceiling
@@ -25,8 +24,6 @@ from ghostpad.evaluation.probes import (
 )
 from ghostpad.frames.controls import control_classes
 from ghostpad.frames.pairs import Transitions
-from ghostpad.world.likelihood import transition_nll
-from ghostpad.world.world_model import WorldModel
 
 MAP_BUDGETS = tuple(sorted({*BUDGETS, 200}))
 WINDOW = (0, 1)
@@ -78,13 +75,6 @@ class Sample:
             frames = self.transitions.frame_index[self.rows[here]]
             moved[here] = position[frames + self.transitions.stride] - position[frames]
         return moved
-
-
-def button_posteriors(
-    world: WorldModel, transitions: Transitions, rows: np.ndarray, num_workers: int = 1
-) -> np.ndarray:
-    """P(button | transition), (T, K) float32, of the transitions `rows`: Bayes' rule with a uniform prior."""
-    return softmax(-transition_nll(world, transitions, rows, num_workers), axis=1)
 
 
 def study_controls(

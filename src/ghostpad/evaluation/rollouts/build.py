@@ -7,7 +7,7 @@ import numpy as np
 
 from ghostpad.buttons.control_map import ControlMap, fit_control_map
 from ghostpad.errors import UserError
-from ghostpad.evaluation.controls.study import button_posteriors
+from ghostpad.evaluation.controls.buttons import WorldButtons
 from ghostpad.evaluation.inference import draw_blocks
 from ghostpad.evaluation.rollouts import open_loop, single_steps
 from ghostpad.evaluation.rollouts.film import write_rollout_film
@@ -149,7 +149,7 @@ def recorded_map(
     held, names = recorded
     known = held >= 0
     return fit_control_map(
-        names, button_posteriors(world, transitions, rows[known], num_workers), held[known]
+        names, WorldButtons(world, num_workers).posteriors(transitions, rows[known]), held[known]
     )
 
 
