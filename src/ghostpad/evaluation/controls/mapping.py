@@ -23,6 +23,7 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import recognize
 from ghostpad.io import whole_file
+from ghostpad.labels.folder import Labels
 from ghostpad.machine import num_cores, resolve_device
 from ghostpad.world.world_model import WorldModel
 
@@ -39,15 +40,19 @@ def map_controls(config: ControlsConfig) -> ControlMap:
         UserError: world, data or labels cannot be read, or do not fit.
     """
     check_minimum(config, {"labels": 1, "transitions": 1})
+    buttons: Buttons
     if config.buttons is not None:
-        buttons, out = LabelledButtons.open(config.buttons), config.out or config.buttons
-        store = buttons.labels.open_store()
+        buttons, default = LabelledButtons.open(config.buttons), config.buttons
     else:
         world = WorldModel.from_pretrained(config.world, device=str(resolve_device(config.device)))
-        buttons, out = WorldButtons(world, config.workers or num_cores()), config.out
-        if out is None and not Path(config.world).exists():
-            raise UserError(f"{config.world} is part of the package; give a folder to write to with --out")
-        out, store = out or world.folder, open_data(config.data, config.workers)
+        default = world.folder if Path(config.world).exists() else None
+        buttons = WorldButtons(world, config.workers or num_cores())
+    out = config.out or default
+    if out is None:
+        raise UserError(f"{config.world} is part of the package; give a folder to write to with --out")
+    store = (
+        Labels.open(config.buttons).open_store() if config.buttons else open_data(config.data, config.workers)
+    )
     control_map, report = fit_and_study(buttons, store, config)
     control_map.write(out, report)
     print_report(control_map, report)
