@@ -2,7 +2,7 @@
 
     python benchmarks/criteria.py [FOLDER] [--hours 3] [--steps N] [--data STORE] [--write]
 
-Trains the preset `spec` on RGB frames for at most so many hours, and judges what it has learned by then.
+Trains the preset `spec` on RGB frames for at most `--hours`, and judges what it has learned by then.
 FOLDER (default: criteria_benchmark) keeps everything: the same command continues where the last one ended or
 was killed. The first call fixes the schedule of the learning rate: as many steps as fit into its hours, at
 least 12,000 and at most the specification's 100,000.
@@ -46,7 +46,8 @@ Written by `make criteria`. [metrics.md](metrics.md) explains the numbers, [spec
 `spec` on RGB frames, batch 32, {precision}: **{step:,} of {steps:,} steps** on {machine},
 {pairs_per_second:.0f} pairs a second in {memory_gb:.1f} GB. The specification trains for 100,000. Measured on
 {num_transitions:,} transitions of {num_episodes} held-out episodes; intervals are 95 %, by bootstrap over
-episodes.
+episodes. Two settings depart from the specification: the entropy regularization has a temperature factor of
+{temperature:g} instead of 1, and unused codes are reset {resets} times, spread over the shorter schedule.
 
 """
 NUMBERS = (
@@ -81,6 +82,7 @@ def main() -> None:
     steps = planned_steps(options, data)
     is_cpu = resolve_device(options.device).type == "cpu"
     about = {"steps": steps, "precision": "bf16" if is_cpu else "auto", "machine": f"{num_cores()} CPU cores"}
+    about |= {"temperature": ENTROPY_TEMPERATURE, "resets": RESETS}
     about |= {} if is_cpu else {"machine": torch.cuda.get_device_name()}
     flags = [f"--data={data}", f"--device={options.device}"]
     if options.hours:
@@ -100,7 +102,7 @@ def main() -> None:
 
 
 def ghostpad(*arguments: str, hours: float | None = None) -> None:
-    """Run a verb; after so many hours it is interrupted, which keeps what it has done."""
+    """Run a verb, and interrupt it after `hours`; it keeps what it has done."""
     process = subprocess.Popen([sys.executable, "-m", "ghostpad", *arguments])
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(None if hours is None else 3600 * hours)

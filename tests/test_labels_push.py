@@ -73,7 +73,7 @@ def test_a_model_is_uploaded_as_safetensors_with_a_card(labels, hub):
     ("config", "message"),
     [
         (PushConfig("user/x"), "give either --model or --labels"),
-        (PushConfig("a/b/c", model="tiny"), "a/b/c: not a name of a repository"),
+        (PushConfig("a/b/c", model="tiny"), "a/b/c: not a valid repository name"),
     ],
 )
 def test_mistakes_are_one_line(config, message):

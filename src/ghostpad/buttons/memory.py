@@ -1,7 +1,7 @@
-"""Which features of motion have a memory as short as a held control's: the player's, more than all others.
+"""Selects the features of motion whose autocorrelation is as short as that of a held control.
 
-What a held control moves tells much about the next transition, and almost nothing ten transitions later. An
-object that bounces, an enemy on patrol and a background that scrolls by are remembered for longer.
+What a held control moves shares much information with the next transition, and almost none with those ten and
+more transitions later. Bouncing objects, patrolling enemies and scrolling backgrounds correlate for longer.
 
 Dimensions: T transitions, F features, M classes, B batch.
 """
@@ -12,12 +12,13 @@ from torch import Tensor
 
 from ghostpad.motion import Motion
 
-LATER_LAGS = 10, 12, 15, 20, 25, 35, 50
-LATER_WEIGHT = 10
-"""Weight of the mean information about later transitions."""
-LEAST_SHARE_FIXED, LEAST_SHARE_MOVING = 0.5, 0.1
-"""Of the best feature's score, that a feature must have. Before a fixed camera most features show other
-objects, while all regions of a moving picture show the player's motion."""
+_LATER_LAGS = 10, 12, 15, 20, 25, 35, 50
+"""Transitions after which a control has mostly changed, as in `persistence.py`."""
+_MEMORY_WEIGHT = 10
+"""Weight of the mean information about later transitions in the score of a feature."""
+_LEAST_SHARE_FIXED, _LEAST_SHARE_MOVING = 0.5, 0.1
+"""A feature is kept if its score is at least this share of the best one's, under a fixed or a moving camera.
+Under a fixed one most features show other objects; if the camera follows the player, all regions show it."""
 _LEAST_SHIFT, _LEAST_SHARE_SHIFTED = 0.05, 0.02
 """Smallest shift that counts, and the share of transitions that must have one."""
 _LARGE = 1.3
@@ -25,7 +26,7 @@ _LARGE = 1.3
 
 
 def mutual_information(one_BM: Tensor, other_BM: Tensor) -> Tensor:
-    """Mutual information () in nats of two buttons, from posteriors of B pairs; the order does not matter."""
+    """Mutual information of two buttons in nats, from posteriors of B pairs; the joint is made symmetric."""
     joint_MM = one_BM.T @ other_BM / len(one_BM)
     joint_MM = ((joint_MM + joint_MM.T) / 2).clamp_min(1e-8)
     joint_MM = joint_MM / joint_MM.sum()
@@ -34,21 +35,23 @@ def mutual_information(one_BM: Tensor, other_BM: Tensor) -> Tensor:
 
 
 def short_memory(motion: Motion, left_T: np.ndarray) -> np.ndarray:
-    """Which features (F,) bool tell much about the next transition and little about later ones.
+    """Mask (F,) of the features that tell much about the next transition and little about later ones.
+
+    All features are kept where none scores above 0.
 
     Args:
         motion: of all transitions.
         left_T: how many transitions may be used after each; 0 where none may.
     """
-    lags = [lag for lag in LATER_LAGS if (left_T >= lag).any()]
+    lags = [lag for lag in _LATER_LAGS if (left_T >= lag).any()]
     scores_F = np.array([_score(feature_T, left_T, lags) for feature_T in motion.features_TF.T])
-    share = LEAST_SHARE_FIXED if motion.fixed_camera else LEAST_SHARE_MOVING
+    share = _LEAST_SHARE_FIXED if motion.fixed_camera else _LEAST_SHARE_MOVING
     kept_F = (scores_F > 0) & (scores_F >= share * scores_F.max(initial=0))
     return kept_F if kept_F.any() else np.ones_like(kept_F)
 
 
 def _score(feature_T: np.ndarray, left_T: np.ndarray, lags: list[int]) -> float:
-    """Information () in nats about the next transition, less that about later ones."""
+    """Information about the next transition less the weighted information about later ones, in nats."""
     size_T = np.abs(feature_T)
     shifted_T = size_T > _LEAST_SHIFT
     if shifted_T.mean() < _LEAST_SHARE_SHIFTED:
@@ -62,7 +65,7 @@ def _score(feature_T: np.ndarray, left_T: np.ndarray, lags: list[int]) -> float:
         return float(mutual_information(one_hot_TM[rows], one_hot_TM[rows + lag]))
 
     later = float(np.mean([information(lag) for lag in lags])) if lags else 0.0
-    return information(1) - LATER_WEIGHT * later
+    return information(1) - _MEMORY_WEIGHT * later
 
 
 def transitions_left(episode_index: np.ndarray) -> np.ndarray:

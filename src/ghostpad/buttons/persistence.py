@@ -4,11 +4,13 @@ A player holds a control for some frames, while a scene, a room or a slow object
 button of a transition is a class of its motion that tells much about the next transition and little about
 later ones. Three steps:
 
-1. Keep the features of motion that do so one by one (`memory.py`): the player's, before a fixed camera.
+1. Keep the features of motion of which this is true one by one (`memory.py`).
 2. Train a small network to maximize the mutual information of its classes with those of the next transition,
    less that with those of later ones, as in invariant information clustering (Ji et al., 2019,
    https://arxiv.org/abs/1807.06653); the pairs here are neighbours in time.
-3. Smooth each posterior by those around it.
+3. Smooth each posterior by those before and after it.
+
+The lags are in transitions and fit controls that are held for up to about ten, as the recorder holds them.
 
 Dimensions: T transitions, F features of motion, M buttons, B batch.
 """
@@ -25,34 +27,34 @@ from ghostpad.motion import Motion
 from ghostpad.training.fit import fit
 
 STEPS, BATCH_SIZE, RESTARTS, LEARNING_RATE, WIDTH = 1000, 1024, 3, 3e-3, 64
-LATER = 10, 50
-"""Transitions, from and to, after which a control has mostly changed; the recorder holds one for up to 10."""
+LATER_LAGS = 10, 50
+"""First and last lag at which a control has mostly changed; the recorder holds one for up to 10."""
 LATER_WEIGHT = 6
-"""Weight of what buttons tell about a later transition."""
+"""Weight of the information about a later transition in the objective of the network."""
 ENTROPY_WEIGHT = 0.5
 """Weight of the entropy of the buttons, which keeps all of them in use at first."""
 EVIDENCE = 0.5
-"""Power of what a transition says by itself, in smoothing: neighbours share noise."""
+"""Exponent of the evidence of a transition in smoothing; below 1, since neighbours share noise."""
 _INITIAL_SCALE = 8
-"""Of the last layer: a network whose answers are uniform at first has no gradient."""
+"""Factor of the last layer's initial weights: from uniform posteriors there is no gradient."""
 
 
 @dataclass(frozen=True)
 class PersistenceConfig:
-    """Number of buttons, and where chance comes in."""
+    """Options of `infer_persistent_buttons`."""
 
     num_buttons: int = 12
-    """Buttons M."""
+    """M"""
     seed: int = 0
-    """Of weights and batches."""
+    """of initial weights and batches"""
 
 
 class PersistentButtons(nn.Module):
     """Posterior over M buttons from the motion of a transition.
 
     Args:
-        config: see there.
-        motion_TF: features that scale the input: mean and standard deviation of training transitions.
+        config: number of buttons.
+        motion_TF: features of training transitions; their mean and deviation standardize the input.
     """
 
     def __init__(self, config: PersistenceConfig, motion_TF: Tensor) -> None:
@@ -74,7 +76,7 @@ class PersistentButtons(nn.Module):
 
 
 def persistence(now_BM: Tensor, next_BM: Tensor, later_BM: Tensor) -> Tensor:
-    """What buttons tell about the next transition, less what they tell about a later one: () in nats."""
+    """Information about the next transition less the weighted information about a later one, in nats."""
     return mutual_information(now_BM, next_BM) - LATER_WEIGHT * mutual_information(now_BM, later_BM)
 
 
@@ -92,18 +94,18 @@ def infer_persistent_buttons(
         config: number of buttons, and the seed.
 
     Raises:
-        UserError: no training episode is longer than `LATER[0]` transitions.
+        UserError: no training episode is longer than `LATER_LAGS[0]` transitions.
     """
     left_T = transitions_left(episode_index)
     left_T[~train] = 0
-    if left_T.max(initial=0) < LATER[0]:
+    if left_T.max(initial=0) < LATER_LAGS[0]:
         raise UserError(
-            f"buttons need training episodes of more than {LATER[0] + 1} frames; record longer ones"
+            f"buttons need training episodes of more than {LATER_LAGS[0] + 1} frames; record longer ones"
         )
     kept_F = short_memory(motion, left_T)
     features = torch.from_numpy(motion.features_TF[:, kept_F])
     left = torch.from_numpy(left_T)
-    lags = range(LATER[0], min(LATER[1], int(left_T.max())) + 1)
+    lags = range(LATER_LAGS[0], min(LATER_LAGS[1], int(left_T.max())) + 1)
 
     def score(network: PersistentButtons, lag: int, size: int | None) -> tuple[Tensor, Tensor]:
         rows = torch.nonzero(left >= lag)[:, 0]
@@ -137,8 +139,8 @@ def infer_persistent_buttons(
 def smoothed(posterior_TM: np.ndarray, episode_index: np.ndarray) -> np.ndarray:
     """Posterior (T, M) of each transition given those around it, by the forward-backward algorithm.
 
-    Transitions of a hidden Markov model are counted in the posteriors themselves. The evidence of each, its
-    posterior over the prior, enters to the power `EVIDENCE`.
+    The transition matrix of the hidden Markov model is estimated from the posteriors. The evidence of a
+    transition, its posterior over the prior, enters to the power `EVIDENCE`.
     """
     prior_M = posterior_TM.mean(0)
     evidence_TM = ((posterior_TM + 1e-4) / (prior_M + 1e-4)) ** EVIDENCE

@@ -4,7 +4,7 @@ Some recordings store with a frame the action taken in it, others the one that l
 show in the motion before it takes effect; where it begins to show is the offset. The verdict of `ghostpad
 doctor` on shifted controls rests on the same observation; here every episode votes.
 
-Dimensions: E control changes, P places around a change, S shifts of an episode against all others.
+Dimensions: N control changes, P places around a change, S shifts of an episode against all others.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ OFFSETS = range(-2, 3)
 _PLACES = range(5, -6, -1)
 """Offsets at which motion is looked at, from before a change to after it."""
 _FITTED = range(3, -4, -1)
-"""Those that have a classifier; the others are where an episode may be shifted against all episodes."""
+"""Offsets with a classifier of their own. The outer ones let each episode be shifted by up to two places."""
 _AFTER = 3
 """Places from the offset on that show a new control."""
 _MOST_EPISODES, _CHANGES_PER_EPISODE, _FEWEST_CHANGES = 20, 100, 8
@@ -73,30 +73,30 @@ def measure_action_offset(store: FrameStore, seed: int = 0) -> MeasuredOffset:
     features, controls = (np.concatenate(part) for part in zip(*parts, strict=True))
     owner = np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts])
     groups = owner if len(parts) >= _FOLDS else np.arange(len(owner))
-    right_EP, likelihood_EPS = _cross_validate(features, controls, groups, seed)
-    accuracies = dict(zip(_FITTED, right_EP.mean(0).tolist(), strict=True))
-    jumps = np.diff(right_EP.mean(0))
+    right_NP, likelihood_NPS = _cross_validate(features, controls, groups, seed)
+    accuracies = dict(zip(_FITTED, right_NP.mean(0).tolist(), strict=True))
+    jumps = np.diff(right_NP.mean(0))
     if jumps.max() < CLEAR_JUMP:
         return MeasuredOffset(None, 0, len(parts), accuracies)
     # The first rise of at least half the largest: objects with inertia show a control more the frame after.
     place = int((jumps >= jumps.max() / 2).argmax()) + 1
     offset = _FITTED[place]
-    likelihood_ES = likelihood_EPS[:, place : place + _AFTER].sum(1)
-    shifts = [OFFSETS[int(likelihood_ES[owner == index].sum(0).argmax())] for index in range(len(parts))]
+    likelihood_NS = likelihood_NPS[:, place : place + _AFTER].sum(1)
+    shifts = [OFFSETS[int(likelihood_NS[owner == index].sum(0).argmax())] for index in range(len(parts))]
     return MeasuredOffset(offset if offset in OFFSETS else None, shifts.count(0), len(parts), accuracies)
 
 
 def _cross_validate(
     features: np.ndarray, controls: np.ndarray, groups: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a classifier for each place to some groups, and ask it about the others.
+    """Fit a classifier for each place to some groups, and predict the others.
 
     Returns:
-        Whether it names the new control, (E, P); and the log-likelihood that it gives to the new control,
-        shown the motion there or up to two places away, (E, P, S).
+        Whether it names the new control, (N, P); and the log-likelihood that it gives to the new control
+        from the motion there or up to two places away, (N, P, S).
     """
-    right_EP = np.zeros((len(controls), len(_FITTED)))
-    likelihood_EPS = np.zeros((len(controls), len(_FITTED), len(OFFSETS)))
+    right_NP = np.zeros((len(controls), len(_FITTED)))
+    likelihood_NPS = np.zeros((len(controls), len(_FITTED), len(OFFSETS)))
     for fold in range(_FOLDS):
         held_out = groups % _FOLDS == fold
         if not held_out.any() or held_out.all():
@@ -108,7 +108,7 @@ def _cross_validate(
             for number, shift in enumerate(OFFSETS):
                 answers = forest.predict_proba(features[held_out, _PLACES.index(fitted + shift)])
                 given = np.where(is_known, answers[np.arange(len(known)), known], 0)
-                likelihood_EPS[held_out, place, number] = np.log(given.clip(_LEAST_LIKELY))
+                likelihood_NPS[held_out, place, number] = np.log(given.clip(_LEAST_LIKELY))
                 if shift == 0:
-                    right_EP[held_out, place] = (answers.argmax(1) == known) & is_known
-    return right_EP, likelihood_EPS
+                    right_NP[held_out, place] = (answers.argmax(1) == known) & is_known
+    return right_NP, likelihood_NPS

@@ -85,7 +85,7 @@ class ControlsConfig:
     buttons: Path | None = None
     """labels folder with buttons (ghostpad extract --buttons) to tie to controls instead of a world's"""
     data: Path = Path("bulk_videos")
-    """folder of episodes, or a frame store; with --buttons, the frames that the labels refer to"""
+    """folder of episodes, or a frame store; ignored with --buttons, whose labels name their own store"""
     labels: int | None = None
     """labelled transitions to fit the map to; all that are drawn when not given"""
     labels_file: Path | None = None

@@ -55,21 +55,21 @@ class IngestConfig:
     crop: bool = False
     """when a size is given, keep the proportions and cut off what does not fit, instead of stretching"""
     fps: float | None = None
-    """of videos, take the frames shown at this many even times a second; of arrays, what their rate is"""
+    """resample videos to this many frames a second; for arrays, the rate at which they were recorded"""
     episode_seconds: float | None = None
     """of videos and arrays, start a new episode after this many seconds; a file is one when not given"""
     scene_cut: float | None = None
-    """of videos and arrays, start one where brightness changes by more (mean, 0 to 1): 0.3 finds hard cuts"""
+    """start a new episode where brightness (0 to 1) changes by more in the mean: 0.3 finds hard cuts"""
     track: int | None = None
-    """of videos with several tracks of pictures, the one to take, from 1; the default one when not given"""
+    """video track to take, counted from 1; the default track when not given"""
     camera: str | None = None
     """of datasets with several images per step, the one to take; the only one when not given"""
     frames_key: str | None = None
-    """of arrays and tables, the one of frames (the end of its path is enough); found when not given"""
+    """array or column that holds the frames, by the end of its path; found by form and name otherwise"""
     actions_key: str | None = None
-    """of arrays and tables, the one of actions; found by its name when not given"""
+    """array, column or entry that holds the actions; found by its name when not given"""
     action_offset: str | None = None
-    """N if the control of frame t is stored with frame t + N (-8 to 8), or auto to measure it; else 0"""
+    """N (-8 to 8) if the control of frame t is stored with frame t + N, or auto to measure it; else 0"""
     split_file: Path | None = None
     """CSV with lines `episode,split` (train, validation or test) instead of the seeded draw"""
     follow_links: bool = False

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from ghostpad.frames.manifest import Episode
+from ghostpad.sources.actions import MOST_CONTROLS
 
-_MOST_NAMES = 128
 _OTHER = "other"
 
 
@@ -31,7 +31,7 @@ class RecordedControls:
         for episode in self.episodes:
             if (metadata := episode.metadata) and metadata.get("names_by_episode"):
                 names |= dict.fromkeys(metadata["control_names"])
-        return list(names) if len(names) <= _MOST_NAMES else [*list(names)[: _MOST_NAMES - 1], _OTHER]
+        return list(names) if len(names) <= MOST_CONTROLS else [*list(names)[: MOST_CONTROLS - 1], _OTHER]
 
     @cached_property
     def _numbers(self) -> list[str] | None:
@@ -63,7 +63,7 @@ class RecordedControls:
         controls = np.array([*metadata["controls"], *metadata.get("controls_after", [])], np.int64)
         if metadata.get("names_by_episode"):
             shared = {name: number for number, name in enumerate(self._shared_names)}
-            numbers = [shared.get(name, _MOST_NAMES - 1) for name in metadata["control_names"]]
+            numbers = [shared.get(name, MOST_CONTROLS - 1) for name in metadata["control_names"]]
             controls = np.array(numbers, np.int64)[controls]
         places = np.arange(len(metadata["controls"])) + self.offset
         return controls[np.clip(places, 0, len(controls) - 1)].astype(np.int8)

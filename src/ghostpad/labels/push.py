@@ -14,7 +14,7 @@ class PushConfig:
     """What to upload, and where to."""
 
     name: str
-    """repository on the Hugging Face hub, USER/NAME; it is made if it does not exist"""
+    """repository on the Hugging Face hub, USER/NAME; created if it does not exist"""
     model: Path | None = None
     """checkpoint, folder with checkpoints or name of a shipped model"""
     labels: Path | None = None
@@ -29,7 +29,7 @@ def push(config: PushConfig) -> None:
     """Upload a model as safetensors, or labels as a data set that `datasets` loads.
 
     Raises:
-        UserError: there is neither or both, the name is none, or the hub refuses.
+        UserError: not exactly one of both is given, the name is invalid, or the hub refuses.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
@@ -39,7 +39,7 @@ def push(config: PushConfig) -> None:
     try:
         validate_repo_id(config.name)
     except HFValidationError as error:
-        raise UserError(f"{config.name}: not a name of a repository ({str(error).split('.')[0]})") from None
+        raise UserError(f"{config.name}: not a valid repository name ({str(error).split('.')[0]})") from None
     kind = "model" if config.model is not None else "dataset"
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "export"
@@ -99,7 +99,7 @@ def _upload(config: PushConfig, kind: str, out: Path) -> str:
         place = api.create_repo(config.name, repo_type=kind, private=config.private, exist_ok=True)
         api.upload_folder(repo_id=place.repo_id, repo_type=kind, folder_path=out)
     except LocalTokenNotFoundError:
-        raise UserError("the Hugging Face hub wants a token; log in with: hf auth login") from None
+        raise UserError("the Hugging Face hub needs a token; log in with: hf auth login") from None
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{config.name}: the hub refuses or cannot be reached ({reason[:150]})") from None

@@ -37,7 +37,7 @@ class QuantizerConfig:
     entropy_weight: float = 0.1
     """weight of the entropy regularization of the mean assignment"""
     entropy_temperature: float = 1.0
-    """factor of its temperature; far below 1 it counts the codes that are really chosen"""
+    """factor of the softmax temperature in it; far below 1 it counts the codes that are really chosen"""
     warmup_steps: int = 60
     """steps without quantizing before the codebook is initialized from encoder outputs (not fsq)"""
     reset_every: int = 10_000

@@ -1,6 +1,6 @@
-"""Motion between frames, measured without learning: how far the picture shifts, as a whole and in parts.
+"""Motion between frames, measured without learning: how far the picture, its parts and its colours shift.
 
-It knows no game and needs no palette. Buttons are inferred from it on any game (`ghostpad.buttons`).
+`ghostpad.buttons` infers buttons from it on any game; no palette is needed.
 """
 
 from ghostpad.motion.features import Motion, motion_features, region_motion

@@ -8,11 +8,11 @@ Dimensions: N frames, H W frame, K colours, S shifts.
 import numpy as np
 
 NUM_COLORS = 12
-"""The commonest colours off the background; further ones are too rare to be tracked."""
+"""Colours tracked at most: the commonest off the background."""
 BANDS = 3
 """Bands of rows, and of columns."""
 _LEAST_OVERLAP = 0.6
-"""Least ratio of a colour's pixel counts in two frames; where more pixels come or go, it has no shift."""
+"""Least ratio of the smaller to the larger of a colour's two pixel counts; below it the shift is 0."""
 
 
 def coarse_colors(frames_NCHW: np.ndarray) -> np.ndarray:

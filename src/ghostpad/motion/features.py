@@ -19,8 +19,8 @@ from ghostpad.progress import progress
 LONGEST_SIDE = 160
 """Pixels that a frame is averaged down to, if it is larger."""
 FIXED_SHARE = 0.75
-"""Share of the pixels that equal the background of their episode, from which the camera counts as fixed (0.8
-to 1.0 in MiniGrid and the Atari games; 0.3 to 0.7 in ViZDoom, Crafter and Procgen)."""
+"""The camera counts as fixed if at least this share of the pixels equals the background of their episode.
+Chosen on the twelve games of docs/games.md: 0.8 to 1.0 in MiniGrid and Atari, 0.3 to 0.7 in the others."""
 _TOLERANCE = 5
 """Gray levels up to which a pixel equals the background."""
 _FRAMES_FOR_BACKGROUND, _EPISODES_FOR_CAMERA = 24, 32
@@ -83,7 +83,7 @@ def _color_motion(store: FrameStore, stride: int, tracked_K: np.ndarray) -> np.n
 
 
 def _squashed(shifts_TF: np.ndarray) -> np.ndarray:
-    """Large shifts count less."""
+    """sign(x)·log(1 + |x|), so that large shifts weigh less."""
     return np.sign(shifts_TF) * np.log1p(np.abs(shifts_TF))
 
 

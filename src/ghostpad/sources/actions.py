@@ -15,6 +15,7 @@ from ghostpad.sources.base import BadInput, is_control
 NOTHING_HELD = "NOOP"
 """Name of the control that stands for no button at all."""
 MOST_CONTROLS = 128
+"""Controls are kept as int8."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def _from_array(array: np.ndarray, names: Sequence[str] | None) -> Controls:
     whole = array.astype(np.int64)
     if array.ndim == 1:
         if whole.min() < 0 or whole.max() >= MOST_CONTROLS:
-            raise BadInput(f"are {whole.min()} to {whole.max()}; controls are numbers from 0 to 127")
+            span = f"{whole.min()} to {whole.max()}"
+            raise BadInput(f"are {span}; controls are numbers from 0 to {MOST_CONTROLS - 1}")
         fits = names is not None and whole.max() < len(names)
         return Controls(whole.tolist(), list(map(str, names)) if fits and names else None)
     if not np.isin(whole, (0, 1)).all():

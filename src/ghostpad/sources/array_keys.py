@@ -36,7 +36,7 @@ FLAGS = _words(
 STARTS = _words("isfirst first episodestart episodestarts starts start reset resets")
 """Arrays that are true in the first frame of an episode, or hold its number."""
 ENDS = _words("episodeends ends trajends")
-"""Arrays of the numbers of the frames after which episodes end, or of the last frames."""
+"""Arrays with a number per episode: of its last frame, or of the first frame after it (as in Zarr)."""
 LENGTHS = _words("episodelengths lengths episodelens trajlengths")
 IDS = _words("episode episodeid episodeids episodeindex episodeidx traj trajid trajectoryid trajectoryindex")
 """Arrays that change with the episode."""

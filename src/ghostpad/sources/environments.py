@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from ghostpad.errors import UserError
+from ghostpad.sources.actions import MOST_CONTROLS
 
-MOST_CONTROLS = 128
-"""Controls are kept as int8."""
 _MOST_EXTENT = 1e6
 """A box that reaches beyond is unbounded in all but name."""
 

@@ -131,7 +131,7 @@ def image_colors(data: bytes, log: IngestLog, only: tuple[str, ...] | None = Non
             image = ImageOps.exif_transpose(image)
         if image.mode == "F" or (image.mode == "I" and kind != "PNG"):
             return array_colors(image, log)
-        return _image_colors(image)
+        return _pillow_colors(image)
 
 
 def _checked_png(data: bytes, log: IngestLog) -> bytes:
@@ -170,7 +170,7 @@ def _check_size(width: int, height: int) -> None:
         raise BadInput(f"is larger than {MAX_SIDE}x{MAX_SIDE} ({width}x{height})")
 
 
-def _image_colors(image: Image.Image) -> tuple[np.ndarray, bool]:
+def _pillow_colors(image: Image.Image) -> tuple[np.ndarray, bool]:
     gray = image.mode in ("1", "L", "LA", *_DEEP)
     if image.mode in _DEEP:
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))

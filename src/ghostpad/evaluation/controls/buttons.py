@@ -1,4 +1,4 @@
-"""Where buttons come from that controls are mapped to: a world, or the column `button` of a labels folder.
+"""The buttons that `ghostpad controls` maps: those of a world, or the column `button` of a labels folder.
 
 Dimensions: T transitions, K buttons, h w grid of codes.
 """
@@ -60,22 +60,22 @@ class WorldButtons:
 
 
 @dataclass(frozen=True)
-class LabelledButtons:
-    """Buttons of a labels folder, each certain."""
+class ExtractedButtons:
+    """Buttons that `ghostpad extract --buttons` wrote; posteriors are one-hot."""
 
     labels: Labels
 
     @classmethod
-    def open(cls, folder: Path) -> "LabelledButtons":
+    def open(cls, folder: Path) -> "ExtractedButtons":
         """Open a labels folder.
 
         Raises:
-            UserError: it is none, or has no buttons.
+            UserError: it is not a labels folder, or has no buttons.
         """
         labels = Labels.open(folder)
         if not all(COLUMN in labels.table(shard).column_names for shard in labels.shards):
             raise UserError(
-                f"{folder}: has no buttons; infer them with: ghostpad extract --buttons --out {folder}"
+                f"{folder} has no buttons; infer them with: ghostpad extract --buttons --out {folder}"
             )
         return cls(labels)
 
@@ -86,16 +86,15 @@ class LabelledButtons:
 
     def posteriors(self, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
         """See `Buttons`."""
-        return np.eye(self._buttons.max() + 1, dtype=np.float32)[
-            self._buttons[self._places(transitions, rows)]
-        ]
+        one_hot = np.eye(self._buttons.max() + 1, dtype=np.float32)
+        return one_hot[self._buttons[self._label_rows(transitions, rows)]]
 
     def codes(self, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
         """See `Buttons`."""
-        return self._codes[self._places(transitions, rows)]
+        return self._codes[self._label_rows(transitions, rows)]
 
-    def _places(self, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
-        """Rows of the labels, which hold the transitions of all episodes in order."""
+    def _label_rows(self, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
+        """Rows of the labels for `rows` of a split; labels hold the transitions of all episodes in order."""
         counts = [max(0, episode.num_frames - self.stride) for episode in transitions.store.episodes]
         starts = np.concatenate([[0], np.cumsum(counts)])
         return starts[transitions.episode_index[rows]] + transitions.frame_index[rows]

@@ -11,7 +11,7 @@ from ghostpad.buttons.control_map import CONTROLS_FILE, ControlMap, fit_control_
 from ghostpad.config import check_minimum
 from ghostpad.errors import UserError
 from ghostpad.evaluation.config import ControlsConfig
-from ghostpad.evaluation.controls.buttons import Buttons, LabelledButtons, WorldButtons
+from ghostpad.evaluation.controls.buttons import Buttons, ExtractedButtons, WorldButtons
 from ghostpad.evaluation.controls.study import Sample, mutual_information, study_controls
 from ghostpad.evaluation.ground_truth import read_ground_truth
 from ghostpad.evaluation.inference import draw_blocks
@@ -23,7 +23,6 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import recognize
 from ghostpad.io import whole_file
-from ghostpad.labels.folder import Labels
 from ghostpad.machine import num_cores, resolve_device
 from ghostpad.world.world_model import WorldModel
 
@@ -42,17 +41,16 @@ def map_controls(config: ControlsConfig) -> ControlMap:
     check_minimum(config, {"labels": 1, "transitions": 1})
     buttons: Buttons
     if config.buttons is not None:
-        buttons, default = LabelledButtons.open(config.buttons), config.buttons
+        out = config.out or config.buttons
+        buttons = ExtractedButtons.open(config.buttons)
+        store = buttons.labels.open_store()
     else:
         world = WorldModel.from_pretrained(config.world, device=str(resolve_device(config.device)))
-        default = world.folder if Path(config.world).exists() else None
+        out = config.out or (world.folder if Path(config.world).exists() else None)
+        if out is None:
+            raise UserError(f"{config.world} is part of the package; give a folder to write to with --out")
         buttons = WorldButtons(world, config.workers or num_cores())
-    out = config.out or default
-    if out is None:
-        raise UserError(f"{config.world} is part of the package; give a folder to write to with --out")
-    store = (
-        Labels.open(config.buttons).open_store() if config.buttons else open_data(config.data, config.workers)
-    )
+        store = open_data(config.data, config.workers)
     control_map, report = fit_and_study(buttons, store, config)
     control_map.write(out, report)
     print_report(control_map, report)

@@ -68,9 +68,7 @@ class LeRobotDataset(Source):
         info = read_json(path / _INFO)
         features, fps, version = info["features"], frame_rate(info["fps"]), str(info["codebase_version"])
         if not version.startswith("v3"):
-            raise UserError(
-                f"{path}: LeRobotDataset {version}; only v3 can be read, so convert it with lerobot first"
-            )
+            raise UserError(f"{path}: LeRobotDataset {version} cannot be read; convert it to v3 with lerobot")
         if fps is None:
             raise ValueError("fps is not positive")
         cameras = [name for name, feature in features.items() if feature["dtype"] in ("video", "image")]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ghostpad.io import read_json
 from ghostpad.sources.base import IngestLog, Source, Unit, choose_camera, fingerprint, frame_rate, stamp
 from ghostpad.sources.formats.lerobot import LeRobotUnit, Span
 
@@ -27,7 +28,7 @@ class LeRobotDatasetV2(Source):
 
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         """A unit for each episode; those whose video is missing are rejected."""
-        info = json.loads((path / _INFO).read_text(encoding="utf-8-sig"))
+        info = read_json(path / _INFO)
         features, fps = info["features"], frame_rate(info["fps"])
         if fps is None:
             raise ValueError("fps is not positive")

@@ -114,9 +114,9 @@ class WebDatasetShards(Source):
                 )
                 for number, (_, files) in zip(numbers, members, strict=True)
             )
-            print_ = fingerprint(repr((name, suffix, options.get("actions_key"), stamps)))
+            identity = fingerprint(repr((name, suffix, options.get("actions_key"), stamps)))
             units.append(
-                WebDatasetUnit(name, print_, len(frames), path, frames, options.get("actions_key"), cut)
+                WebDatasetUnit(name, identity, len(frames), path, frames, options.get("actions_key"), cut)
             )
         return units
 
