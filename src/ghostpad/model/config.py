@@ -86,7 +86,7 @@ class ArchitectureConfig:
     least_grid: int = 0
     """fewest rows and columns of the grid: on small frames the deepest convolutions are left out"""
     mse_weight: float = 1.0
-    """weight of the mean squared error beside the losses of the quantizer"""
+    """weight of the mean squared error beside the losses of the quantizer (mse only)"""
     residual: bool = False
     """draw the change from the current frame instead of the frame (mse only)"""
     motion: Literal["off", "on", "auto"] = "off"

@@ -1,4 +1,6 @@
-"""Recorded actions of any form as controls: numbers with names. Every format that stores actions calls this.
+"""Recorded actions of any discrete form as controls: numbers with names.
+
+LeRobotDatasets and Minari datasets take single integers alone, without this module.
 
 Dimensions: N frames, A buttons.
 """
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostpad.sources.base import BadInput, is_control
+from ghostpad.sources.base import BadInput
 
 NOTHING_HELD = "NOOP"
 """Name of the control that stands for no button at all."""
@@ -125,9 +127,3 @@ def _from_mappings(actions: Sequence[Mapping[str, Any]]) -> Controls:
         raise BadInput(f"hold no buttons of 0 and 1 among {', '.join(buttons) or 'no entries'}")
     held = [[str(name) for name, value in each.items() if buttons[str(name)] and value] for each in actions]
     return replace(_combinations(held), ignored=tuple(name for name, is_one in buttons.items() if not is_one))
-
-
-def control_of(value: Any) -> int | None:
-    """A single recorded action as a control: an integer, or a list of one; None if it is neither."""
-    value = value[0] if isinstance(value, list | np.ndarray) and len(value) == 1 else value
-    return int(value) if is_control(value) else None
