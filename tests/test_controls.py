@@ -15,6 +15,7 @@ from ghostpad.cli import main
 from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.evaluation.config import ControlsConfig
+from ghostpad.evaluation.controls.ask import choose, uncertainty
 from ghostpad.evaluation.controls.buttons import WorldButtons
 from ghostpad.evaluation.controls.mapping import fit_and_study
 from ghostpad.evaluation.inference import to_numpy
@@ -311,13 +312,50 @@ def test_labels_without_buttons_are_refused_with_the_command_that_adds_them(labe
     assert f"ghostpad extract --buttons --out {labelled}" in capsys.readouterr().err
 
 
-def test_buttons_of_labels_are_mapped_to_the_controls_that_they_equal(labelled, capsys):
-    labels = Labels.open(labelled)
+@pytest.fixture(scope="module")
+def with_buttons(labelled, tmp_path_factory):
+    labels = Labels.open(shutil.copytree(labelled, tmp_path_factory.mktemp("labels") / "labels"))
     for shard in labels.shards:
         write_buttons(labels, shard.file_name, (labels.controls(shard) + 1).astype(np.int8))
-    assert main(["controls", "--buttons", str(labelled), "--labels", "64", "--ceiling-seeds", "0"]) == 0
-    found = ControlMap.read(labelled)
+    return labels.path
+
+
+def test_buttons_of_labels_are_mapped_to_the_controls_that_they_equal(with_buttons, capsys):
+    assert main(["controls", "--buttons", str(with_buttons), "--labels", "64", "--ceiling-seeds", "0"]) == 0
+    found = ControlMap.read(with_buttons)
     assert found is not None
     assert found.button_for_control[2:] == (3, 4)  # RIGHT and LEFT
-    assert json.loads((labelled / "controls.json").read_text())["report"]["accuracy"] > 0.9
+    assert json.loads((with_buttons / "controls.json").read_text())["report"]["accuracy"] > 0.9
     assert "to play: " in capsys.readouterr().out
+
+
+# -- asking for labels ------------------------------------------------------------------------------------
+
+
+def test_a_button_with_equal_labels_is_certain_and_one_without_labels_is_not():
+    doubt = uncertainty(np.array([[20, 0, 0], [5, 5, 0], [0, 0, 0]]), seed=0)
+    assert doubt[0] < 0.01 < 0.4 < doubt[1] < 0.6
+    assert doubt[2] == pytest.approx(2 / 3, abs=0.05)
+
+
+def test_transitions_are_asked_for_where_labels_are_missing():
+    buttons, steady = np.repeat([0, 1, 2], [60, 30, 10]), np.tile([True, False], 50)
+    chosen = choose(buttons, steady, np.array([0.0, 0.6, 0.6]), 8, seed=0)
+    assert np.bincount(buttons[chosen]).tolist() == [0, 6, 2]
+    assert steady[chosen].all()
+    assert len(choose(buttons, steady, np.zeros(3), 500, seed=0)) == len(set(range(100)))
+
+
+def test_the_page_asks_for_labels_and_keeps_those_that_are_there(with_buttons, recorded, tmp_path, capsys):
+    store = open_data(recorded)
+    episode = next(each.name for each in store.episodes if each.split == "train")
+    labels_file = tmp_path / "labels.csv"
+    labels_file.write_text(f'episode,frame,control\n{episode},5,"left, fast"\n', encoding="utf-8")
+    command = ["controls", "--buttons", str(with_buttons), "--ask", "6", "--labels-file", str(labels_file)]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    page = (tmp_path / "ask.html").read_text(encoding="utf-8")
+    assert page.count("data:image/gif;base64,") == page.count("data-frame=") == 6
+    assert f'["{episode}", 5, "left, fast"]' in page
+    assert f'data-episode="{episode}" data-frame="5"' not in page
+    assert not (tmp_path / "controls.json").exists()
+    assert "of the transitions uncertain" in capsys.readouterr().out

@@ -90,6 +90,8 @@ class ControlsConfig:
     """labelled transitions to fit the map to; all that are drawn when not given"""
     labels_file: Path | None = None
     """csv file with episode,frame,control; the recorded controls when not given"""
+    ask: int | None = None
+    """write a page that asks for the controls of so many transitions whose labels help most, and stop"""
     out: Path | None = None
     """folder for controls.json and controls.png; the world's or the labels' own when not given"""
     transitions: int = 2048

@@ -11,6 +11,7 @@ from ghostpad.buttons.control_map import CONTROLS_FILE, ControlMap, fit_control_
 from ghostpad.config import check_minimum
 from ghostpad.errors import UserError
 from ghostpad.evaluation.config import ControlsConfig
+from ghostpad.evaluation.controls.ask import ask_for_labels
 from ghostpad.evaluation.controls.buttons import Buttons, ExtractedButtons, WorldButtons
 from ghostpad.evaluation.controls.study import Sample, mutual_information, study_controls
 from ghostpad.evaluation.ground_truth import read_ground_truth
@@ -32,13 +33,15 @@ _BLOCK = 16
 """Neighbours that are drawn together: enough for windows; few, as neighbours resemble each other."""
 
 
-def map_controls(config: ControlsConfig) -> ControlMap:
+def map_controls(config: ControlsConfig) -> ControlMap | None:
     """Fit the map, report how good it is on test episodes, and write it where `ghostpad play` finds it.
+
+    With `ask`, write a page that asks for labels instead, and return None.
 
     Raises:
         UserError: world, data or labels cannot be read, or do not fit.
     """
-    check_minimum(config, {"labels": 1, "transitions": 1})
+    check_minimum(config, {"labels": 1, "transitions": 1, "ask": 1})
     buttons: Buttons
     if config.buttons is not None:
         out = config.out or config.buttons
@@ -51,6 +54,11 @@ def map_controls(config: ControlsConfig) -> ControlMap:
             raise UserError(f"{config.world} is part of the package; give a folder to write to with --out")
         buttons = WorldButtons(world, config.workers or num_cores())
         store = open_data(config.data, config.workers)
+    if config.ask is not None:
+        training = Transitions(store, "train", buttons.stride)
+        known = read_labels(config.labels_file, store, buttons.stride) if config.labels_file else None
+        ask_for_labels(buttons, training, known, config.transitions, config.ask, out, config.seed)
+        return None
     control_map, report = fit_and_study(buttons, store, config)
     control_map.write(out, report)
     print_report(control_map, report)
