@@ -35,27 +35,26 @@ def uncertainty(counts_KC: np.ndarray, seed: int) -> np.ndarray:
 
 
 def choose(
-    buttons_T: np.ndarray, steady_T: np.ndarray, doubt_K: np.ndarray, number: int, seed: int
+    buttons_T: np.ndarray, doubt_K: np.ndarray, labels_K: np.ndarray, number: int, seed: int
 ) -> np.ndarray:
     """Choose transitions to label: more of a button the more it is used and the less certain its control is.
 
     Args:
         buttons_T: likeliest button of each candidate.
-        steady_T: whether its neighbours have the same button; such candidates come first.
         doubt_K: see `uncertainty`.
+        labels_K: how many labels each button has already.
         number: how many to choose; all candidates if there are fewer.
         seed: of the choice within a button.
     """
     shuffled = np.random.default_rng(seed).permutation(len(buttons_T))
-    shuffled = shuffled[np.argsort(~steady_T[shuffled], kind="stable")]
     waiting = [list(shuffled[buttons_T[shuffled] == button]) for button in range(len(doubt_K))]
-    weight_K = doubt_K * np.bincount(buttons_T, minlength=len(doubt_K))
-    asked_K, chosen = np.zeros(len(doubt_K)), []
+    weight_K = doubt_K * np.bincount(buttons_T, minlength=len(doubt_K)) + 1e-9
+    labels_K, chosen = labels_K.copy(), []
     while len(chosen) < min(number, len(buttons_T)):
         open_K = np.array([bool(rows) for rows in waiting])
-        button = int(np.where(open_K, (weight_K + 1e-9) / (asked_K + 1), -1).argmax())
-        chosen.append(waiting[button].pop(0))
-        asked_K[button] += 1
+        button = int(np.where(open_K, weight_K / (labels_K + 1), -1).argmax())
+        chosen.append(waiting[button].pop())
+        labels_K[button] += 1
     return np.array(chosen, int)
 
 
@@ -89,10 +88,8 @@ def ask_for_labels(
     here = np.isin(rows, labelled)
     np.add.at(counts_KC, (buttons[here], labels_T[rows[here]]), 1)
     doubt_K = uncertainty(counts_KC, seed)
-    steady = np.zeros(len(rows), bool)
-    steady[1:-1] = (buttons[:-2] == buttons[1:-1]) & (buttons[2:] == buttons[1:-1])
     free = np.flatnonzero(~here)
-    chosen = rows[free[choose(buttons[free], steady[free], doubt_K, number, seed)]]
+    chosen = rows[free[choose(buttons[free], doubt_K, counts_KC.sum(1), number, seed)]]
     page = _page(training, chosen, known)
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / PAGE) as temporary:
