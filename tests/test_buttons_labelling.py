@@ -1,6 +1,7 @@
 """`extract --buttons` adds a button to every transition of the label files, and leaves all else as it is."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -58,6 +59,13 @@ def test_npz_export_has_the_buttons(labels, tmp_path):
     export(ExportConfig(labels=labels.path, format="npz", out=tmp_path / "npz"))
     with np.load(tmp_path / "npz" / "labels-000000.npz") as arrays:
         assert np.array_equal(arrays["button"], labels.table(labels.shards[0])["button"].to_numpy())
+
+
+def test_jsonl_export_has_the_buttons(labels, tmp_path):
+    export(ExportConfig(labels=labels.path, format="jsonl", out=tmp_path / "jsonl"))
+    lines = [json.loads(line) for line in (tmp_path / "jsonl" / "labels.jsonl").read_text().splitlines()]
+    recorded = [button for shard in labels.shards for button in labels.table(shard)["button"].to_pylist()]
+    assert [line["button"] for line in lines] == recorded
 
 
 @pytest.mark.parametrize("number", [1, 128])

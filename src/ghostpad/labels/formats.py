@@ -126,14 +126,17 @@ def write_jsonl(labels: Labels, folder: Path, store: Path | None, fps: Fraction 
     """Write `labels.jsonl`, a line per transition with the field names of LAPA (its laq/inference_sthv2.py).
 
     `delta` holds the codes as strings; `image` and `next_image` name the frames as in a folder of episodes.
-    The field `vision`, tokens of LAPA's own image tokenizer, is left to LAPA.
+    The field `vision`, tokens of LAPA's own image tokenizer, is left to LAPA. Ours alone are `split` and, if
+    there are buttons, `button`.
     """
     episodes = labels.manifest["episodes"]
     with (folder / "labels.jsonl").open("w", encoding="utf-8") as file:
         for shard in progress(labels.shards, what="export", unit="files"):
-            table = labels.table(shard, ["episode_index", "frame_index", "next_frame_index"]).to_pydict()
-            rows = zip(*table.values(), labels.codes(shard), strict=True)
-            for episode, frame, next_frame, codes in rows:
+            table = labels.table(shard)
+            buttons = table["button"].to_pylist() if "button" in table.column_names else None
+            places = table.select(["episode_index", "frame_index", "next_frame_index"]).to_pydict()
+            rows = zip(*places.values(), labels.codes(shard), strict=True)
+            for number, (episode, frame, next_frame, codes) in enumerate(rows):
                 name = episodes[episode]["name"]
                 line = {
                     "id": f"{name}_{frame}",
@@ -144,6 +147,8 @@ def write_jsonl(labels: Labels, folder: Path, store: Path | None, fps: Fraction 
                     "fields": "[instruction],[vision],delta",
                     "split": episodes[episode]["split"],
                 }
+                if buttons:
+                    line["button"] = buttons[number]
                 file.write(json.dumps(line) + "\n")
 
 
