@@ -12,10 +12,9 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.io import whole_file
 from ghostpad.labels.extract import ExtractConfig
 from ghostpad.labels.extract import extract as extract_codes
-from ghostpad.labels.folder import Labels, write_manifest
+from ghostpad.labels.folder import BUTTON, Labels, write_manifest
 from ghostpad.motion.features import motion_features
 
-COLUMN = "button"
 MOST_BUTTONS = np.iinfo(np.int8).max
 """That the column can hold."""
 
@@ -57,13 +56,13 @@ def write_buttons(labels: Labels, file_name: str, buttons: np.ndarray) -> None:
     path, first = labels.path / file_name, 0
     with pq.ParquetFile(path) as source:
         schema = source.schema_arrow
-        if COLUMN in schema.names:
-            schema = schema.remove(schema.get_field_index(COLUMN))
-        schema = schema.append(pa.field(COLUMN, pa.int8()))
+        if BUTTON in schema.names:
+            schema = schema.remove(schema.get_field_index(BUTTON))
+        schema = schema.append(pa.field(BUTTON, pa.int8()))
         with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for number in range(source.num_row_groups):
                 group = source.read_row_group(number)
                 part = pa.array(buttons[first : first + len(group)], pa.int8())
-                columns = [part if name == COLUMN else group[name] for name in schema.names]
+                columns = [part if name == BUTTON else group[name] for name in schema.names]
                 writer.write_table(pa.table(columns, schema=schema), max(1, len(group)))
                 first += len(group)

@@ -7,6 +7,8 @@ the folder as it is. Older folders have a `labels.json` instead.
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -32,7 +34,18 @@ from ghostpad.labels.shards import (
 )
 from ghostpad.sources.base import frame_rate
 
+BUTTON = "button"
+"""Column that `extract --buttons` adds."""
 MANIFEST, OLD_MANIFEST = "_labels.parquet", "labels.json"
+
+
+@contextmanager
+def _damage_is_reported(path: Path) -> Iterator[None]:
+    """Turn errors in reading a file of labels into a UserError."""
+    try:
+        yield
+    except (OSError, pa.ArrowInvalid):
+        raise UserError(f"{path}: missing or damaged; delete it and run extract again") from None
 
 
 @dataclass(frozen=True)
@@ -76,10 +89,8 @@ class Labels:
             UserError: it is missing or damaged.
         """
         path = self.path / shard.file_name
-        try:
+        with _damage_is_reported(path):
             table = pq.read_table(path, columns=columns)
-        except (OSError, pa.ArrowInvalid):
-            raise UserError(f"{path}: missing or damaged; delete it and run extract again") from None
         if len(table) != shard.num_transitions:
             raise UserError(f"{path}: {len(table)} rows, not {shard.num_transitions}; extract it again")
         return table
@@ -92,6 +103,13 @@ class Labels:
     def controls(self, shard: Shard) -> np.ndarray:
         """Read the controls of a shard: (T,) int8, −1 where they were not recorded."""
         return self.table(shard, ["control"])["control"].fill_null(-1).to_numpy()
+
+    def buttons(self, shard: Shard) -> np.ndarray | None:
+        """Read the buttons of a shard: (T,) int8; None where none were inferred."""
+        path = self.path / shard.file_name
+        with _damage_is_reported(path):
+            has_buttons = BUTTON in pq.read_schema(path).names
+        return self.table(shard, [BUTTON])[BUTTON].to_numpy() if has_buttons else None
 
     @property
     def rates(self) -> list[Fraction]:

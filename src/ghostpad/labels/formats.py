@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ghostpad.frames.splits import SPLITS
-from ghostpad.labels.folder import Labels
+from ghostpad.labels.folder import BUTTON, Labels
 from ghostpad.progress import progress
+
+_PLACE = ["episode_index", "frame_index", "next_frame_index"]
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,11 @@ def write_npz(labels: Labels, folder: Path, store: Path | None, fps: Fraction | 
     """Write `labels-NNNNNN.npz`; an unknown control is −1."""
     for shard in progress(labels.shards, what="export", unit="files"):
         table = labels.table(shard)
-        indices = ("episode_index", "frame_index", "next_frame_index")
-        columns = {name: table[name].to_numpy() for name in indices}
+        columns = {name: table[name].to_numpy() for name in _PLACE}
         if "control" in table.column_names:
             columns["control"] = labels.controls(shard)
-        if "button" in table.column_names:
-            columns["button"] = table["button"].to_numpy()
+        if (buttons := labels.buttons(shard)) is not None:
+            columns[BUTTON] = buttons
         path = folder / f"{Path(shard.file_name).stem}.npz"
         np.savez_compressed(path, codes=labels.codes(shard), **columns)
 
@@ -132,9 +133,7 @@ def write_jsonl(labels: Labels, folder: Path, store: Path | None, fps: Fraction 
     episodes = labels.manifest["episodes"]
     with (folder / "labels.jsonl").open("w", encoding="utf-8") as file:
         for shard in progress(labels.shards, what="export", unit="files"):
-            table = labels.table(shard)
-            buttons = table["button"].to_pylist() if "button" in table.column_names else None
-            places = table.select(["episode_index", "frame_index", "next_frame_index"]).to_pydict()
+            places, buttons = labels.table(shard, _PLACE).to_pydict(), labels.buttons(shard)
             rows = zip(*places.values(), labels.codes(shard), strict=True)
             for number, (episode, frame, next_frame, codes) in enumerate(rows):
                 name = episodes[episode]["name"]
@@ -147,8 +146,8 @@ def write_jsonl(labels: Labels, folder: Path, store: Path | None, fps: Fraction 
                     "fields": "[instruction],[vision],delta",
                     "split": episodes[episode]["split"],
                 }
-                if buttons:
-                    line["button"] = buttons[number]
+                if buttons is not None:
+                    line[BUTTON] = int(buttons[number])
                 file.write(json.dumps(line) + "\n")
 
 

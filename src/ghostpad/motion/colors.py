@@ -42,11 +42,11 @@ def color_shifts(
         mask_NHW = off_NHW & (colors_NHW == color)
         along_rows, along_columns = (np.array_split(mask_NHW, BANDS, axis=axis) for axis in (1, 2))
         for part in (mask_NHW, *along_rows, *along_columns):
-            pixels_N = part.sum((1, 2), dtype=np.float32)
+            counts_by_axis = [part.sum(axis, dtype=np.float32) for axis in (2, 1)]  # by row, by column
+            pixels_N = counts_by_axis[0].sum(1)
             before, after = pixels_N[:-stride], pixels_N[stride:]
             kept = (np.minimum(before, after) >= _LEAST_OVERLAP * np.maximum(before, after)) & (before > 0)
-            for axis in (2, 1):  # summed over columns for the row of the centroid, and the other way round
-                counts = part.sum(axis, dtype=np.float32)
+            for counts in counts_by_axis:
                 centroid_N = counts @ np.arange(counts.shape[1], dtype=np.float32) / pixels_N.clip(1)
                 found.append(np.where(kept, centroid_N[stride:] - centroid_N[:-stride], 0))
     nothing = np.zeros((len(colors_NHW) - stride, 0))

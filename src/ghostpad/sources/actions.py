@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostpad.sources.base import BadInput
+from ghostpad.sources.base import BadInput, IngestLog
 
 NOTHING_HELD = "NOOP"
 """Name of the control that stands for no button at all."""
@@ -49,6 +49,14 @@ class Controls:
         if self.names_by_episode:
             entries["names_by_episode"] = True
         return entries
+
+
+def note_actions(controls: Controls | str | None, log: IngestLog) -> None:
+    """Note what is not kept of the actions: all, for the reason given, or entries that are no buttons."""
+    if isinstance(controls, str):
+        log.note(f"{controls}; they are not kept")
+    elif controls and controls.ignored:
+        log.note(f"not kept of the actions, as they are no buttons: {', '.join(controls.ignored)}")
 
 
 def to_controls(actions: Any, names: Sequence[str] | None = None) -> Controls:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.sources.actions import Controls, to_controls
+from ghostpad.sources.actions import Controls, note_actions, to_controls
 from ghostpad.sources.array_keys import Keys, Shapes, find_starts, find_trajectories, plain_name
 from ghostpad.sources.base import (
     BadInput,
@@ -145,10 +145,7 @@ class ArrayUnit(Unit):
         """Decode the frames; what the actions are, if not controls, is noted."""
         with self.opener(self.path) as file:
             controls = self._controls(file)
-            if isinstance(controls, str):
-                log.note(f"{controls}; they are not kept")
-            elif controls and controls.ignored:
-                log.note(f"not kept of the actions, as they are no buttons: {', '.join(controls.ignored)}")
+            note_actions(controls, log)
             starts, before = self._starts(file), None
             for number, picture in enumerate(self._pictures(file)):
                 colors, gray = (image_colors if self.is_encoded else array_colors)(picture, log)

@@ -82,8 +82,8 @@ def ask_for_labels(
     labels_T = known.of(training) if known else np.full(len(training), -1)
     labelled = np.flatnonzero(labels_T >= 0)
     rows = np.union1d(rows, labelled)
-    buttons = source.posteriors(training, rows).argmax(1)
-    num_buttons = source.posteriors(training, rows[:1]).shape[1]
+    posteriors = source.posteriors(training, rows)
+    buttons, num_buttons = posteriors.argmax(1), posteriors.shape[1]
     counts_KC = np.zeros((num_buttons, max(2, len(known.names) if known else 2)))
     here = np.isin(rows, labelled)
     np.add.at(counts_KC, (buttons[here], labels_T[rows[here]]), 1)
@@ -111,12 +111,10 @@ def _page(training: Transitions, rows: np.ndarray, known: LabelFile | None) -> s
         before, after = training.read(np.array([row]), grayscale=False)
         episode, frame = names[int(training.episode_index[row])], int(training.frame_index[row])
         asked.append({"episode": episode, "frame": frame, "film": _film(before[0], after[0])})
-    controls = known.names if known else []
-    so_far = (
-        [(names[place[0]], place[1], controls[control]) for place, control in sorted(known.numbers.items())]
-        if known
-        else []
-    )
+    controls, numbers = (known.names, known.numbers) if known else ([], {})
+    so_far = [
+        (names[episode], frame, controls[number]) for (episode, frame), number in sorted(numbers.items())
+    ]
     page = page_environment().get_template("ask.html")
     return page.render(asked=asked, known=[HEADER, *so_far], controls=controls, width=_SHOWN_WIDTH)
 

@@ -18,8 +18,6 @@ from ghostpad.labels.folder import Labels
 from ghostpad.world.likelihood import transition_nll
 from ghostpad.world.world_model import WorldModel
 
-COLUMN = "button"
-
 
 class Buttons(Protocol):
     """Buttons and codes of transitions."""
@@ -73,7 +71,7 @@ class ExtractedButtons:
             UserError: it is not a labels folder, or has no buttons.
         """
         labels = Labels.open(folder)
-        if not all(COLUMN in labels.table(shard).column_names for shard in labels.shards):
+        if any(labels.buttons(shard) is None for shard in labels.shards):
             raise UserError(
                 f"{folder} has no buttons; infer them with: ghostpad extract --buttons --out {folder}"
             )
@@ -95,14 +93,14 @@ class ExtractedButtons:
 
     def _label_rows(self, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
         """Rows of the labels for `rows` of a split; labels hold the transitions of all episodes in order."""
-        counts = [max(0, episode.num_frames - self.stride) for episode in transitions.store.episodes]
+        counts = [episode["num_transitions"] for episode in self.labels.manifest["episodes"]]
         starts = np.concatenate([[0], np.cumsum(counts)])
         return starts[transitions.episode_index[rows]] + transitions.frame_index[rows]
 
     @cached_property
     def _buttons(self) -> np.ndarray:
-        tables = (self.labels.table(shard, [COLUMN]) for shard in self.labels.shards)
-        return np.concatenate([table[COLUMN].to_numpy() for table in tables])
+        parts = map(self.labels.buttons, self.labels.shards)
+        return np.concatenate([part for part in parts if part is not None])
 
     @cached_property
     def _codes(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.sources.actions import Controls, to_controls
+from ghostpad.sources.actions import Controls, note_actions, to_controls
 from ghostpad.sources.array_keys import FLAGS, IDS, STARTS, find_starts, plain_name
 from ghostpad.sources.base import (
     BadInput,
@@ -141,8 +141,7 @@ class TablesUnit(Unit):
         """Decode the images."""
         name, starts, before = self.tables[0].columns.frames, self._starts(), None
         controls = self._controls()
-        if isinstance(controls, str):
-            log.note(f"{controls}; they are not kept")
+        note_actions(controls, log)
         number = 0
         for table in self.tables:
             for batch in read_batches(table.path, [name]):

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ghostpad.sources.actions import Controls, to_controls
+from ghostpad.sources.actions import Controls, note_actions, to_controls
 from ghostpad.sources.base import BadInput, Frame, IngestLog, Unit, damage_is, fingerprint, stamp
 from ghostpad.sources.formats.video import SUFFIXES, Video, VideoUnit
 
@@ -69,8 +69,7 @@ class VideoWithActionsUnit(VideoUnit):
             log.note(
                 f"{self.name} has {count} frames, but {len(controls.numbers)} lines of actions beside it"
             )
-        if controls.ignored:
-            log.note(f"not kept of the actions, as they are no buttons: {', '.join(controls.ignored)}")
+        note_actions(controls, log)
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
         """The held buttons as controls; errors as for `Unit.metadata`."""

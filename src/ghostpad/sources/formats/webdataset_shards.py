@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ghostpad.errors import UserError
-from ghostpad.sources.actions import Controls, to_controls
+from ghostpad.sources.actions import Controls, note_actions, to_controls
 from ghostpad.sources.array_keys import ACTIONS, FLAGS, FRAMES, IDS, STARTS, plain_name
 from ghostpad.sources.base import (
     IMAGE_FORMATS,
@@ -133,8 +133,7 @@ class WebDatasetUnit(Unit):
         """Decode the images."""
         before, ended = None, False
         controls = _read_controls(self)
-        if isinstance(controls, str):
-            log.note(f"{controls}; they are not kept")
+        note_actions(controls, log)
         for sample in self.samples:
             try:
                 colors, gray = image_colors(sample.image.read(), log)
