@@ -31,7 +31,7 @@ criteria: $(INSTALLED)  ## train the specification's own model for hours and jud
 	$(BIN)/python benchmarks/criteria.py --write
 
 test: $(INSTALLED)  ## run the tests, with coverage
-	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not slow" --timeout 300 -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: $(INSTALLED)  ## run the tests that take minutes
 	$(BIN)/pytest -m slow
@@ -41,7 +41,7 @@ test-lowest:  ## run the tests with the lowest versions that pyproject.toml allo
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
 	  -e ".[atari,formats,play,onnx,dev]"
-	.venv-lowest/bin/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
+	.venv-lowest/bin/pytest -m "not slow" --timeout 300 -n auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED)  ## format, lint, types, spelling and style of the prose
 	$(BIN)/ruff format --check .

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -145,6 +144,5 @@ def be_killed(*_: object) -> Speed:
 def test_running_out_of_memory_is_a_result(
     work: Callable[..., Speed], failure: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speed_module, "get_context", lambda _: get_context("fork"))
     monkeypatch.setattr(speed_module, "measure", work)
     assert measure_apart(config, 0.1).failure == failure

@@ -18,6 +18,7 @@ from ghostpad.frames.encode import EpisodeWriter
 from ghostpad.frames.ingest import IngestConfig, ingest, open_data
 from ghostpad.frames.store import FrameStore
 from ghostpad.locking import writing
+from dying import exit_status, ingest_and_die
 from input_rows import PROBLEMS, RECORDINGS, SPLIT_AT_3, Rows, fails, lengths, pattern, skips
 from recordings import noise, write_pngs, write_video
 
@@ -268,7 +269,7 @@ def killed(source: Path) -> None:
     seen, moment, status = set(), 0, -1
     while status != 0:
         moment += 1
-        status = _ingest_and_die(source, moment)
+        status = exit_status(ingest_and_die, source, moment)
         now = FrameStore.open(store.path)
         seen.add(now.fingerprint)
         for index in range(len(now.episodes)):
@@ -279,30 +280,6 @@ def killed(source: Path) -> None:
     files = {path.stem for path in after.path.glob("*.npy")}
     assert files == {episode.files.name for episode in after.episodes}
     assert sorted(path.name for path in source.parent.iterdir()) == ["in", "in.store"]
-
-
-def _ingest_and_die(source: Path, moment: int) -> int:
-    """Ingest in a child process that dies at its n-th file operation; 0 if it completed."""
-    child = os.fork()
-    if child == 0:
-        left = [moment]
-
-        def dying(method: Callable[..., object]) -> Callable[..., object]:
-            def call(*arguments: object, **options: object) -> object:
-                left[0] -= 1
-                if left[0] == 0:
-                    os._exit(9)
-                return method(*arguments, **options)
-
-            return call
-
-        for method in ("rename", "replace", "unlink", "open", "write_text"):
-            setattr(Path, method, dying(getattr(Path, method)))
-        try:
-            ingest(IngestConfig(source))
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @row("two ingests into one store")

@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -93,12 +95,23 @@ def test_labels_with_frames_give_the_same_items_without_the_store(
         assert all(torch.equal(a, b) for a, b in zip(one[index], other[index], strict=True))
 
 
-def test_workers_and_pickled_copies_read_the_same_items(folder, folder_with_frames):
+WORKERS = """
+import sys, torch
+from torch.utils.data import DataLoader
+from ghostpad.labels.dataset import LatentActionDataset
+dataset = LatentActionDataset(sys.argv[1], "validation")
+dataset[0]  # opens files that workers must not share
+workers = DataLoader(dataset, 8, num_workers=2, multiprocessing_context="fork", timeout=100)
+torch.save(list(workers), sys.argv[2])
+"""
+
+
+def test_workers_and_pickled_copies_read_the_same_items(folder, folder_with_frames, tmp_path):
     for path in (folder, folder_with_frames):
         dataset = LatentActionDataset(path, "validation")
-        dataset[0]  # opens files that workers must not share
         alone = list(DataLoader(dataset, 8))
-        workers = list(DataLoader(dataset, 8, num_workers=2, multiprocessing_context="fork"))
+        subprocess.run([sys.executable, "-c", WORKERS, path, tmp_path / "items.pt"], check=True, timeout=300)
+        workers = torch.load(tmp_path / "items.pt", weights_only=True)
         sent = list(DataLoader(pickle.loads(pickle.dumps(dataset)), 8))
         assert len(alone) == len(workers) == len(sent) == 5
         for one, other, third in zip(alone, workers, sent, strict=True):
