@@ -6,19 +6,18 @@ import re
 import shutil
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from dying import exit_status, ingest_and_die
 from ghostpad.errors import UserError
 from ghostpad.frames.encode import EpisodeWriter
 from ghostpad.frames.ingest import IngestConfig, ingest, open_data
 from ghostpad.frames.store import FrameStore
 from ghostpad.locking import writing
-from dying import exit_status, ingest_and_die
 from input_rows import PROBLEMS, RECORDINGS, SPLIT_AT_3, Rows, fails, lengths, pattern, skips
 from recordings import noise, write_pngs, write_video
 
