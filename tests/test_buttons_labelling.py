@@ -35,6 +35,10 @@ def labels(config, plain):
     return labelling.extract(dataclasses.replace(config, buttons=True))
 
 
+def recorded_buttons(labels):
+    return [button for shard in labels.shards for button in labels.table(shard)["button"].to_pylist()]
+
+
 def test_buttons_are_a_new_column_and_nothing_else_changes(labels, plain):
     for shard, before in zip(labels.shards, plain, strict=True):
         after = labels.table(shard)
@@ -64,8 +68,19 @@ def test_npz_export_has_the_buttons(labels, tmp_path):
 def test_jsonl_export_has_the_buttons(labels, tmp_path):
     export(ExportConfig(labels=labels.path, format="jsonl", out=tmp_path / "jsonl"))
     lines = [json.loads(line) for line in (tmp_path / "jsonl" / "labels.jsonl").read_text().splitlines()]
-    recorded = [button for shard in labels.shards for button in labels.table(shard)["button"].to_pylist()]
-    assert [line["button"] for line in lines] == recorded
+    assert [line["button"] for line in lines] == recorded_buttons(labels)
+
+
+def test_lerobot_export_has_the_buttons_in_a_feature_of_their_own(labels, tmp_path):
+    export(ExportConfig(labels=labels.path, format="lerobot", out=tmp_path / "lerobot"))
+    info = json.loads((tmp_path / "lerobot/meta/info.json").read_text())
+    assert info["features"]["button"] == {"dtype": "int64", "shape": [1], "names": None}
+    table = pq.read_table(tmp_path / "lerobot/data/chunk-000/file-000.parquet")
+    column = table["button"].to_numpy().reshape(len(labels.manifest["episodes"]), -1)
+    assert column[:, :-1].ravel().tolist() == recorded_buttons(labels)
+    assert (column[:, -1] == -1).all(), "the last frame of an episode starts no transition"
+    stats = json.loads((tmp_path / "lerobot/meta/stats.json").read_text())
+    assert stats["button"]["min"] == [min(recorded_buttons(labels))]
 
 
 @pytest.mark.parametrize("number", [1, 128])

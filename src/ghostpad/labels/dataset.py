@@ -122,6 +122,7 @@ class LabelReader:
         self.shard_ends = np.array([shard.end_episode for shard in labels.shards])
         self._read_codes = lru_cache(_SHARDS_KEPT)(labels.codes)
         self._read_controls = lru_cache(1)(labels.controls)
+        self._read_buttons = lru_cache(1)(labels.buttons)
         self._open = lru_cache(_SHARDS_KEPT)(self._open_file)
         self._group = lru_cache(_GROUPS_KEPT)(self._read_group)
 
@@ -134,6 +135,12 @@ class LabelReader:
         """Controls (T,) of all transitions of an episode, −1 where they were not recorded."""
         shard, first_row = self._place(episode)
         return self._read_controls(shard)[first_row : first_row + self.lengths[episode]]
+
+    def buttons(self, episode: int) -> np.ndarray | None:
+        """Buttons (T,) of all transitions of an episode; None where none were inferred."""
+        shard, first_row = self._place(episode)
+        buttons = self._read_buttons(shard)
+        return None if buttons is None else buttons[first_row : first_row + self.lengths[episode]]
 
     def frames(self, episode: int, frames_n: np.ndarray, grayscale: bool) -> np.ndarray:
         """Frames (n, C, H, W) uint8 of an episode; may be read-only."""

@@ -112,6 +112,11 @@ class Labels:
         return self.table(shard, [BUTTON])[BUTTON].to_numpy() if has_buttons else None
 
     @property
+    def has_buttons(self) -> bool:
+        """Whether every transition has a button."""
+        return all(self.buttons(shard) is not None for shard in self.shards)
+
+    @property
     def rates(self) -> list[Fraction]:
         """Frame rates of the recordings, none where unknown; older labels hold a number instead of a list."""
         known = self.manifest["fps"] or []

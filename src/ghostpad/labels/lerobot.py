@@ -8,6 +8,7 @@ Dimensions: T frames of an episode, n numbers of a feature, H W frame.
 """
 
 import json
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 from ghostpad.errors import UserError
 from ghostpad.io import write_json
 from ghostpad.labels.dataset import LabelReader
-from ghostpad.labels.folder import Labels
+from ghostpad.labels.folder import BUTTON, Labels
 from ghostpad.labels.formats import LabelFormat, features_metadata
 from ghostpad.labels.lerobot_files import FILE, LosslessVideo, NumberedFiles
 from ghostpad.progress import progress
@@ -109,7 +110,7 @@ def write(labels: Labels, folder: Path, store: Path | None, fps: Fraction | None
     with closing(videos), closing(data):
         for number, source in enumerate(progress(labelled, what="export", unit="episodes")):
             first_row = table[-1]["dataset_to_index"] if table else 0
-            rows = _rows(labels, reader, source, number, first_row, rate)
+            rows = _rows(features, reader, source, number, first_row, rate)
             length = len(rows["index"])
             seen = {name: Statistics.of(_known(name, values)) for name, values in rows.items()}
             columns = [_column(rows[field.name], field.type) for field in schema]
@@ -152,6 +153,8 @@ def _features(labels: Labels, fps: Fraction) -> dict[str, dict[str, Any]]:
     if controls := labels.manifest["control_names"]:
         info = {"control_names": controls}
         features["action"] = {"dtype": "int64", "shape": [1], "names": ["control"], "info": info}
+    if labels.has_buttons:
+        features[BUTTON] = {"dtype": "int64", "shape": [1], "names": None}
     scalars = {"next.done": "bool", "timestamp": "float32"}
     scalars |= dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
     return features | {name: {"dtype": kind, "shape": [1], "names": None} for name, kind in scalars.items()}
@@ -179,19 +182,20 @@ def _column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
 
 
 def _rows(
-    labels: Labels, reader: LabelReader, source: int, number: int, first_row: int, fps: Fraction
+    features: Collection[str], reader: LabelReader, source: int, number: int, first_row: int, fps: Fraction
 ) -> dict[str, np.ndarray]:
     """Return the columns (T, n) of an episode, a row per frame."""
     num_transitions = int(reader.lengths[source])
-    num_frames = num_transitions + labels.origin.stride
+    num_frames = num_transitions + reader.labels.origin.stride
     frames = np.arange(num_frames)
     codes = reader.codes(source, frames[:num_transitions]).reshape(num_transitions, -1)
     actions = np.full((num_frames, codes.shape[1]), UNKNOWN, np.int64)
     actions[:num_transitions] = codes
     rows: dict[str, np.ndarray] = {ACTION: actions}
-    if labels.manifest["control_names"]:
-        rows["action"] = np.full(num_frames, UNKNOWN, np.int64)
-        rows["action"][:num_transitions] = reader.controls(source)
+    for name, read in (("action", reader.controls), (BUTTON, reader.buttons)):
+        if name in features:
+            rows[name] = np.full(num_frames, UNKNOWN, np.int64)
+            rows[name][:num_transitions] = read(source)
     rows |= {
         "next.done": frames == num_transitions - 1,
         "timestamp": (frames / float(fps)).astype(np.float32),
@@ -205,7 +209,7 @@ def _rows(
 
 def _known(name: str, values: np.ndarray) -> np.ndarray:
     """Return the rows in which the action is known."""
-    return values[(values != UNKNOWN).all(1)] if name in (ACTION, "action") else values
+    return values[(values != UNKNOWN).all(1)] if name in (ACTION, "action", BUTTON) else values
 
 
 def _write_video(video: LosslessVideo, reader: LabelReader, source: int, num_frames: int) -> Statistics:
@@ -254,7 +258,8 @@ LEROBOT = LabelFormat(
     loading="""\
 A LeRobotDataset v3.0: `LeRobotDataset("user/name", root="{folder}")`. The video is H.264 in RGB with
 quantizer 0: every pixel is that of the recording. `latent_action` is the action of the transition that
-starts at a frame; it is -1 at the last frames of an episode, which start none.""",
+starts at a frame, and `button` its button where buttons were inferred; both are -1 at the last frames of an
+episode, which start none.""",
     data_files=lambda labels: " data/*/*.parquet",
     tags=("LeRobot",),
 )

@@ -71,7 +71,7 @@ class ExtractedButtons:
             UserError: it is not a labels folder, or has no buttons.
         """
         labels = Labels.open(folder)
-        if any(labels.buttons(shard) is None for shard in labels.shards):
+        if not labels.has_buttons:
             raise UserError(
                 f"{folder} has no buttons; infer them with: ghostpad extract --buttons --out {folder}"
             )
