@@ -55,14 +55,28 @@ def write_video(path: Path, frames: list[np.ndarray], fps: int = 30, lossy: bool
     return path
 
 
+CONTROLS = [[number] for number in range(4)]
+
+
+def _action_feature(actions: list[list[float]], names: list[str] | None) -> dict[str, object]:
+    return {"dtype": "float32", "shape": [len(actions[0])], "names": names or ["control"]}
+
+
 def write_lerobot(
-    root: Path, episodes: list[list[np.ndarray]], fps: int = 15, dtype: str = "video", cameras: int = 1
+    root: Path,
+    episodes: list[list[np.ndarray]],
+    fps: int = 15,
+    dtype: str = "video",
+    cameras: int = 1,
+    actions: list[list[float]] = CONTROLS,
+    names: list[str] | None = None,
 ) -> Path:
     """Write a LeRobotDataset v3: all episodes in one video (or as PNGs in the table), an action per frame."""
     keys = [f"observation.images.view{number}" for number in range(cameras)]
     features = {key: {"dtype": dtype, "shape": [*episodes[0][0].shape]} for key in keys}
-    info = {"control_names": ["NOOP", "FIRE", "RIGHT", "LEFT"]}
-    features["action"] = {"dtype": "int64", "shape": [1], "names": ["control"], "info": info}
+    features["action"] = _action_feature(actions, names)
+    if actions is CONTROLS:
+        features["action"]["info"] = {"control_names": ["NOOP", "FIRE", "RIGHT", "LEFT"]}
     info = {
         "codebase_version": "v3.0",
         "fps": fps,
@@ -80,7 +94,7 @@ def write_lerobot(
         rows.append(row)
         start += len(frames)
         for number, frame in enumerate(frames):
-            line = {"episode_index": index, "frame_index": number, "action": [(index + number) % 4]}
+            line = {"episode_index": index, "frame_index": number, "action": actions[(index + number) % 4]}
             if dtype == "image":
                 line |= {key: {"bytes": _png(frame), "path": f"{number}.png"} for key in keys}
             table.append(line)
@@ -101,11 +115,13 @@ def write_lerobot_v2(
     dtype: str = "video",
     cameras: int = 1,
     version: str = "v2.1",
+    actions: list[list[float]] = CONTROLS,
+    names: list[str] | None = None,
 ) -> Path:
     """Write a LeRobotDataset in version 2: a table and videos for each episode, two episodes in a chunk."""
     keys = [f"observation.images.view{number}" for number in range(cameras)]
     features = {key: {"dtype": dtype, "shape": [*episodes[0][0].shape]} for key in keys}
-    features["action"] = {"dtype": "int64", "shape": [1], "names": ["control"]}
+    features["action"] = _action_feature(actions, names)
     info = {
         "codebase_version": version,
         "fps": fps,
@@ -121,7 +137,7 @@ def write_lerobot_v2(
         lines.append(json.dumps({"episode_index": index, "tasks": [""], "length": len(frames)}))
         table = []
         for number, frame in enumerate(frames):
-            row = {"episode_index": index, "frame_index": number, "action": [(index + number) % 4]}
+            row = {"episode_index": index, "frame_index": number, "action": actions[(index + number) % 4]}
             if dtype == "image":
                 row |= {key: {"bytes": _png(frame), "path": None} for key in keys}
             table.append(row)
@@ -148,9 +164,13 @@ def _space(shape: tuple[int, ...]) -> dict[str, object]:
 
 
 def write_minari(
-    root: Path, episodes: list[list[np.ndarray]], kind: str = "hdf5", jpeg: bool = False
+    root: Path,
+    episodes: list[list[np.ndarray]],
+    kind: str = "hdf5",
+    jpeg: bool = False,
+    actions: np.ndarray | dict[str, np.ndarray] | None = None,
 ) -> Path:
-    """Write a Minari dataset as its own library does: N + 1 observations, N actions."""
+    """Write a Minari dataset as its own library does: N + 1 observations, N actions (the same in each)."""
     data = root / "data"
     data.mkdir(parents=True)
     space = _space(episodes[0][0].shape)
@@ -171,7 +191,9 @@ def write_minari(
                 group.attrs["total_steps"] = len(frames) - 1
                 place = "observations/pixels" if kind == "hdf5-dict" else "observations"
                 group[place] = np.stack(frames)
-                group["actions"] = np.arange(len(frames) - 1) % 4
+                values = np.arange(len(frames) - 1) % 4 if actions is None else actions
+                for name, part in values.items() if isinstance(values, dict) else [("", values)]:
+                    group[f"actions/{name}".strip("/")] = part
         return root
     for index, frames in enumerate(episodes):
         folder = data / str(index)
@@ -180,8 +202,13 @@ def write_minari(
         values = pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1])
         if jpeg:
             values = pa.array([_jpeg(frame) for frame in frames])
-        actions = pa.array([*(np.arange(len(frames) - 1) % 4).tolist(), 0])
-        batch = pa.table({"observations": values, "actions": actions})
+        taken = np.arange(len(frames) - 1) % 4 if actions is None else actions
+        if isinstance(taken, dict):
+            padded = [np.append(part, 0) for part in taken.values()]
+            column = pa.StructArray.from_arrays([pa.array(part) for part in padded], [*taken])
+        else:
+            column = pa.array([*taken.tolist(), None])
+        batch = pa.table({"observations": values, "actions": column})
         if kind == "parquet":
             pq.write_table(batch, folder / "part-0.parquet")
         else:

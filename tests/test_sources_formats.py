@@ -8,7 +8,7 @@ import pytest
 from ghostpad.errors import UserError
 from ghostpad.frames.ingest import IngestConfig, ingest, open_data
 from ghostpad.frames.store import FrameStore
-from recordings import noise, write_lerobot, write_minari, write_pngs, write_video
+from recordings import noise, write_lerobot, write_lerobot_v2, write_minari, write_pngs, write_video
 
 
 def check(store: FrameStore, name: str, frames: list[np.ndarray]) -> None:
@@ -140,6 +140,46 @@ def test_minari_datasets_are_bit_exact_with_their_controls(kind: str, pixels: st
         controls = store.controls(index)
         assert controls is not None
         assert controls.tolist() == (np.arange(len(frames) - 1) % 4).tolist()
+
+
+BUTTONS = {"w": [0, 1, 0, 1], "space": [0, 0, 1, 1]}
+HELD = [set(), {"w"}, {"space"}, {"w", "space"}]
+
+
+def held(store: FrameStore, episode: int) -> list[set[str]]:
+    controls, names = store.controls(episode), store.control_names(episode)
+    assert controls is not None and names is not None
+    return [set(names[control].split("+")) - {"NOOP"} for control in controls]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_vectors_of_buttons_in_lerobot_datasets_are_controls_with_names(version: int, tmp_path: Path) -> None:
+    write = write_lerobot if version == 3 else write_lerobot_v2
+    vectors = [[float(column[number]) for column in BUTTONS.values()] for number in range(4)]
+    source = write(tmp_path / "in", [noise(6)] * 3, actions=vectors, names=[*BUTTONS])
+    store = ingest(IngestConfig(source))
+    assert held(store, 1) == (HELD[1:] + HELD)[:5]
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "arrow", "parquet"])
+@pytest.mark.parametrize("is_dict", [True, False], ids=["dict", "vector"])
+def test_combined_buttons_in_minari_datasets_are_controls(kind: str, is_dict: bool, tmp_path: Path) -> None:
+    actions = {name: np.resize(values, 6) for name, values in BUTTONS.items()}
+    vectors = np.stack([*actions.values()], 1)
+    source = write_minari(tmp_path / "in", [noise(7)] * 3, kind, actions=actions if is_dict else vectors)
+    names = dict(zip("01", BUTTONS, strict=True))
+    found = [{names.get(name, name) for name in each} for each in held(ingest(IngestConfig(source)), 2)]
+    assert found == (HELD * 2)[:6]
+
+
+def test_continuous_actions_of_datasets_are_named_in_a_notice(tmp_path: Path) -> None:
+    vectors = [[0.5 * number, 0.25] for number in range(4)]
+    robot = write_lerobot(tmp_path / "robot", [noise(6)] * 3, actions=vectors)
+    minari = write_minari(tmp_path / "minari", [noise(5)] * 3, "arrow", actions=np.array(vectors))
+    for source in (robot, minari):
+        with pytest.warns(UserWarning, match=r"actions are continuous \(2 numbers each\); they are not kept"):
+            store = ingest(IngestConfig(source))
+        assert store.controls(0) is None
 
 
 def test_jpeg_images_in_minari_datasets_are_warned_about(tmp_path: Path) -> None:

@@ -33,9 +33,6 @@ from ghostpad.workers import map_in_order
 _USABLE = 0.9  # share of the free space that a suggested size fills
 _FEW_FRAMES = 3000  # below this, starting processes costs more than they save
 _MOST_OFFSET = 8
-_SOURCE_OPTIONS = ("fps", "episode_seconds", "scene_cut", "track", "camera", "frames_key", "actions_key")
-# What decides the frames of a store, so that every update must agree on it.
-_DECIDING = ("height", "width", "crop", *_SOURCE_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -131,11 +128,13 @@ def _ingest(
         raise UserError(f"{source} is a frame store already; give it to --data as it is")
     if out.resolve().is_relative_to(source.resolve()):
         raise UserError(f"{out} lies inside the source, which is never written to; choose another --out")
-    units = list_units(source, _source_options(config), log)
+    of_formats = _format_options(config)
+    units = list_units(source, {name: value for name, value in of_formats.items() if value is not None}, log)
     by_name = {unit.name: unit for unit in units}
     if len(by_name) < min_episodes:
         raise UserError(f"{source}: {too_few(len(by_name))}")
-    options = {name: getattr(config, name) for name in _DECIDING}
+    # What decides the frames of a store, so that every update must agree on it.
+    options = {"height": config.height, "width": config.width, "crop": config.crop, **of_formats}
     advice = "choose another place with --out"
     if beside:
         advice = f"make the store elsewhere (ghostpad ingest {source} --out STORE), and give --data STORE"
@@ -172,8 +171,8 @@ def _action_offset(config: IngestConfig) -> int | None:
     return offset
 
 
-def _source_options(config: IngestConfig) -> dict[str, Any]:
-    """The options for some recording formats only, as far as they are given."""
+def _format_options(config: IngestConfig) -> dict[str, Any]:
+    """The options for some recording formats only, None where not given."""
     options = {
         "fps": config.fps,
         "episode_seconds": config.episode_seconds,
@@ -183,11 +182,10 @@ def _source_options(config: IngestConfig) -> dict[str, Any]:
         "frames_key": config.frames_key,
         "actions_key": config.actions_key,
     }
-    given = {name: value for name, value in options.items() if value is not None}
-    for name, value in given.items():
-        if not isinstance(value, str) and not 0 < value < float("inf"):
+    for name, value in options.items():
+        if not (value is None or isinstance(value, str) or 0 < value < float("inf")):
             raise UserError(f"--{name.replace('_', '-')} {value}: must be more than 0")
-    return given
+    return options
 
 
 def _is_resized(config: IngestConfig) -> bool:

@@ -1,7 +1,5 @@
 """Recorded actions of any discrete form as controls: numbers with names.
 
-LeRobotDatasets and Minari datasets take single integers alone, without this module.
-
 Dimensions: N frames, A buttons.
 """
 
@@ -57,6 +55,14 @@ def note_actions(controls: Controls | str | None, log: IngestLog) -> None:
         log.note(f"{controls}; they are not kept")
     elif controls and controls.ignored:
         log.note(f"not kept of the actions, as they are no buttons: {', '.join(controls.ignored)}")
+
+
+def controls_or_reason(actions: Any, names: Sequence[str] | None = None) -> Controls | str:
+    """As `to_controls`, but a sentence that says why the actions are none, instead of a BadInput."""
+    try:
+        return to_controls(actions, names)
+    except BadInput as bad:
+        return f"actions {bad}"
 
 
 def to_controls(actions: Any, names: Sequence[str] | None = None) -> Controls:

@@ -18,15 +18,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.sources.actions import Controls, note_actions, to_controls
+from ghostpad.sources.actions import Controls, controls_or_reason, note_actions
 from ghostpad.sources.array_keys import Keys, Shapes, find_starts, find_trajectories, plain_name
 from ghostpad.sources.base import (
-    BadInput,
     Frame,
     IngestLog,
     Source,
     Unit,
-    damage_is,
+    damage_is_rejected,
     frame_rate,
     stamp,
 )
@@ -98,19 +97,15 @@ class ArraySource(Source):
         """The trajectories of a file; only the headers of its arrays are read."""
         opener = type(self).opener
         wanted = options.get("frames_key"), options.get("actions_key")
-        try:
-            with damage_is("cannot be read"), opener(path) as file:
-                images = tuple(key for key in file.shapes if file.holds_images(key))
-                trajectories = find_trajectories(file.shapes, images, *wanted)
-                shapes, fps = file.shapes, frame_rate(file.attributes.get("fps"))
-        except BadInput as bad:
-            log.reject(path.name, path, bad)
-            return []
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+        trajectories: list[Keys] = []
+        images, shapes, fps = tuple[str, ...](), Shapes(), None
+        with damage_is_rejected(path, log), opener(path) as file:
+            images = tuple(key for key in file.shapes if file.holds_images(key))
+            trajectories = find_trajectories(file.shapes, images, *wanted)
+            shapes, fps = file.shapes, frame_rate(file.attributes.get("fps"))
         fps = options.get("fps") or fps
         seconds = options.get("episode_seconds")
-        if seconds is not None and fps is None:
+        if trajectories and seconds is not None and fps is None:
             raise UserError(
                 f"{path} does not say how many frames a second it has: --episode-seconds needs --fps"
             )
@@ -221,7 +216,4 @@ def _cached_controls(opener: Opener, path: Path, when: tuple[int, int], unit: Ar
         actions = actions.reshape(-1, *actions.shape[2:])
     if len(actions) not in (count, count - 1):
         return f"actions are {len(actions)}, but there are {count} frames"
-    try:
-        return to_controls(actions, names)
-    except BadInput as bad:
-        return f"actions {bad}"
+    return controls_or_reason(actions, names)

@@ -51,6 +51,18 @@ def damage_is(problem: str) -> Iterator[None]:
         raise BadInput(f"{problem} ({reason.splitlines()[0][:100]})") from None
 
 
+@contextmanager
+def damage_is_rejected(path: Path, log: "IngestLog") -> Iterator[None]:
+    """Reject a file whose frames cannot be found, and go on after the block; a UserError names the file."""
+    try:
+        with damage_is("cannot be read"):
+            yield
+    except BadInput as bad:
+        log.reject(path.name, path, bad)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
 @dataclass(frozen=True)
 class Rejected:
     """A frame or file that was left out."""

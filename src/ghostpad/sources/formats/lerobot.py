@@ -5,7 +5,9 @@ The layout: `meta/info.json` (features, fps, paths), `meta/episodes/**/*.parquet
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 
 from ghostpad.errors import UserError
 from ghostpad.io import read_json
+from ghostpad.sources.actions import Controls, controls_or_reason, note_actions
 from ghostpad.sources.base import (
     BadInput,
     Frame,
@@ -24,13 +27,13 @@ from ghostpad.sources.base import (
     damage_is,
     fingerprint,
     frame_rate,
-    is_control,
     stamp,
 )
 from ghostpad.sources.formats.video import read_video
 from ghostpad.sources.pixels import image_colors
 
 _INFO = Path("meta") / "info.json"
+_NO_ACTION = -1  # in the last frames of an episode that `ghostpad export` wrote: no transition starts there
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,7 @@ class LeRobotDataset(Source):
             raise ValueError("fps is not positive")
         cameras = [name for name, feature in features.items() if feature["dtype"] in ("video", "image")]
         camera = choose_camera(path, cameras, options.get("camera"))
-        # `names` of a feature name its dimensions; the format has no place for the names of its values.
-        action_names = (features.get("action", {}).get("info") or {}).get("control_names") or []
+        names = action_names(features)
         tables = sorted((path / "meta" / "episodes").glob("**/*.parquet"))
         rows = [row for table in tables for row in pq.read_table(table).to_pylist()]
         located = [_locate(log, path, info, camera, row) for row in rows]
@@ -88,7 +90,6 @@ class LeRobotDataset(Source):
                 continue
             stamps = repr((name, stamp(file), spans, [stamp(span.data) for span in spans]))
             count = sum(span.num_frames for span in spans)
-            names = tuple(str(name) for name in action_names)
             units.append(
                 LeRobotUnit(name, fingerprint(stamps), count, file, camera, path, spans, names, fps=fps)
             )
@@ -110,6 +111,9 @@ class LeRobotUnit(Unit):
         found = dict.fromkeys((span.name for span in self.spans), 0)
         try:
             for frame in self._images(log) if self.path.suffix == ".parquet" else self._video(log):
+                if not found[frame.episode]:
+                    with suppress(BadInput):  # `metadata` raises it again
+                        note_actions(self._controls(frame.episode), log)
                 found[frame.episode] += 1
                 yield frame
         except BadInput as bad:
@@ -148,21 +152,35 @@ class LeRobotUnit(Unit):
                         yield Frame(names[episode], number, colors, gray, str(self.path))
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """The actions as controls when they are single integers."""
+        """The actions as controls."""
+        controls = self._controls(episode)
+        return (controls.metadata(start, num_frames) or None) if isinstance(controls, Controls) else None
+
+    def _controls(self, episode: str) -> Controls | str | None:
         span = next(span for span in self.spans if span.name == episode)
-        known: dict[str, Any] = {}
-        with damage_is("has actions that cannot be read"):
-            if "action" not in pq.read_schema(span.data).names:
-                return known
-            columns, rows = ["frame_index", "action"], [("episode_index", "=", span.index)]
-            table = pq.read_table(span.data, columns=columns, filters=rows).sort_by("frame_index")
-            actions = table.column("action").to_pylist()[start : start + num_frames - 1]
-            controls: list[Any] = [a[0] if isinstance(a, list) and len(a) == 1 else a for a in actions]
-            if len(controls) == num_frames - 1 and all(map(is_control, controls)):
-                known["controls"] = controls
-                if max(controls, default=0) < len(self.action_names):
-                    known["control_names"] = list(self.action_names)
-        return known
+        return _read_controls(span, self.action_names, stamp(span.data))
+
+
+def action_names(features: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the values of a single action, or of the entries of a vector of buttons."""
+    action = features.get("action") or {}
+    # `names` of a feature names its entries; the format has no place for the names of its values.
+    names = action.get("names") if action.get("shape", [1]) != [1] else None
+    names = (action.get("info") or {}).get("control_names") or names
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+@lru_cache(maxsize=2)
+def _read_controls(span: Span, names: tuple[str, ...], when: tuple[int, int]) -> Controls | str | None:
+    with damage_is("has actions that cannot be read"):
+        if "action" not in pq.read_schema(span.data).names:
+            return None
+        columns, rows = ["frame_index", "action"], [("episode_index", "=", span.index)]
+        table = pq.read_table(span.data, columns=columns, filters=rows).sort_by("frame_index")
+        actions = table.column("action").to_pylist()
+        while actions and actions[-1] in (_NO_ACTION, [_NO_ACTION]):
+            actions.pop()
+        return controls_or_reason(actions, names)
 
 
 def _locate(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ghostpad.io import read_json
 from ghostpad.sources.base import IngestLog, Source, Unit, choose_camera, fingerprint, frame_rate, stamp
-from ghostpad.sources.formats.lerobot import LeRobotUnit, Span
+from ghostpad.sources.formats.lerobot import LeRobotUnit, Span, action_names
 
 _INFO, _EPISODES = Path("meta") / "info.json", Path("meta") / "episodes.jsonl"
 _EPISODES_PER_CHUNK = 1000
@@ -34,7 +34,7 @@ class LeRobotDatasetV2(Source):
             raise ValueError("fps is not positive")
         cameras = [name for name, feature in features.items() if feature["dtype"] in ("video", "image")]
         camera = choose_camera(path, cameras, options.get("camera"))
-        action_names = (features.get("action", {}).get("info") or {}).get("control_names") or []
+        names = action_names(features)
         units: list[Unit] = []
         for line in (path / _EPISODES).read_text(encoding="utf-8-sig").splitlines():
             if not line.strip():
@@ -52,7 +52,6 @@ class LeRobotDatasetV2(Source):
                 log.reject(span.name, data if file.is_file() else file, "is missing")
                 continue
             stamps = repr((span.name, stamp(file), stamp(data), camera, length))
-            names = tuple(map(str, action_names))
             units.append(
                 LeRobotUnit(
                     span.name, fingerprint(stamps), length, file, camera, path, (span,), names, fps=fps

@@ -5,7 +5,9 @@ Minari keeps N + 1 observations and N actions per episode. Images are raw, or JP
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from ghostpad.io import read_json
+from ghostpad.sources.actions import Controls, controls_or_reason, note_actions
 from ghostpad.sources.base import (
     BadInput,
     Frame,
@@ -24,7 +27,6 @@ from ghostpad.sources.base import (
     damage_is,
     fingerprint,
     import_reader,
-    is_control,
     natural_key,
     stamp,
 )
@@ -88,26 +90,24 @@ class MinariUnit(Unit):
 
     def frames(self, log: IngestLog) -> Iterator[Frame]:
         """Decode the episode."""
-        for number, value in enumerate(self._values("observations", self.camera)):
+        with suppress(BadInput):  # `metadata` raises it again
+            note_actions(_read_controls(self), log)
+        for number, value in enumerate(self.values("observations", self.camera)):
             yield Frame(self.name, number, *_colors(value, self.shape, log), str(self.path))
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """The actions as controls, when they are single integers."""
-        with damage_is("has actions that cannot be read"):
-            actions = list(self._values("actions", ()))[start : start + num_frames - 1]
-        if len(actions) != num_frames - 1 or not all(map(is_control, actions)):
-            return None
-        return {"controls": [int(action) for action in actions]}
+        """The actions as controls."""
+        controls = _read_controls(self)
+        return (controls.metadata(start, num_frames) or None) if isinstance(controls, Controls) else None
 
-    def _values(self, column: str, keys: Keys) -> Iterator[Any]:
+    def values(self, column: str, keys: Keys) -> Iterator[Any]:
         """The rows of a column, a block at a time in memory."""
         if self.group:
             with import_reader("h5py", self.path).File(self.path, "r") as file:
                 node = file[self.group][column]
                 for key in keys:
                     node = node[key if key in node else f"_index_{key}"]  # the latter in tuples
-                for start in range(0, len(node), _BLOCK):
-                    yield from node[start : start + _BLOCK]
+                yield from _hdf5_rows(node)
             return
         kind = "parquet" if any(self.path.glob("*.parquet")) else "arrow"
         files = sorted(str(path) for path in self.path.glob(f"*.{kind}"))
@@ -119,6 +119,25 @@ class MinariUnit(Unit):
                 yield from np.asarray(array.flatten()).reshape(len(array), -1)
             else:
                 yield from (value.as_py() for value in array)
+
+
+def _hdf5_rows(node: Any) -> Iterator[Any]:
+    """The rows of an array, a block at a time; of a group (a Dict or Tuple space) mappings."""
+    if hasattr(node, "items"):
+        rows = zip(*(_hdf5_rows(part) for part in node.values()), strict=True)
+        yield from (dict(zip(node, row, strict=True)) for row in rows)
+        return
+    for start in range(0, len(node), _BLOCK):
+        yield from node[start : start + _BLOCK]
+
+
+@lru_cache(maxsize=2)
+def _read_controls(unit: MinariUnit) -> Controls | str:
+    with damage_is("has actions that cannot be read"):
+        actions = list(unit.values("actions", ()))
+        while actions and actions[-1] is None:  # padded to the number of observations
+            actions.pop()
+        return controls_or_reason(actions)
 
 
 def _colors(value: Any, shape: tuple[int, ...] | None, log: IngestLog) -> tuple[np.ndarray, bool]:

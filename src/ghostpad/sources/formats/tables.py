@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostpad.errors import UserError
-from ghostpad.sources.actions import Controls, note_actions, to_controls
+from ghostpad.sources.actions import Controls, controls_or_reason, note_actions
 from ghostpad.sources.array_keys import FLAGS, IDS, STARTS, find_starts, plain_name
 from ghostpad.sources.base import (
     BadInput,
@@ -23,7 +22,7 @@ from ghostpad.sources.base import (
     IngestLog,
     Source,
     Unit,
-    damage_is,
+    damage_is_rejected,
     fingerprint,
     natural_key,
     stamp,
@@ -66,19 +65,13 @@ class ImageTables(Source):
             files = sorted(filter(self.recognizes, path.iterdir()), key=lambda file: natural_key(file.name))
         groups: list[list[Table]] = []
         for file in files:
-            try:
+            with damage_is_rejected(file, log):
                 log.check_link(file, file.parent)
-                with damage_is("cannot be read"):
-                    table = Table.open(file, options)
-            except BadInput as bad:
-                log.reject(file.name, file, bad)
-                continue
-            except UserError as error:
-                raise UserError(f"{file}: {error}") from None
-            if groups and table.continues(groups[-1][-1]):
-                groups[-1].append(table)
-            else:
-                groups.append([table])
+                table = Table.open(file, options)
+                if groups and table.continues(groups[-1][-1]):
+                    groups[-1].append(table)
+                else:
+                    groups.append([table])
         units: list[Unit] = []
         for group in groups:
             name, count = group[0].path.name, sum(table.num_rows for table in group)
@@ -191,10 +184,7 @@ def _read_controls(tables: tuple[Table, ...], when: tuple[Any, ...]) -> Controls
                 actions += row
         else:
             actions += rows
-    try:
-        return to_controls(actions, value_names(read_schema(tables[0].path), name))
-    except BadInput as bad:
-        return f"actions {bad}"
+    return controls_or_reason(actions, value_names(read_schema(tables[0].path), name))
 
 
 def _rows(path: Path, name: str) -> Iterator[dict[str, Any]]:

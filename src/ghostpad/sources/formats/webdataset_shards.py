@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ghostpad.errors import UserError
-from ghostpad.sources.actions import Controls, note_actions, to_controls
+from ghostpad.sources.actions import Controls, controls_or_reason, note_actions
 from ghostpad.sources.array_keys import ACTIONS, FLAGS, FRAMES, IDS, STARTS, plain_name
 from ghostpad.sources.base import (
     IMAGE_FORMATS,
@@ -25,6 +25,7 @@ from ghostpad.sources.base import (
     Source,
     Unit,
     damage_is,
+    damage_is_rejected,
     fingerprint,
     natural_key,
     stamp,
@@ -78,23 +79,16 @@ class WebDatasetShards(Source):
         shards = sorted(path.glob("*.tar"), key=lambda p: natural_key(p.name)) if path.is_dir() else [path]
         samples: dict[str, dict[str, Place]] = {}
         for shard in shards:
-            try:
-                with damage_is("cannot be read"):
-                    for name, place in _list_files(shard):
-                        folder, _, file = name.rpartition("/")
-                        stem, dot, suffix = file.partition(".")
-                        samples.setdefault(f"{folder}/{stem}".strip("/"), {})[f"{dot}{suffix}".lower()] = (
-                            place
-                        )
-            except BadInput as bad:
-                log.reject(shard.name, shard, bad)
-        try:
+            with damage_is_rejected(shard, log):
+                for name, place in _list_files(shard):
+                    folder, _, file = name.rpartition("/")
+                    stem, dot, rest = file.partition(".")
+                    samples.setdefault(f"{folder}/{stem}".strip("/"), {})[f"{dot}{rest}".lower()] = place
+        suffix: str | None = None
+        with damage_is_rejected(path, log):
             suffix = _choose_suffix({suffix for files in samples.values() for suffix in files}, options)
-        except BadInput as bad:
-            log.reject(path.name, path, bad)
+        if suffix is None:
             return []
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
         episodes: dict[str, list[tuple[str, dict[str, Place]]]] = {}
         borders = next((_details(files.get(".json")) for files in samples.values()), {})
         has_ids = any(plain_name(name) in IDS for name in borders)
@@ -163,10 +157,7 @@ def _read_controls(unit: WebDatasetUnit) -> Controls | str | None:
         if name not in details:
             return "actions are missing from some frames" if actions else None
         actions.append(details[name])
-    try:
-        return to_controls(actions)
-    except BadInput as bad:
-        return f"actions {bad}"
+    return controls_or_reason(actions)
 
 
 def _list_files(shard: Path) -> Iterator[tuple[str, Place]]:
