@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from ghostpad.games.breakout import detector as breakout
 from ghostpad.labels.folder import Labels
 from ghostpad.sources.recorder import RecordConfig, record
 from ghostpad.training.checkpoint import write_checkpoint
-from recordings import noise, write_pngs
+from recordings import noise, rewrite_manifest, write_pngs
 from small_world import small_world
 
 NAMES = ["NOOP", "FIRE", "RIGHT", "LEFT"]
@@ -318,6 +319,19 @@ def with_buttons(labelled, tmp_path_factory):
     for shard in labels.shards:
         write_buttons(labels, shard.file_name, (labels.controls(shard) + 1).astype(np.int8))
     return labels.path
+
+
+def test_labels_whose_store_has_moved_ask_for_it_and_take_it(with_buttons, recorded, tmp_path, capsys):
+    moved = Path(shutil.copytree(with_buttons, tmp_path / "labels"))
+    rewrite_manifest(moved, ".store", ".gone")
+    options = ["controls", "--buttons", str(moved), "--ceiling-seeds", "0"]
+    assert main(options) == 2
+    complaint = capsys.readouterr().err
+    assert "--data STORE" in complaint and complaint.count("\n") == 1
+    assert main([*options, "--data", str(tmp_path / "none.store")]) == 2
+    assert "none.store: no such folder" in capsys.readouterr().err
+    assert main([*options, "--data", str(recorded)]) == 0
+    assert ControlMap.read(moved) is not None
 
 
 def test_buttons_of_labels_are_mapped_to_the_controls_that_they_equal(with_buttons, capsys):

@@ -84,8 +84,8 @@ class ControlsConfig:
     """world (folder, file or shipped name) whose buttons are tied to controls"""
     buttons: Path | None = None
     """labels folder with buttons (ghostpad extract --buttons) to tie to controls instead of a world's"""
-    data: Path = Path("bulk_videos")
-    """folder of episodes, or a frame store; ignored with --buttons, whose labels name their own store"""
+    data: Path | None = None
+    """folder of episodes or a frame store; bulk_videos, or the store of the labels, when not given"""
     labels: int | None = None
     """labelled transitions to fit the map to; all that are drawn when not given"""
     labels_file: Path | None = None

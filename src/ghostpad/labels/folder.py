@@ -122,11 +122,11 @@ class Labels:
         known = self.manifest["fps"] or []
         return list(filter(None, map(frame_rate, known if isinstance(known, list) else [known])))
 
-    def open_store(self, path: str | Path | None = None) -> FrameStore:
+    def open_store(self, path: str | Path | None = None, option: str = "store=") -> FrameStore:
         """Open the store that the labels were made from, at `path` or where the labels refer to.
 
         Raises:
-            UserError: it has moved or changed.
+            UserError: it has changed, or has moved; then `option` is named as the way to give `path`.
         """
         places = self.manifest["store"]
         candidates = [Path(path)] if path else [self.path / places["relative"], Path(places["absolute"])]
@@ -138,7 +138,7 @@ class Labels:
                 return store
         raise UserError(
             f"{self.path}: the frame store that these labels refer to is not at {places['absolute']}; "
-            "say where it is with store="
+            f"say where it is with {option}"
         )
 
 

@@ -92,7 +92,9 @@ def write(labels: Labels, folder: Path, store: Path | None, fps: Fraction | None
     Raises:
         UserError: the store cannot be found, or is another one, or the frame rates differ.
     """
-    reader = LabelReader(labels, None if labels.origin.with_frames else labels.open_store(store).path)
+    reader = LabelReader(
+        labels, None if labels.origin.with_frames else labels.open_store(store, "--store").path
+    )
     if fps is None and len(labels.rates) > 1:
         rates = " and ".join(f"{float(rate):.5g}" for rate in labels.rates)
         raise UserError(f"{labels.path}: recorded at {rates} frames per second; choose one rate with --fps")

@@ -46,14 +46,15 @@ def map_controls(config: ControlsConfig) -> ControlMap | None:
     if config.buttons is not None:
         out = config.out or config.buttons
         buttons = ExtractedButtons.open(config.buttons)
-        store = buttons.labels.open_store()
+        place = config.data and open_data(config.data, config.workers).path
+        store = buttons.labels.open_store(place, "--data STORE")
     else:
         world = WorldModel.from_pretrained(config.world, device=str(resolve_device(config.device)))
         out = config.out or (world.folder if Path(config.world).exists() else None)
         if out is None:
             raise UserError(f"{config.world} is part of the package; give a folder to write to with --out")
         buttons = WorldButtons(world, config.workers or num_cores())
-        store = open_data(config.data, config.workers)
+        store = open_data(config.data or Path("bulk_videos"), config.workers)
     if config.ask is not None:
         training = Transitions(store, "train", buttons.stride)
         known = read_labels(config.labels_file, store, buttons.stride) if config.labels_file else None
