@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from ghostpad.errors import UserError
 from ghostpad.evaluation.reconstruction import structural_similarity
@@ -98,6 +98,27 @@ def kept_changed(tmp_path: Path) -> None:
     clear[0].save(tmp_path / "in" / "d.gif", save_all=True, append_images=clear[1:], duration=100)
     said = " ".join(read(tmp_path / "in")[1])
     assert all(part in said for part in ("not square", "10-bit", "yuv420p", "transparent"))
+
+
+@row("GIFs with transparent pixels")
+def transparent_gif(tmp_path: Path) -> None:
+    pictures = np.zeros((4, 24, 32, 3), np.uint8)
+    for number, picture in enumerate(pictures):
+        picture[4:9, 5 * number : 5 * number + 8] = 200, 60, 20
+    first, *rest = [Image.fromarray(np.dstack([each, each.max(2) // 200 * 255])) for each in pictures]
+    first.save(tmp_path / "t.gif", save_all=True, append_images=rest, duration=100, disposal=2)
+    store, said = read(tmp_path / "t.gif")
+    assert np.array_equal(frames_of(store), pictures)
+    assert "as black" in said[0]
+
+
+@row("images with a colour profile other than sRGB")
+def colour_profile(tmp_path: Path) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    wide = srgb.replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
+    store, said = read(write_pngs(tmp_path / "in", {"a": noise(3)}, icc_profile=wide))
+    assert np.array_equal(frames_of(store), np.stack(noise(3)))
+    assert "colour profile other than sRGB" in said[0]
 
 
 @row("60 and 29.97 frames a second")

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from ghostpad.sources.base import BadInput, IngestLog, frame_rate
 from ghostpad.sources.pixels import array_colors, image_colors, is_picture
@@ -86,6 +86,18 @@ def test_large_texts_and_profiles_do_not_reject_a_png() -> None:
         body = kind + prefix + zlib.compress(bytes(3_000_000))
         chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
         assert np.array_equal(rgb(image_colors(data[:33] + chunk + data[33:], IngestLog("fail"))[0]), PICTURE)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_colour_profiles_other_than_srgb_are_named_in_a_notice(kind: str) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert "sRGB".encode("utf-16-be") in srgb
+    wide = srgb.replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
+    for profile, is_named in ((srgb, False), (wide, True), (bytes(200), False)):
+        log = IngestLog("fail")
+        options = {"lossless": True} if kind == "WEBP" else {}
+        image_colors(encoded(PICTURE, kind, icc_profile=profile, **options), log)
+        assert any("colour profile" in text for text in log.notices) == is_named
 
 
 @pytest.mark.parametrize(("kind", "options"), [("JPEG", {}), ("WEBP", {"lossless": True}), ("PNG", {})])

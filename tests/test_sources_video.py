@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
 from ghostpad.errors import UserError
 from ghostpad.frames.ingest import IngestConfig, ingest
@@ -125,6 +126,24 @@ def test_sound_may_last_longer_than_the_picture(name: str, tmp_path: Path) -> No
     path.write_bytes(data[: len(data) * 9 // 10])
     with pytest.raises(UserError, match=r"ends after|truncated|not a readable video|cannot be decoded"):
         read(path, out=tmp_path / "other")
+
+
+@pytest.mark.parametrize("disposal", [1, 2])
+def test_transparent_pixels_of_a_gif_show_the_frames_before_and_else_black(disposal, tmp_path):
+    pictures = np.zeros((3, 24, 32, 4), np.uint8)
+    for number, color in enumerate([(200, 60, 20), (20, 90, 200), (250, 250, 40)]):
+        pictures[number, 8:16, 6 * number : 6 * number + 9] = (*color, 255)
+    first, *rest = map(Image.fromarray, pictures)
+    first.save(tmp_path / "t.gif", save_all=True, append_images=rest, duration=100, disposal=disposal)
+    with Image.open(tmp_path / "t.gif") as shown:
+        expected = [np.asarray(frame.convert("RGBA")) for frame in ImageSequence.Iterator(shown)]
+    with pytest.warns(UserWarning, match="stored as black"):
+        store = ingest(IngestConfig(tmp_path / "t.gif"))
+    found = store.read(0, slice(None), False).transpose(0, 2, 3, 1)
+    for picture, rgba in zip(found, expected, strict=True):
+        assert np.array_equal(picture, rgba[..., :3] * (rgba[..., 3:] > 0))
+    is_first = (found[1] == found[0]).all(-1) & found[0].any(-1)
+    assert is_first.any() == (disposal == 1), "the frame before stays, or is taken away"
 
 
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.gif"])

@@ -9,6 +9,7 @@ Dimensions: H W frame, C channels (1, 3 or 4).
 import io
 import struct
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ _CHUNK_HEAD = struct.Struct(">I4s")
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND")
 _DEEP = ("I", "I;16", "I;16B")  # Pillow's modes of 16-bit gray
 _LOSSY = "{0} images: compression has changed their colours already; record PNG or another lossless format"
+_PROFILE = "images have a colour profile other than sRGB, which is not applied; convert them to sRGB first"
+_LARGEST_PROFILE = 1 << 22  # bytes that are unpacked
 CUT = "{0}-bit colours are cut to 8 bits"
 ALPHA = "transparent pixels keep their colours, but not their transparency"
 ROTATED = "frames are turned as their files say (rotation or mirroring in the metadata)"
@@ -126,6 +129,7 @@ def image_colors(data: bytes, log: IngestLog, only: tuple[str, ...] | None = Non
             log.note(CUT.format(16))
         elif _is_transparent(image):
             log.note(ALPHA)
+        _note_profile(image.info.get("icc_profile"), log)
         if (kind != "PNG" or b"eXIf" in data) and image.getexif().get(0x0112, 1) != 1:
             log.note(ROTATED)
             image = ImageOps.exif_transpose(image)
@@ -158,11 +162,22 @@ def _checked_png(data: bytes, log: IngestLog) -> bytes:
             kept.append(view[position : end + 4])
         else:
             is_whole = False
+            if kind == b"iCCP":
+                packed = bytes(view[position + 8 : end]).partition(b"\0")[2][1:]
+                with suppress(zlib.error):
+                    _note_profile(zlib.decompressobj().decompress(packed, _LARGEST_PROFILE), log)
             if kind == b"acTL":
                 log.note("of animated PNG images only the first of the pictures is taken")
         position = end + 4
     _check_size(*struct.unpack_from(">II", data, 16))
     return data if is_whole else b"".join(kept)
+
+
+def _note_profile(profile: bytes | None, log: IngestLog) -> None:
+    """Say that an ICC profile, if it is one, is not applied; that of sRGB has its name in it."""
+    names = "sRGB".encode("ascii"), "sRGB".encode("utf-16-be")
+    if profile and profile[36:40] == b"acsp" and not any(name in profile for name in names):
+        log.note(_PROFILE)
 
 
 def _check_size(width: int, height: int) -> None:

@@ -35,6 +35,7 @@ _SKEWED = (
 )
 _INTERLACED = "the video is interlaced: a frame mixes two moments; deinterlace it first (ffmpeg -vf bwdif)"
 _HDR = "the video has a high dynamic range, which is not mapped to that of a screen"
+_ON_BLACK = "pixels of a GIF that are still transparent over its earlier frames are stored as black"
 _TRACKS = "the video has {count} tracks of pictures; track {number} is taken, --track takes another"
 _UNEVEN = "{file}: frames are unevenly spaced ({low:.3f} to {high:.3f} s apart); --fps resamples by time"
 _HDR_TRANSFERS = (16, 18)  # PQ and HLG in the numbering of ITU-T H.273
@@ -194,7 +195,8 @@ def read_video(path: Path, log: IngestLog, track: int | None = None) -> Iterator
                 else:
                     time = float(picture.time if picture.time is not None else count / _rate(stream))
                     end = max(end, time)
-                    yield Picture(time, _colors(picture, log), picture.format.name.startswith("gray"))
+                    colors = _colors(picture, log, on_black=stream.codec_context.name == "gif")
+                    yield Picture(time, colors, picture.format.name.startswith("gray"))
                 count += 1
         _check_complete(path, container, stream, packets, end, heard)
 
@@ -252,13 +254,17 @@ def _choose_track(container: Any, track: int | None) -> Any:
     return tracks[track - 1]
 
 
-def _colors(picture: Any, log: IngestLog) -> np.ndarray:
+def _colors(picture: Any, log: IngestLog, on_black: bool) -> np.ndarray:
     _check_size(picture)
     if picture.interlaced_frame:
         log.note(_INTERLACED)
     rgba = np.ascontiguousarray(picture.to_ndarray(format="rgba"))
     if any(part.is_alpha for part in picture.format.components) and rgba[..., 3].min() < 255:
-        log.note(ALPHA)
+        log.note(_ON_BLACK if on_black else ALPHA)
+        if (
+            on_black
+        ):  # FFmpeg draws each frame over those before; where there is nothing yet, it invents white
+            rgba[rgba[..., 3] == 0] = 0
     return _turned(rgba.view("<u4")[..., 0] & 0xFFFFFF, picture, log)
 
 
