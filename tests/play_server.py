@@ -14,8 +14,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.frames.store import FrameStore
-from ghostpad.play.app import ServedWorld, build_app
+from ghostpad.play.app import build_app
 from ghostpad.play.game import RECORDED, map_of_buttons
+from ghostpad.play.served import ServedWorld
 from ghostpad.play.server import listen, make_server
 from ghostpad.play.starts import starts_of_store
 from ghostpad.world.world_model import WorldModel

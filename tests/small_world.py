@@ -4,8 +4,11 @@ from pathlib import Path
 
 import torch
 
+from ghostpad.config import to_plain
 from ghostpad.frames.store import FrameStore
+from ghostpad.training.checkpoint import write_checkpoint
 from ghostpad.world.config import DynamicsConfig, WorldConfig
+from ghostpad.world.starts import write_starts
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 from small_model import saved, small_model
 
@@ -28,6 +31,17 @@ def small_world(
     # With the bias towards the expected codes, an untrained world would ignore its buttons.
     torch.nn.init.zeros_(world.dynamics.residual_bias.bias)  # pyright: ignore[reportArgumentType]
     return world.eval()
+
+
+def saved_world(world: WorldModel, store: FrameStore, folder: Path) -> Path:
+    """Write a world's folder, as `ghostpad world` leaves it, with five starts."""
+    folder.mkdir()
+    write_checkpoint(
+        folder / "best.pt",
+        {"kind": "world", "model_config": to_plain(world.config), "model": world.state_dict()},
+    )
+    write_starts(folder, store, world.history, num_starts=5)
+    return folder
 
 
 def small_world_config(store: FrameStore, folder: Path) -> WorldConfig:

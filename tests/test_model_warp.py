@@ -51,7 +51,7 @@ def prediction_error(model: LatentActionModel, frames: torch.Tensor, next_frames
     model.eval()
     with torch.no_grad():
         latents = model.encoder(torch.cat([frames, next_frames], 1))
-        predicted = model._to_frames(model.decoder(frames, latents), frames)
+        predicted = model.frames_from(model.decoder(frames, latents), frames)
     return float((predicted - next_frames)[..., 8:-8, 8:-8].square().mean())
 
 

@@ -29,8 +29,9 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_every_source_file_and_the_license(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
     sources = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src").rglob("*.py")}
-    page = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src/ghostpad/play/static").iterdir()}
-    assert len(page) == 5
+    folders = (ROOT / "src/ghostpad/play" / name for name in ("static", "offline"))
+    page = {str(p.relative_to(ROOT / "src")) for folder in folders for p in folder.iterdir()}
+    assert len(page) == 9
     assert sources | page | {"ghostpad/py.typed"} <= inside
     assert any(name.endswith("licenses/LICENSE") for name in inside)
     assert not [name for name in inside if name.startswith("tests")]

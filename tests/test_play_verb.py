@@ -17,28 +17,19 @@ pytest.importorskip("fastapi")
 pytest.importorskip("websockets")
 
 from ghostpad import cli
-from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.frames.store import FrameStore
 from ghostpad.play import onnx_world
 from ghostpad.play.server import PlayConfig, load_world, play
-from ghostpad.training.checkpoint import write_checkpoint
 from ghostpad.world.starts import read_starts, write_starts
 from play_server import BREAKOUT, Player
-from small_world import small_world
+from small_world import saved_world, small_world
 
 
 @pytest.fixture(scope="module")
 def folder(store, tmp_path_factory):
     """A world's folder, as `ghostpad world` and `ghostpad controls` leave it."""
-    folder = tmp_path_factory.mktemp("worlds") / "world"
-    folder.mkdir()
-    world = small_world(store)
-    write_checkpoint(
-        folder / "best.pt",
-        {"kind": "world", "model_config": to_plain(world.config), "model": world.state_dict()},
-    )
-    write_starts(folder, store, world.history, num_starts=5)
+    folder = saved_world(small_world(store), store, tmp_path_factory.mktemp("worlds") / "world")
     BREAKOUT.write(folder)
     return folder
 

@@ -107,9 +107,9 @@ VERBS = {
         after_interrupt="the same command plays again",
     ),
     "export": Verb(
-        "write a model or its labels in formats that other tools read",
+        "write a model, its labels or a page that plays a world, for others",
         "ghostpad.labels.export:ExportConfig",
-        "ghostpad.labels.export:export",
+        "ghostpad.play.page_export:export",
         "--labels data/latent_actions --format lerobot --out lerobot",
     ),
     "push": Verb(

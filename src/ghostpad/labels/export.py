@@ -1,4 +1,4 @@
-"""The verb `export`: a model or its labels in formats that others read."""
+"""A model or its labels in formats that others read. Worlds are exported above, in `play`."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -28,10 +28,16 @@ class ExportConfig:
     """checkpoint, folder with checkpoints or name of a shipped model (for safetensors and onnx)"""
     labels: Path | None = None
     """folder written by extract (for lerobot, npz, jsonl, datasets and webdataset)"""
-    format: Literal[ModelFormatName, LabelFormatName] = "safetensors"
-    """format of the export"""
+    world: Path | None = None
+    """folder, file or shipped name of a world (for html)"""
+    format: Literal[ModelFormatName, LabelFormatName, "html"] = "safetensors"
+    """format of the export; html is a page that plays a world without a server"""
     out: Path = Path("export")
-    """new folder for the export"""
+    """new folder for the export; a new file, such as world.html, for html"""
+    assets: bool = False
+    """write networks and runtime into a folder beside the page instead of into it (html)"""
+    runtime: Path | None = None
+    """folder of the npm package onnxruntime-web; node_modules/onnxruntime-web when not given (html)"""
     store: Path | None = None
     """frame store of the labels, when it has moved (lerobot)"""
     fps: float | None = None

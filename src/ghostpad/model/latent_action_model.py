@@ -6,6 +6,7 @@ Dimensions: B batch, N pairs given by a caller, C colour channels (1 or 3), H W 
 D embedding, h w grid, K codebook size.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -244,14 +245,22 @@ class LatentActionModel(nn.Module):
         decoder, at_once = self._in_eval_mode(self.decoder), pairs_at_once(frames_BCHW.device)
         quantized_BDhw = self.quantizer.dequantize(codes_Bhw)
         parts = zip(frames_BCHW.split(at_once), quantized_BDhw.split(at_once), strict=True)
-        return torch.cat([self._to_frames(decoder(self.scale.shrink(f), q), f) for f, q in parts])
+        return torch.cat([self.frames_from(decoder(self.scale.shrink(f), q), f) for f, q in parts])
 
-    def _to_frames(self, prediction: Tensor, frames_BCHW: Tensor) -> Tensor:
-        """Frames (B, C, H, W) in [0, 1] for the decoder's `prediction`, of a palette the likeliest."""
+    def frames_from(
+        self,
+        prediction: Tensor,
+        frames_BCHW: Tensor,
+        colors_of: Callable[[Tensor, Tensor], Tensor] = palette_indices,
+    ) -> Tensor:
+        """Frames (B, C, H, W) in [0, 1] for the decoder's `prediction`, of a palette the likeliest.
+
+        `colors_of` finds the palette's colours in the current frames.
+        """
         frames_BCHW = frames_BCHW[:, -self.num_channels :]
         inner_BCHW, prediction = self.scale.shrink(frames_BCHW), prediction.float()
         if self.predicts_palette:
-            logits = self._logits(prediction, palette_indices(inner_BCHW, self.palette_PC))
+            logits = self._logits(prediction, colors_of(inner_BCHW, self.palette_PC))
             likeliest = logits.max(1).indices  # on a CPU several times faster than argmax
             predicted = self.palette_PC[likeliest].permute(0, 3, 1, 2).contiguous()
         else:

@@ -11,9 +11,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
@@ -22,9 +20,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ghostpad.buttons.control_map import ControlMap, noop_control
-from ghostpad.play.game import Game, PixelFormat, keys_for, random_controls
-from ghostpad.play.messages import MAX_FPS, MAX_TEMPERATURE, Join
+from ghostpad.play.messages import Join
+from ghostpad.play.served import ServedWorld
 from ghostpad.play.session import (
     INTERNAL_ERROR,
     POLICY_VIOLATION,
@@ -33,8 +30,6 @@ from ghostpad.play.session import (
     MessageReader,
     Session,
 )
-from ghostpad.play.starts import Starts
-from ghostpad.world.world_model import WorldModel
 
 STATIC = Path(__file__).parent / "static"
 JOIN_SECONDS = 5.0
@@ -46,66 +41,6 @@ _SECURITY_HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-cache"),
 ]
-
-
-@dataclass(frozen=True)
-class ServedWorld:
-    """A world in evaluation mode that is served, and the settings that all players share."""
-
-    name: str
-    model_hash: str
-    world: WorldModel
-    engine: str
-    """name of the library that computes it"""
-    controls: ControlMap
-    named: bool
-    """whether the controls are those of the game, not the buttons themselves"""
-    starts: Starts
-    no_emulator: str
-    """why there is no real game beside it; empty when there is one"""
-    fps: float
-    max_players: int
-    seed: int
-
-    def new_game(self, number: int) -> Game:
-        """A game for a player; the same number gives the same draws."""
-        return Game(self.world, self.controls, self.starts, self.seed + number, not self.no_emulator)
-
-    def welcome(self) -> dict[str, Any]:
-        """The first message to a page, which describes the world."""
-        world, names, pixels = self.world, self.controls.control_names, PixelFormat(self.world)
-        random = random_controls(self.controls)
-        return {
-            "type": "welcome",
-            "world": self.name,
-            "hash": self.model_hash[:12],
-            "engine": self.engine,
-            "height": world.height,
-            "width": world.width,
-            "channels": pixels.channels,
-            "colors": None if pixels.colors is None else pixels.colors.tolist(),
-            "grid": list(world.latent_action_model.grid),
-            "codes": world.latent_action_model.codebook_size,
-            "objects": world.uses_objects,
-            "buttons": world.buttons_in_use,
-            "controls": [
-                {"name": name, "holds": sorted(keys_for(name)), "chance": number in random}
-                for number, name in enumerate(names)
-            ],
-            "rest": noop_control(names),
-            "control_given_button": self.controls.control_given_button,
-            "button_for_control": self.controls.button_for_control,
-            "named": self.named,
-            "labels": self.controls.num_labels,
-            "episodes": [
-                {"name": name, "frames": frames}
-                for name, frames in zip(self.starts.names, self.starts.lengths, strict=True)
-            ],
-            "beside": not self.no_emulator,
-            "fps": self.fps,
-            "fastest": MAX_FPS,
-            "hottest": MAX_TEMPERATURE,
-        }
 
 
 def build_app(served: ServedWorld, host: str) -> FastAPI:

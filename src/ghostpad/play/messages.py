@@ -10,11 +10,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ghostpad.play.game import RECORDED, GameFrame
+from ghostpad.play.served import MAX_FPS, MAX_TEMPERATURE
 
 MAX_MESSAGE_BYTES = 1024
 """Longest message that a page may send."""
-MAX_FPS = 60
-MAX_TEMPERATURE = 2.0
 
 _Count = Annotated[int, Field(ge=0, lt=2**32)]
 _Index = Annotated[int, Field(ge=0, lt=RECORDED)]

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-    from ghostpad.buttons.control_map import ControlMap
-    from ghostpad.play.app import ServedWorld
-    from ghostpad.world.world_model import WorldModel
+    from ghostpad.play.served import ServedWorld
 
 TRAINED, SHIPPED = Path("checkpoints/world"), Path("breakout-world")
 MAX_CONNECTIONS = 256
@@ -101,8 +99,8 @@ def load_world(config: PlayConfig) -> "ServedWorld":
     from ghostpad.frames.ingest import open_data
     from ghostpad.machine import resolve_device
     from ghostpad.play import onnx_world
-    from ghostpad.play.app import ServedWorld
     from ghostpad.play.game import map_of_buttons
+    from ghostpad.play.served import ServedWorld, control_map_of
     from ghostpad.play.starts import starts_of_store, starts_of_world
     from ghostpad.world.world_model import WorldModel
 
@@ -113,7 +111,7 @@ def load_world(config: PlayConfig) -> "ServedWorld":
         starts = starts_of_store(open_data(config.data, config.workers), world)
     else:
         starts = starts_of_world(world)
-    control_map = _control_map(world)
+    control_map = control_map_of(world)
     model_hash = world.model_hash
     world, engine = onnx_world.fastest(world, world.start(starts.read(0, 0)))
     served = ServedWorld(
@@ -133,18 +131,6 @@ def load_world(config: PlayConfig) -> "ServedWorld":
     game.start(0, 0)  # errors show up now, and the first player does not wait
     game.advance(*game.buttons_for(game.noop, None), temperature=0.0)
     return served
-
-
-def _control_map(world: "WorldModel") -> "ControlMap | None":
-    from ghostpad.buttons.control_map import ControlMap
-
-    found = ControlMap.read(world.folder) if world.folder else None
-    if found is not None and len(found.control_given_button) != world.num_buttons:
-        raise UserError(
-            f"{world.folder}/controls.json: is for {len(found.control_given_button)} buttons, but the world "
-            f"has {world.num_buttons}; run ghostpad controls again"
-        )
-    return found
 
 
 def make_server(app: "FastAPI") -> "uvicorn.Server":

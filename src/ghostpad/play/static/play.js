@@ -1,4 +1,5 @@
 // One player: keys go to the server, frames come back.
+import { Controls, coarse, isSetting, veil } from "./controls.js";
 import { Screen, CodeMap, median } from "./view.js";
 
 const element = (id) => document.getElementById(id);
@@ -7,15 +8,10 @@ const NOTHING = 255;           // the button of a recorded frame
 const SIGN_OF_LIFE_MS = 10_000;
 const ASLEEP_MS = 300_000;     // a page that is hidden for so long gives up its seat
 const FULL = 1013, TURNED_AWAY = 1008;
-const KEYS = {
-  ArrowLeft: "left", KeyA: "left", ArrowRight: "right", KeyD: "right", ArrowUp: "up", KeyW: "up",
-  ArrowDown: "down", KeyS: "down", Space: "fire",
-};
 
 let socket = null, welcome = null, retry = 0, retryTimer = 0, sleepTimer = 0;
-let predicted, real, codeMap;
+let predicted, real, codeMap, controls = null;
 let paused = true, seen = 0, presses = 0, pressed = "";
-const held = new Map();        // what is held (a key, a touch) → {directions} or {button}
 const waiting = new Map();     // number of a press → when it was sent
 const arrivals = [], delays = [], costs = [];
 
@@ -39,7 +35,7 @@ function send(message) {
 }
 
 function lost(event) {
-  held.clear();
+  controls?.held.clear();
   for (const button of document.querySelectorAll(".down")) button.classList.remove("down");
   const seconds = Math.min(10, 2 ** retry++);
   if (event.code === FULL) veil("All seats are taken. This page asks again by itself.", true);
@@ -77,10 +73,11 @@ function begin(message) {
   const tied = message.labels ? ", tied to the game's controls by " + message.labels + " labelled steps" : "";
   element("about").textContent = "World " + message.world + " (" + message.hash + "): " + message.buttons.length +
     " buttons" + tied + ". Computed with " + message.engine + ".";
+  controls = new Controls(message, press, wake);
   fillSettings();
   buildButtons();
-  buildPad();
-  explainKeys();
+  controls.buildPad(element("pad"));
+  controls.explainKeys(element("legend"));
   setPaused(true);
   veil(coarse() ? "Tap to play" : "Press a key to play");
 }
@@ -133,40 +130,9 @@ function light(button) {
 
 // ---- what is held -------------------------------------------------------------------------------
 
-function hold(source, what) {
-  if (held.has(source)) return;
-  held.set(source, what);
-  wake();
-  press();
-}
-
-function release(source) {
-  if (held.delete(source)) press();
-}
-
-function releaseAll() {
-  if (held.size) { held.clear(); press(); }
-}
-
-// The control that says most of what is held: of those that ask for nothing more, the one with the newest key.
-function chosen() {
-  const sources = [...held.values()].reverse();
-  const direct = sources.find((what) => "button" in what || "control" in what);
-  if (direct) return direct;
-  const directions = [...new Set(sources.map((what) => what.direction))];
-  let best = { control: welcome.rest }, most = 0;
-  welcome.controls.forEach(({ holds }, control) => {
-    if (!holds.length || !holds.every((direction) => directions.includes(direction))) return;
-    const newest = directions.length - Math.min(...holds.map((direction) => directions.indexOf(direction)));
-    const score = 10 * holds.length + newest;
-    if (score > most) { most = score; best = { control }; }
-  });
-  return best;
-}
-
 function press() {
   if (!welcome) return;
-  const what = chosen();
+  const what = controls.chosen();
   const name = JSON.stringify(what);
   if (name === pressed) return;
   pressed = name;
@@ -176,50 +142,13 @@ function press() {
   send({ type: "press", count: presses, ...what });
 }
 
-// Up fires where there is nothing to go up to.
-function directionOf(code) {
-  const direction = KEYS[code];
-  const known = new Set(welcome.controls.flatMap(({ holds }) => holds));
-  if (direction === "up" && !known.has("up")) return "fire";
-  return direction;
-}
-
 function keydown(event) {
   if (!welcome || event.ctrlKey || event.metaKey || event.altKey || isSetting(event.target, event.code)) return;
-  const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code);
-  if (KEYS[event.code]) {
-    event.preventDefault();
-    if (!event.repeat) hold(event.code, { direction: directionOf(event.code) });
-  } else if (digit && welcome.buttons.includes(Number(digit[1]))) {
-    if (!event.repeat) hold(event.code, { button: Number(digit[1]) });
-  } else if (!event.repeat) {
-    if (event.code === "KeyP") setPaused(!paused);
-    else if (event.code === "KeyN") step();
-    else if (event.code === "KeyR") reset();
-    else if (!element("veil").hidden && (event.key.length === 1 || event.key === "Enter")) wake();
-  }
-}
-
-// Sliders and lists keep the keys that they understand themselves.
-function isSetting(target, code) {
-  return target instanceof Element && target.matches("input, select") ||
-    (target instanceof HTMLButtonElement && (code === "Space" || code === "Enter"));
-}
-
-function holdWhile(button, what) {
-  const source = {};
-  const down = (event) => {
-    event.preventDefault();
-    button.setPointerCapture(event.pointerId);
-    button.classList.add("down");
-    hold(source, what);
-  };
-  const up = () => { button.classList.remove("down"); release(source); };
-  button.addEventListener("pointerdown", down);
-  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) button.addEventListener(end, up);
-  button.addEventListener("contextmenu", (event) => event.preventDefault());
-  button.addEventListener("keydown", (event) => { if (event.code === "Space" && !event.repeat) hold(source, what); });
-  button.addEventListener("keyup", (event) => { if (event.code === "Space") release(source); });
+  if (controls.keydown(event) || event.repeat) return;
+  if (event.code === "KeyP") setPaused(!paused);
+  else if (event.code === "KeyN") step();
+  else if (event.code === "KeyR") reset();
+  else if (!element("veil").hidden && (event.key.length === 1 || event.key === "Enter")) wake();
 }
 
 // ---- settings -----------------------------------------------------------------------------------
@@ -274,12 +203,6 @@ function setTemperature() {
 
 // ---- parts of the page --------------------------------------------------------------------------
 
-function veil(text, again = false) {
-  element("veil").hidden = !text;
-  element("notice").textContent = text;
-  element("again").hidden = !again;
-}
-
 function buildButtons() {
   element("buttons").replaceChildren(...welcome.buttons.map((button) => {
     const chip = document.createElement("button");
@@ -294,56 +217,14 @@ function buildButtons() {
       chip.title += ": " + names.map((name, control) =>
         name + " " + Math.round(100 * welcome.control_given_button[button][control]) + " %").join(", ");
     }
-    holdWhile(chip, { button });
+    controls.holdWhile(chip, { button });
     return chip;
   }));
 }
 
-function buildPad() {
-  const signs = { left: "◀", right: "▶", up: "▲", down: "▼", fire: "●" };
-  const order = ["left", "fire", "up", "down", "right"];
-  const directions = order.filter((one) => welcome.controls.some(({ holds }) => holds.includes(one)));
-  const keys = directions.length
-    ? directions.map((direction) => [signs[direction] + (direction === "fire" ? " fire" : ""), { direction }, direction])
-    : welcome.controls.map(({ name }, control) => [name, { control }, name]);
-  element("pad").replaceChildren(...keys.map(([text, what, name]) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = text;
-    button.setAttribute("aria-label", name);
-    holdWhile(button, what);
-    return button;
-  }));
-}
-
-function explainKeys() {
-  const known = new Set(welcome.controls.flatMap(({ holds }) => holds));
-  const chance = welcome.controls.some(({ holds, chance }) => chance && holds.join() === "fire");
-  const rows = [
-    [["←", "→"], "move", known.has("left")], [["↑", "↓"], "up and down", known.has("up")],
-    [["space"], chance ? "fire, which this world leaves to chance" : "fire", known.has("fire")],
-    [welcome.buttons.map(String), "hold one button of the world by itself", true],
-    [["P"], "pause", true], [["N"], "one step", true], [["R"], "start over", true],
-  ];
-  const legend = element("legend");
-  legend.replaceChildren("Keys: ");
-  rows.filter(([, , shown]) => shown).forEach(([keys, does], index) => {
-    if (index) legend.append(" · ");
-    for (const key of keys) {
-      const kbd = document.createElement("kbd");
-      kbd.textContent = key;
-      legend.append(kbd, " ");
-    }
-    legend.append(does);
-  });
-  legend.append(". On a touch screen, the keys under the picture.");
-}
-
-const coarse = () => matchMedia("(pointer: coarse)").matches;
-
 document.addEventListener("keydown", keydown);
-document.addEventListener("keyup", (event) => release(event.code));
-window.addEventListener("blur", releaseAll);
+document.addEventListener("keyup", (event) => controls?.release(event.code));
+window.addEventListener("blur", () => controls?.releaseAll());
 document.addEventListener("visibilitychange", () => {
   clearTimeout(sleepTimer);
   if (!document.hidden) {
@@ -351,7 +232,7 @@ document.addEventListener("visibilitychange", () => {
     return;
   }
   sleepTimer = setTimeout(() => { socket.onclose = null; clearTimeout(retryTimer); socket.close(); }, ASLEEP_MS);
-  releaseAll();
+  controls?.releaseAll();
   if (welcome && !paused) { setPaused(true); veil("Paused. Press a key, or tap, to go on."); }
 });
 element("veil").addEventListener("click", (event) => { if (event.target.id !== "again") wake(); });

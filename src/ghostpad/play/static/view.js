@@ -24,6 +24,13 @@ export class Screen {
     else for (let i = 0, j = 0; i < pixels.length; i++, j += 3) pixels[i] = pack(bytes[j], bytes[j + 1], bytes[j + 2]);
     this.context.putImageData(this.image, 0, 0);
   }
+
+  // Bytes plane by plane: one plane of brightness, or three of red, green and blue.
+  drawPlanes(bytes, planes) {
+    const { pixels } = this, [, green, blue] = planes === 3 ? [0, 1, 2] : [0, 0, 0], size = pixels.length;
+    for (let i = 0; i < size; i++) pixels[i] = pack(bytes[i], bytes[green * size + i], bytes[blue * size + i]);
+    this.context.putImageData(this.image, 0, 0);
+  }
 }
 
 export class CodeMap {
