@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 PROSE = $(shell git ls-files '*.md' '*.py' '*.html' '*.js')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo play criteria test test-slow test-lowest check format clean
+.PHONY: help install demo play criteria test test-slow test-lowest check format docs notebooks release clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,19 @@ format: $(INSTALLED)  ## put the sources into the common format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/.docs  ## build the documentation site into site/ (open site/index.html)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: .venv/.docs  ## write the notebooks of docs/notebooks as .ipynb files beside their sources
+	$(BIN)/jupytext --to ipynb docs/notebooks/*.py
+
+.venv/.docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
+
+release: $(INSTALLED)  ## check the version, its section in the changelog and the tree, then build into dist/
+	$(BIN)/python scripts/release.py
+
 clean:  ## remove .venv, caches and the demo; recordings, checkpoints and data stay
-	rm -rf .venv .venv-lowest demo build dist .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .venv-lowest demo build dist site .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -86,7 +86,7 @@ def test_constraints_pin_what_the_project_asks_for():
     extras = PROJECT["optional-dependencies"]
     asked = [
         *PROJECT["dependencies"],
-        *(name for extra in ("atari", "minari", "play", "onnx", "dev") for name in extras[extra]),
+        *(name for extra in ("atari", "minari", "play", "onnx", "docs", "dev") for name in extras[extra]),
     ]
     names = {name.split(">")[0].split("[")[0] for name in asked}
     assert names <= pinned
