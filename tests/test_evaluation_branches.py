@@ -5,8 +5,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ghostpad.evaluation.branches import branch_ceiling, controllability, outcomes
+from ghostpad.buttons import persistence
+from ghostpad.errors import UserError
+from ghostpad.evaluation import branches as module
+from ghostpad.evaluation.branches import (
+    BUTTON_KEYS,
+    branch_ceiling,
+    button_controllability,
+    controllability,
+    outcomes,
+)
+from ghostpad.frames.ingest import open_data
 from ghostpad.sources.branches import Branches
+from recordings import noise, write_pngs
 
 NAMES = ["NOOP", "UP", "RIGHT", "LEFT"]
 NUM_STATES = 6
@@ -145,3 +156,60 @@ def test_training_episodes_and_longer_strides_are_not_scored():
     assert controllability(model, store, "train", 2048, seed=0) == ({}, {})
     model.stride = 2
     assert controllability(model, store, "test", 2048, seed=0) == ({}, {})
+
+
+# -- buttons ----------------------------------------------------------------------------------------------
+
+MOVES = np.array([(0, 0), (0, 3), (0, -3), (4, 0)])
+
+
+class OutcomeButtons:
+    """A classifier whose button is the outcome, which stands for the motion here."""
+
+    def posterior(self, outcomes_N):
+        return np.eye(len(NAMES))[outcomes_N]
+
+
+def test_buttons_that_are_the_action_reach_the_upper_bound_and_are_equal_in_all_states(monkeypatch):
+    monkeypatch.setattr(module, "fit_buttons", lambda *_: (None, OutcomeButtons()))
+    monkeypatch.setattr(module, "features_of_pairs", lambda *args: args[-1][:, 0, 0].argmax(1))
+    store = Toy(lambda state, control: min(control, 2))
+    numbers, bounds = button_controllability(store, "test", 2048, num_buttons=4, seed=0)
+    assert tuple(numbers) == BUTTON_KEYS
+    assert numbers["button_accuracy"] == 0.75
+    assert (numbers["equal_buttons"], numbers["equal_buttons_other_control"]) == (1, pytest.approx(2 / 12))
+    assert bounds["button_accuracy"] == pytest.approx((0.75, 0.75))
+
+
+def scrolling_world(root, num_episodes: int = 8, num_frames: int = 90, size: int = 40):
+    """A camera over a texture, moved by held controls; in every tenth frame also by all others."""
+    rng = np.random.default_rng(0)
+    world = np.kron(rng.integers(0, 256, (48, 48), np.uint8), np.ones((3, 3), np.uint8))
+
+    def seen(place):
+        return np.dstack([np.roll(world, tuple(-place), (0, 1))[:size, :size]] * 3)
+
+    for number in range(num_episodes):
+        held = np.repeat(rng.permutation(np.tile(np.arange(len(MOVES)), 5)), rng.integers(3, 9, 20))
+        places = np.cumsum([MOVES[0] + rng.integers(0, 144, 2), *MOVES[held[: num_frames - 1]]], 0)
+        write_pngs(root, {f"e{number}": [seen(place) for place in places]})
+        branched = np.arange(0, len(places) - 1, 10)
+        next_frames = [[seen(places[frame] + move) for move in MOVES] for frame in branched]
+        Branches(branched, np.array(next_frames)).save(root / f"e{number}" / "branches.npz")
+    return open_data(root)
+
+
+def test_buttons_inferred_without_labels_name_the_control_of_a_branch_from_its_motion(tmp_path, monkeypatch):
+    monkeypatch.setattr(persistence, "RESTARTS", 1)
+    monkeypatch.setattr(persistence, "STEPS", 400)
+    numbers, bounds = button_controllability(scrolling_world(tmp_path / "in"), "test", 2048, 6, seed=0)
+    assert numbers["button_accuracy"] >= 0.95
+    assert numbers["equal_buttons"] >= 0.9 > 0.1 >= numbers["equal_buttons_other_control"]
+    low, high = bounds.get("button_accuracy", (0, 1))
+    assert low <= numbers["button_accuracy"] <= high
+
+
+def test_episodes_too_short_for_buttons_are_named(tmp_path):
+    store = open_data(write_pngs(tmp_path / "in", {f"e{number}": noise(6) for number in range(3)}))
+    with pytest.raises(UserError, match="buttons need training episodes of more than 11 frames"):
+        button_controllability(store, "test", 2048, 4, seed=0)

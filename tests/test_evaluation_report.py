@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ghostpad.errors import UserError
+from ghostpad.evaluation import assess as assess_module
 from ghostpad.evaluation.assess import assess
 from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.report import evaluate as verb
@@ -104,16 +105,58 @@ def test_metrics_state_how_many_transitions_were_measured(store):
     assert metrics["reconstruction"]["delta_transitions"] == 2
 
 
-def test_a_recording_with_branches_adds_a_bound_and_controllability(store, monkeypatch):
+@pytest.fixture
+def branched(store, monkeypatch):
+    """The store with branches in which only the first control has an effect of its own."""
+
     def branches(store, episode):
         states, names = np.array([3, 9]), store.control_names(episode)
         frames = store.read(episode, states + 1, grayscale=False).transpose(0, 2, 3, 1)
         next_frames = np.repeat(frames[:, None], len(names), 1)
-        next_frames[:, 0, :4, :4] = 255  # only the first control has an effect of its own
+        next_frames[:, 0, :4, :4] = 255
         return Branches(states, next_frames)
 
     monkeypatch.setattr(FrameStore, "branches", branches)
-    found = assess(copy_model(), store, "test", FEW, seed=0)
+    return store
+
+
+def test_buttons_stand_beside_the_codes_and_are_inferred_once_for_all_models(branched, monkeypatch):
+    asked = []
+
+    def measured(*args):
+        asked.append(args)
+        return {"button_accuracy": 0.4, "equal_buttons": 0.8, "equal_buttons_other_control": 0.3}, {
+            "button_accuracy": (0.3, 0.5)
+        }
+
+    monkeypatch.setattr(assess_module, "button_controllability", measured)
+    first = assess(copy_model(), branched, "test", FEW, seed=0)
+    second = assess(copy_model(), branched, "test", FEW, seed=0, first=first)
+    assert asked == [(branched, "test", FEW.branches, FEW.buttons, 0)]
+    for found in (first, second):
+        assert found.metrics["controllability"]["button_accuracy"] == 0.4
+        assert found.metrics["intervals"]["controllability.button_accuracy"] == [0.3, 0.5]
+    page = report(first)
+    assert (
+        "Named correctly from buttons" in page
+        and "30.0\xa0% to 50.0\xa0%" in page
+        and "Equal buttons" in page
+    )
+
+
+def test_buttons_that_cannot_be_inferred_leave_out_their_numbers_alone(branched, monkeypatch):
+    def measured(*_):
+        raise UserError("too short for buttons")
+
+    monkeypatch.setattr(assess_module, "button_controllability", measured)
+    found = assess(copy_model(), branched, "test", FEW, seed=0)
+    assert found.metrics["controllability"]["button_accuracy"] is None
+    assert found.metrics["absent"]["controllability.button_accuracy"] == "too short for buttons"
+    assert "from buttons" not in report(found)
+
+
+def test_a_recording_with_branches_adds_a_bound_and_controllability(branched):
+    found = assess(copy_model(), branched, "test", dataclasses.replace(FEW, buttons=0), seed=0)
     agreement, controllability = (found.metrics[key] for key in ("agreement", "controllability"))
     assert agreement["branch_identifiable"] == 0.25
     assert agreement["chance"] <= agreement["branch_ceiling"] < 1
@@ -123,6 +166,8 @@ def test_a_recording_with_branches_adds_a_bound_and_controllability(store, monke
     assert "Branch ceiling" in page
     assert "Supervised ceiling" not in page  # not asked for
     assert "not asked for" in found.metrics["absent"]["agreement.ceiling"]
+    assert found.metrics["absent"]["controllability.equal_buttons"] == "not asked for"
+    assert "from buttons" not in page
 
 
 def test_the_report_loads_nothing_and_escapes_names(perfect):

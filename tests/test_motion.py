@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ghostpad.frames.ingest import open_data
-from ghostpad.motion import motion_features, phase_correlation, region_shifts, regions
+from ghostpad.motion import features_of_pairs, motion_features, phase_correlation, region_shifts, regions
 from recordings import write_pngs
 
 
@@ -74,6 +74,16 @@ def test_features_of_a_store_hold_the_shift_of_each_transition(scrolling):
 def test_a_stride_doubles_the_shift(scrolling):
     features_TF = motion_features(scrolling, stride=2).features_TF
     assert np.allclose(features_TF[:, 1], np.log1p(4))
+
+
+@pytest.mark.parametrize("name", ["scrolling", "store"])
+def test_the_features_of_a_pair_of_frames_are_those_of_the_same_transition(name, request):
+    recorded = request.getfixturevalue(name)
+    motion, frames = motion_features(recorded), recorded.read(1, slice(None), False)
+    found = features_of_pairs(motion, recorded, 1, frames[:-1], frames[1:])
+    first = recorded.episodes[0].num_frames - 1
+    assert found.dtype == np.float32
+    assert np.allclose(found, motion.features_TF[first : first + len(found)], atol=1e-6)
 
 
 def test_a_camera_that_moves_is_not_taken_for_fixed(scrolling, store):

@@ -16,10 +16,16 @@ from ghostpad.buttons.discovery import (
     infer_buttons,
     recognize_buttons,
 )
-from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
+from ghostpad.buttons.persistence import (
+    ButtonClassifier,
+    PersistenceConfig,
+    fit_button_classifier,
+    infer_persistent_buttons,
+)
 from ghostpad.buttons.selection import buttons_needed
 
 __all__ = [
+    "ButtonClassifier",
     "ButtonFinder",
     "ControlMap",
     "Controllable",
@@ -28,6 +34,7 @@ __all__ = [
     "PersistenceConfig",
     "buttons_needed",
     "find_controllable",
+    "fit_button_classifier",
     "fit_control_map",
     "infer_buttons",
     "infer_persistent_buttons",

@@ -4,7 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
+from ghostpad.buttons.persistence import (
+    ButtonClassifier,
+    PersistenceConfig,
+    fit_button_classifier,
+    smoothed,
+)
 from ghostpad.config import check_minimum
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
@@ -13,7 +18,7 @@ from ghostpad.io import whole_file
 from ghostpad.labels.extract import ExtractConfig
 from ghostpad.labels.extract import extract as extract_codes
 from ghostpad.labels.folder import BUTTON, Labels, write_manifest
-from ghostpad.motion.features import motion_features
+from ghostpad.motion import Motion, motion_features
 
 MOST_BUTTONS = np.iinfo(np.int8).max
 """That the column can hold."""
@@ -44,11 +49,21 @@ def extract(config: ExtractConfig) -> Labels:
 
 def transition_buttons(store: FrameStore, stride: int, config: ExtractConfig) -> np.ndarray:
     """The likeliest button of every transition, (T,) int64; inference is fitted to the training episodes."""
-    transitions = Transitions(store, None, stride)
-    train = np.array([episode.split == "train" for episode in store.episodes])[transitions.episode_index]
-    persistence = PersistenceConfig(config.num_buttons, config.seed)
+    motion, classifier = fit_buttons(store, stride, PersistenceConfig(config.num_buttons, config.seed))
+    posterior_TM = classifier.posterior(motion.features_TF)
+    return smoothed(posterior_TM, Transitions(store, None, stride).episode_index).argmax(1)
+
+
+def fit_buttons(store: FrameStore, stride: int, config: PersistenceConfig) -> tuple[Motion, ButtonClassifier]:
+    """Motion of all transitions of a store, and the classifier of buttons, fitted to training episodes.
+
+    Raises:
+        UserError: see `fit_button_classifier`.
+    """
+    episode_index = Transitions(store, None, stride).episode_index
+    train = np.array([episode.split == "train" for episode in store.episodes])[episode_index]
     motion = motion_features(store, stride)
-    return infer_persistent_buttons(motion, transitions.episode_index, train, persistence).argmax(1)
+    return motion, fit_button_classifier(motion, episode_index, train, config)
 
 
 def write_buttons(labels: Labels, file_name: str, buttons: np.ndarray) -> None:

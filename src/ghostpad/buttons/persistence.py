@@ -41,7 +41,7 @@ _INITIAL_SCALE = 8
 
 @dataclass(frozen=True)
 class PersistenceConfig:
-    """Options of `infer_persistent_buttons`."""
+    """Options of `fit_button_classifier`."""
 
     num_buttons: int = 12
     """M"""
@@ -80,12 +80,32 @@ def persistence(now_BM: Tensor, next_BM: Tensor, later_BM: Tensor) -> Tensor:
     return mutual_information(now_BM, next_BM) - LATER_WEIGHT * mutual_information(now_BM, later_BM)
 
 
+@dataclass(frozen=True)
+class ButtonClassifier:
+    """The network that was kept, and the features that it sees."""
+
+    network: PersistentButtons
+    kept_F: np.ndarray
+    """Mask of the features of motion."""
+
+    def posterior(self, features_TF: np.ndarray) -> np.ndarray:
+        """P(button | motion of this transition alone), (T, M) float32, from all features of motion."""
+        with torch.no_grad():
+            return self.network(torch.from_numpy(features_TF[:, self.kept_F])).numpy()
+
+
 def infer_persistent_buttons(
     motion: Motion, episode_index: np.ndarray, train: np.ndarray, config: PersistenceConfig
 ) -> np.ndarray:
-    """Infer P(button | motion of the episode), (T, M) float32, without labels.
+    """Infer P(button | motion of the episode), (T, M) float32; see `fit_button_classifier`."""
+    classifier = fit_button_classifier(motion, episode_index, train, config)
+    return smoothed(classifier.posterior(motion.features_TF), episode_index)
 
-    Several networks are trained, and that with the most persistent buttons is kept.
+
+def fit_button_classifier(
+    motion: Motion, episode_index: np.ndarray, train: np.ndarray, config: PersistenceConfig
+) -> ButtonClassifier:
+    """Find buttons without labels: of several networks, keep that with the most persistent buttons.
 
     Args:
         motion: of all transitions, see `motion_features`.
@@ -114,7 +134,8 @@ def infer_persistent_buttons(
         now, after, later = network(features[torch.cat([rows, rows + 1, rows + lag])]).chunk(3)
         return persistence(now, after, later), now.mean(0)
 
-    best, most = None, -np.inf
+    best: PersistentButtons | None = None
+    most = -np.inf
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         for number in range(RESTARTS):
@@ -131,9 +152,9 @@ def infer_persistent_buttons(
                 some = sorted({lags[0], lags[len(lags) // 2], lags[-1]})
                 persistent = float(np.mean([float(score(network, lag, None)[0]) for lag in some]))
                 if persistent > most:
-                    best, most = network(features), persistent
+                    best, most = network, persistent
     assert best is not None
-    return smoothed(best.numpy(), episode_index)
+    return ButtonClassifier(best, kept_F)
 
 
 def smoothed(posterior_TM: np.ndarray, episode_index: np.ndarray) -> np.ndarray:

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 
 import ghostpad
-from ghostpad.evaluation.branches import BRANCH_KEYS, NO_BRANCHES, branch_ceiling, controllability
+from ghostpad.errors import UserError
+from ghostpad.evaluation.branches import (
+    BRANCH_KEYS,
+    BUTTON_KEYS,
+    NO_BRANCHES,
+    Measured,
+    branch_ceiling,
+    button_controllability,
+    controllability,
+)
 from ghostpad.evaluation.codebook import entropy, summarize_codes
 from ghostpad.evaluation.config import Amounts
 from ghostpad.evaluation.ground_truth import GroundTruth, detector_accuracy, read_ground_truth
@@ -81,8 +90,17 @@ def assess(
     probed = _agreement(model, measured, split, amounts, first, seed)
     if isinstance(probed, str):
         absent, probed = {"agreement": probed} | absent, ({}, {})
-    groups = {"agreement": probed}
-    groups["controllability"] = controllability(model, store, split, amounts.branches, seed)
+    groups = {
+        "agreement": probed,
+        "controllability": controllability(model, store, split, amounts.branches, seed),
+    }
+    if groups["controllability"][0]:
+        buttons = _buttons(store, split, amounts, first, seed)
+        if isinstance(buttons, str):
+            absent |= {f"controllability.{key}": buttons for key in BUTTON_KEYS}
+        else:
+            for codes, found in zip(groups["controllability"], buttons, strict=True):
+                codes |= found
     for group, (numbers, bounds) in groups.items():
         metrics[group] = numbers
         metrics["intervals"] |= {f"{group}.{key}": values for key, values in bounds.items()}
@@ -198,7 +216,7 @@ def _associations(codes_Thw: np.ndarray, truth: GroundTruth, seed: int) -> dict[
 
 def _agreement(
     model: Model, measured: Measurements, split: str, amounts: Amounts, first: Assessment | None, seed: int
-) -> tuple[dict[str, Any], dict[str, tuple[float, float]]] | str:
+) -> Measured | str:
     """The keys of `agreement` and their intervals, or why they are missing."""
     if split == "train":
         return "the probe is fitted on the training episodes and cannot be scored on them"
@@ -230,6 +248,24 @@ def _agreement(
     held, names = read_controls(measured.transitions, measured.rows, directions=False) or held_out
     numbers |= branch_ceiling(measured.transitions, names, held)
     return {"classes": classes, "control_bits": bits, **numbers}, intervals
+
+
+def _buttons(
+    store: FrameStore, split: str, amounts: Amounts, first: Assessment | None, seed: int
+) -> Measured | str:
+    """Controllability of buttons and its intervals, or why it is missing; no model has a part in it."""
+    if not amounts.buttons:
+        return "not asked for"
+    if first is not None and get(first.metrics, "controllability.button_accuracy") is not None:
+        numbers, bounds = first.metrics["controllability"], first.metrics["intervals"] or {}
+        known = {
+            key: bounds[f"controllability.{key}"] for key in BUTTON_KEYS if f"controllability.{key}" in bounds
+        }
+        return {key: numbers[key] for key in BUTTON_KEYS}, known
+    try:
+        return button_controllability(store, split, amounts.branches, amounts.buttons, seed)
+    except UserError as error:
+        return str(error)
 
 
 def _splits(

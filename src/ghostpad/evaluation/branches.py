@@ -1,4 +1,4 @@
-"""Branches: how well the next frame identifies a control, and whether the codes name it.
+"""Branches: how well the next frame identifies a control, and whether codes and buttons name it.
 
 Branches hold the next frame under every control from one state of the emulator (`sources/branches.py`).
 Controls with equal next frames cannot be distinguished, so they form one class.
@@ -6,17 +6,21 @@ Controls with equal next frames cannot be distinguished, so they form one class.
 Dimensions: n branched states, A controls, D directions of controls, h w grid of codes, c cells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ghostpad.buttons.labelling import fit_buttons
+from ghostpad.buttons.persistence import PersistenceConfig
 from ghostpad.evaluation.inference import Model, batches, to_numpy
 from ghostpad.evaluation.probes import linear_probe, one_hot
 from ghostpad.frames.controls import control_classes
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.luma import luma
+from ghostpad.motion import features_of_pairs
 from ghostpad.progress import progress
 from ghostpad.sums import Sums, bootstrap, ratio, total
 
@@ -26,6 +30,12 @@ NO_BRANCHES = (
 BRANCH_KEYS = ("branch_ceiling", "branch_identifiable", "num_branched")
 """Of `branch_ceiling`, under `agreement` in `metrics.json`."""
 CODE_KEYS = ("equal_codes", "equal_codes_other_control", "equal_cells", "equal_cells_other_control")
+BUTTON_KEYS = ("button_accuracy", "equal_buttons", "equal_buttons_other_control")
+"""Of `button_controllability`, under `controllability` in `metrics.json`."""
+_SHARED_KEYS = ("accuracy", "equal_codes", "equal_codes_other_control")
+"""What `BUTTON_KEYS` are for codes."""
+Measured = tuple[dict[str, Any], dict[str, tuple[float, float]]]
+"""Numbers of `metrics.json` and their intervals, by key."""
 
 
 def outcomes(next_frames_nAHWC: np.ndarray) -> np.ndarray:
@@ -67,9 +77,7 @@ def branch_ceiling(transitions: Transitions, names: Sequence[str], held: np.ndar
     return dict(zip(BRANCH_KEYS, (*map(float, numbers), len(outcomes_nA)), strict=True))
 
 
-def controllability(
-    model: Model, store: FrameStore, split: str, most: int, seed: int
-) -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
+def controllability(model: Model, store: FrameStore, split: str, most: int, seed: int) -> Measured:
     """How well codes name the control of a branch, every control being equally frequent.
 
     A linear probe is fitted to branches of training episodes and scored on those of `split`; at most `most`
@@ -78,20 +86,84 @@ def controllability(
     Returns:
         The keys of `controllability` in `metrics.json` and their intervals; empty without branches.
     """
-    if split == "train" or int(getattr(model, "stride", 1)) != 1:
+    if int(getattr(model, "stride", 1)) != 1:
         return {}, {}
-    train, test = (_encode_branches(model, store, part, most) for part in ("train", split))
-    if train is None or test is None or train[1].shape[1] != test[1].shape[1]:
+
+    def encode(branched: Branched) -> np.ndarray:
+        num, num_controls = branched.next_frames.shape[:2]
+        steps = np.arange(1 - getattr(model, "history", 1), 1)
+        indices_nT = (branched.frame_index[:, None] + steps).clip(0)
+        read = store.read(branched.episode, indices_nT.ravel(), model.grayscale)
+        frames = read.reshape(*indices_nT.shape, *read.shape[1:])
+        before = np.repeat(frames if len(steps) > 1 else frames[:, 0], num_controls, 0)
+        flat = branched.next_frames.reshape(-1, *branched.next_frames.shape[2:])
+        seen = luma(flat)[:, None] if model.grayscale else np.ascontiguousarray(flat.transpose(0, 3, 1, 2))
+        codes = [to_numpy(model.encode(before[rows], seen[rows])) for rows in batches(model, len(seen))]
+        return np.concatenate(codes).reshape(num, num_controls, *model.grid)
+
+    return _measure(encode, store, split, most, seed)
+
+
+def button_controllability(store: FrameStore, split: str, most: int, num_buttons: int, seed: int) -> Measured:
+    """The same for buttons: the likeliest one given the motion from a frame to its branch, and nothing else.
+
+    The classifier is that of `extract --buttons`. It is not smoothed over neighbours here: a branch has none
+    after it, and those before it say the same of every control.
+
+    Returns:
+        `BUTTON_KEYS` and their intervals; empty without branches.
+
+    Raises:
+        UserError: the training episodes are too short for buttons.
+    """
+    motion, classifier = fit_buttons(store, 1, PersistenceConfig(num_buttons, seed))
+
+    def infer(branched: Branched) -> np.ndarray:
+        num, num_controls = branched.next_frames.shape[:2]
+        frames = store.read(branched.episode, branched.frame_index, False)
+        after = branched.next_frames.reshape(-1, *branched.next_frames.shape[2:]).transpose(0, 3, 1, 2)
+        before = np.repeat(frames, num_controls, 0)
+        features = features_of_pairs(motion, store, branched.episode, before, np.ascontiguousarray(after))
+        return classifier.posterior(features).argmax(1).reshape(num, num_controls, 1, 1)
+
+    numbers, bounds = (
+        {name: part[key] for key, name in zip(_SHARED_KEYS, BUTTON_KEYS, strict=True) if key in part}
+        for part in _measure(infer, store, split, most, seed)
+    )
+    return numbers, bounds
+
+
+@dataclass(frozen=True)
+class Branched:
+    """Branched states of one episode: some of its `Branches`."""
+
+    episode: int
+    frame_index: np.ndarray
+    next_frames: np.ndarray
+
+
+def _measure(
+    encode: Callable[[Branched], np.ndarray], store: FrameStore, split: str, most: int, seed: int
+) -> Measured:
+    """Measure codes (n, A, h, w) of branches; the keys of `controllability` and their intervals."""
+    if split == "train":
         return {}, {}
-    (_, fitted, _), (episodes, codes, classes) = train, test
-    num_states, num_controls = codes.shape[:2]
-    labels, truth = (np.tile(np.arange(num_controls), len(part)) for part in (fitted, codes))
-    features, held_out = one_hot(*(part.reshape(-1, *part.shape[2:]) for part in (fitted, codes)))
-    right = linear_probe(features, labels, held_out, 0) == truth
+    fitted, held_out = (_branched(store, part, most) for part in ("train", split))
+    if len({part.next_frames.shape[1] for part in (*fitted, *held_out)}) != 1 or not fitted or not held_out:
+        return {}, {}
+    train, test = (
+        np.concatenate([encode(part) for part in progress(parts, what="encode branches", unit="episodes")])
+        for parts in (fitted, held_out)
+    )
+    num_states, num_controls = test.shape[:2]
+    labels, truth = (np.tile(np.arange(num_controls), len(part)) for part in (train, test))
+    features, unseen = one_hot(*(part.reshape(-1, *part.shape[2:]) for part in (train, test)))
+    right = linear_probe(features, labels, unseen, 0) == truth
+    classes = np.concatenate([outcomes(part.next_frames) for part in held_out])
     sums = {
         "accuracy": right.reshape(num_states, -1).mean(1),
         "upper_bound": (classes == np.arange(num_controls)).mean(1),
-        **(_equal_codes(codes) if num_states > 1 else {}),
+        **(_equal_codes(test) if num_states > 1 else {}),
         "states": np.ones(num_states),
     }
 
@@ -100,37 +172,22 @@ def controllability(
 
     numbers = {key: float(value) for key, value in means(total(sums)).items()}
     numbers |= {"chance": 1 / num_controls, "num_train": labels.size, "num_test": truth.size}
+    episodes = np.concatenate([np.full(len(part.frame_index), part.episode) for part in held_out])
     return numbers, bootstrap(sums, episodes, means, seed)
 
 
-def _encode_branches(
-    model: Model, store: FrameStore, split: str, most: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Episode (n,), codes (n, A, h, w) and outcomes (n, A) of states spread evenly over a split."""
+def _branched(store: FrameStore, split: str, most: int) -> list[Branched]:
+    """States spread evenly over a split, with at most `most` branches."""
     episodes = [index for index, episode in enumerate(store.episodes) if episode.split == split]
-    parts = []
-    for episode in progress(episodes, what="encode branches", unit="episodes"):
+    found = []
+    for episode in episodes:
         branches = store.branches(episode)
-        if branches is None or not len(branches):
-            continue
-        num, num_controls = branches.next_frames.shape[:2]
-        kept = np.linspace(0, num - 1, min(num, max(1, most // num_controls // len(episodes)))).astype(int)
-        next_frames = branches.next_frames[kept]
-        steps = getattr(model, "stride", 1) * np.arange(1 - getattr(model, "history", 1), 1)
-        indices_nT = (branches.frame_index[kept][:, None] + steps).clip(0)
-        read = store.read(episode, indices_nT.ravel(), model.grayscale)
-        frames = read.reshape(*indices_nT.shape, *read.shape[1:])
-        frames = frames if len(steps) > 1 else frames[:, 0]
-        flat = next_frames.reshape(-1, *next_frames.shape[2:])
-        seen = luma(flat)[:, None] if model.grayscale else np.ascontiguousarray(flat.transpose(0, 3, 1, 2))
-        before = np.repeat(frames, num_controls, 0)
-        codes = [to_numpy(model.encode(before[rows], seen[rows])) for rows in batches(model, len(seen))]
-        codes = np.concatenate(codes).reshape(len(kept), num_controls, *model.grid)
-        parts.append((np.full(len(kept), episode), codes, outcomes(next_frames)))
-    if not parts or len({part[1].shape[1] for part in parts}) > 1:
-        return None
-    owners, codes, classes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return owners, codes, classes
+        if branches is not None and len(branches):
+            num, num_controls = branches.next_frames.shape[:2]
+            share = max(1, most // num_controls // len(episodes))
+            kept = np.linspace(0, num - 1, min(num, share)).astype(int)
+            found.append(Branched(episode, branches.frame_index[kept], branches.next_frames[kept]))
+    return found
 
 
 def _equal_codes(codes_nAhw: np.ndarray) -> Sums:

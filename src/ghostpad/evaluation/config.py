@@ -26,6 +26,8 @@ class Amounts:
     """networks whose mean accuracy is the supervised ceiling of agreement; 0 for no ceiling"""
     branches: int = 2048
     """branches of training and of held-out episodes each whose codes are compared; see `record --branches`"""
+    buttons: int = 12
+    """buttons inferred from motion (as by `extract --buttons`) and compared on branches too; 0 for none"""
     examples: int = 36
     """transitions shown in the report"""
     galleries: int = 96

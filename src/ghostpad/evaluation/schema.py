@@ -51,6 +51,13 @@ _CONTROLLABILITY = {
     "equal_codes_other_control": Metric("share of pairs", "the same under different controls"),
     "equal_cells": Metric("share of cells", "with equal codes, under the same control in different states"),
     "equal_cells_other_control": Metric("share of cells", "the same under different controls"),
+    "button_accuracy": Metric(
+        "share of branches", "control named correctly from the button, which motion alone has found"
+    ),
+    "equal_buttons": Metric(
+        "share of pairs", "with equal buttons, under the same control in different states"
+    ),
+    "equal_buttons_other_control": Metric("share of pairs", "the same under different controls"),
     "num_train": Metric("branches", "of training episodes, on which the probe is fitted"),
     "num_test": Metric("branches", "of this split, on which it is scored"),
 }

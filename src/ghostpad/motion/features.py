@@ -36,6 +36,8 @@ class Motion:
     the camera is fixed, else of the regions of the frame (see `regions`)."""
     fixed_camera: bool
     """Whether most pixels show the background of their episode."""
+    tracked_K: np.ndarray | None = None
+    """The colours whose shifts are measured before a fixed camera."""
 
 
 def motion_features(store: FrameStore, stride: int = 1) -> Motion:
@@ -46,7 +48,37 @@ def motion_features(store: FrameStore, stride: int = 1) -> Motion:
         stride: frames from a frame to its next frame.
     """
     fixed, tracked_K = _camera(store)
-    return Motion(_color_motion(store, stride, tracked_K) if fixed else region_motion(store, stride), fixed)
+    found_TF = _color_motion(store, stride, tracked_K) if fixed else region_motion(store, stride)
+    return Motion(found_TF, fixed, tracked_K)
+
+
+def features_of_pairs(
+    motion: Motion, store: FrameStore, episode: int, before_NCHW: np.ndarray, after_NCHW: np.ndarray
+) -> np.ndarray:
+    """Features (N, F), as in `motion`, of pairs of uint8 RGB frames that are not neighbours in the store.
+
+    Args:
+        motion: of the store.
+        store: which the pairs belong to.
+        episode: whose background the pairs have.
+        before_NCHW: the frames.
+        after_NCHW: their next frames.
+    """
+    if motion.fixed_camera:
+        assert motion.tracked_K is not None
+        background_HW = _background(_some_frames(store, episode))[1]
+        in_turn_NHW = coarse_colors(
+            np.stack([before_NCHW, after_NCHW], 1).reshape(-1, *before_NCHW.shape[1:])
+        )
+        return _squashed(color_shifts(in_turn_NHW, background_HW, motion.tracked_K)[::2])
+    scale = _scale(store)
+    pair = [tensor_luma(torch.from_numpy(each)).float() / _WHITE for each in (before_NCHW, after_NCHW)]
+    shifts = region_shifts(*(scale.shrink(each)[:, 0] for each in pair))
+    return _squashed(shifts[..., :2].flatten(1).numpy())
+
+
+def _scale(store: FrameStore) -> FrameScale:
+    return FrameScale(-(-max(store.height, store.width) // LONGEST_SIDE), picks=False)
 
 
 def region_motion(store: FrameStore, stride: int = 1, off_background: bool = False) -> np.ndarray:
@@ -57,8 +89,7 @@ def region_motion(store: FrameStore, stride: int = 1, off_background: bool = Fal
         stride: frames from a frame to its next frame.
         off_background: measure the shift of what differs from the episode's background.
     """
-    scale = FrameScale(-(-max(store.height, store.width) // LONGEST_SIDE), picks=False)
-    found = []
+    scale, found = _scale(store), []
     for index in progress(range(len(store.episodes)), what="motion", unit="episodes"):
         background_HW = _background(_some_frames(store, index))[0] if off_background else 0
         for _, run_TCHW in frame_runs(store, index, True, stride):
