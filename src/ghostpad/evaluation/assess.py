@@ -97,7 +97,7 @@ def assess(
     if groups["controllability"][0]:
         buttons = _buttons(store, split, amounts, first, seed)
         if isinstance(buttons, str):
-            absent |= {f"controllability.{key}": buttons for key in BUTTON_KEYS}
+            absent = {f"controllability.{key}": buttons for key in BUTTON_KEYS} | absent
         else:
             for codes, found in zip(groups["controllability"], buttons, strict=True):
                 codes |= found
