@@ -72,8 +72,11 @@ def features_of_pairs(
         )
         return _squashed(color_shifts(in_turn_NHW, background_HW, motion.tracked_K)[::2])
     scale = _scale(store)
-    pair = [tensor_luma(torch.from_numpy(each)).float() / _WHITE for each in (before_NCHW, after_NCHW)]
-    shifts = region_shifts(*(scale.shrink(each)[:, 0] for each in pair))
+    before_NHW, after_NHW = (
+        scale.shrink(tensor_luma(torch.from_numpy(each)).float() / _WHITE)[:, 0]
+        for each in (before_NCHW, after_NCHW)
+    )
+    shifts = region_shifts(before_NHW, after_NHW)
     return _squashed(shifts[..., :2].flatten(1).numpy())
 
 
