@@ -40,7 +40,8 @@ def write(path: Path, kind: str, arrays: dict[str, Any]) -> Path:
         store = zarr.storage.ZipStore(path, mode="w") if kind.endswith("zip") else path
         group = zarr.open_group(store, mode="w", zarr_format=2)
         for name, values in arrays.items():
-            group.create_array(name, data=values, chunks=(7, *values.shape[1:]))
+            chunks = (7, *values.shape[1:])
+            group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=chunks)[:] = values
         if kind.endswith("zip"):
             store.close()
     return path
