@@ -36,7 +36,7 @@ def test_the_wheel_holds_every_source_file_and_the_license(wheel):
     sources = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src").rglob("*.py")}
     folders = (ROOT / "src/ghostpad/play" / name for name in ("static", "offline"))
     page = {str(p.relative_to(ROOT / "src")) for folder in folders for p in folder.iterdir()}
-    assert len(page) == 9
+    assert len(page) == 10
     assert sources | page | {"ghostpad/py.typed"} <= inside
     assert any(name.endswith("licenses/LICENSE") for name in inside)
     assert not [name for name in inside if name.startswith("tests")]

@@ -15,8 +15,9 @@ import onnxruntime
 
 from browser import PROGRAM, browser
 from ghostpad import cli
+from ghostpad.games.breakout.detector import detect
 from ghostpad.model import LatentActionModel
-from ghostpad.play import page_export
+from ghostpad.model.pretrained import shipped_models
 from ghostpad.play.networks import DrawFrame, Graph, graphs
 from ghostpad.play.page_export import RUNTIME
 from ghostpad.play.starts import starts_of_world
@@ -93,11 +94,13 @@ def test_the_graph_draws_as_the_model(store, kind):
 
 
 @pytest.fixture(scope="module")
-def folder(store, tmp_path_factory):
-    world = small_world(store, grayscale=True, objects=False)
-    folder = saved_world(world, store, tmp_path_factory.mktemp("worlds") / "small")
-    BREAKOUT.write(folder)
-    return folder
+def folders(store, tmp_path_factory):
+    """Of a plain world in grayscale, and of an object-centric one in colour."""
+    worlds = {"plain": small_world(store, grayscale=True, objects=False), "objects": small_world(store)}
+    home = tmp_path_factory.mktemp("worlds")
+    for name, world in worlds.items():
+        BREAKOUT.write(saved_world(world, store, home / name))
+    return home
 
 
 def export(*options):
@@ -154,62 +157,73 @@ def played(page, start, key, at_least):
     return count, np.array(pixels, np.uint8).reshape(210, 160, 4)[..., :3]
 
 
-@pytest.fixture(scope="module")
-def export_once():
-    """Exporting graphs takes seconds, so that it is done once for each world."""
-    with pytest.MonkeyPatch.context() as patch:
-        made = {}
-        page_of_world = page_export.page_of_world
-        patch.setattr(
-            page_export,
-            "page_of_world",
-            lambda world, name: made.get(name) or made.setdefault(name, page_of_world(world, name)),
-        )
-        yield
+def rolled_out(world, start, button, num):
+    """The picture of a world after frames under a button."""
+    state = world.start(starts_of_world(world).read(0, start))
+    for _ in range(num):
+        state, _ = world.step(state, button)
+    return state.pictures[0]
 
 
 @in_chromium
-@pytest.mark.usefixtures("export_once")
-@pytest.mark.parametrize("assets", [False, True], ids=["one file", "with assets"])
-def test_a_page_from_a_file_plays_the_frames_of_the_world(tab, folder, tmp_path, capsys, assets):
-    out = tmp_path / "small.html"
-    assert export("--world", folder, "--out", out, "--runtime", NPM, *["--assets"] * assets) == 0
+@pytest.mark.parametrize("name", ["plain", "objects"])
+def test_a_page_from_a_file_plays_the_frames_of_the_world(tab, folders, tmp_path, capsys, name):
+    assets = ["--assets"] if name == "objects" else []
+    assert export("--world", folders / name, "--out", tmp_path / "w.html", "--runtime", NPM, *assets) == 0
     size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) / 1e6
-    assert f"small.html: {size:.1f} MB" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.assets", "small.html"][1 - assets :]
-    page = opened(tab, out)
-    world = WorldModel.from_pretrained(folder)
-    shown = {}
+    assert f"w.html: {size:.1f} MB" in capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == 1 + len(assets)
+    page = opened(tab, tmp_path / "w.html")
+    world, shown = WorldModel.from_pretrained(folders / name), {}
     for key, button in (("ArrowRight", 1), ("ArrowLeft", 2)):
         count, shown[key] = played(page, 2, key, 2)
-        state = world.start(starts_of_world(world).read(0, 2))
-        for _ in range(count):
-            state, _ = world.step(state, button)
+        expected = rolled_out(world, 2, button, count)
         # The page rounds as the world does, but for the last bit of a float.
-        assert np.abs(shown[key].astype(int) - state.pictures[0]).mean() < 0.1
+        assert np.abs(shown[key].astype(int) - expected).mean() < 0.1
     assert (shown["ArrowRight"] != shown["ArrowLeft"]).any()
     page.screenshot(tmp_path / "page.png")
+    check_that_it_pauses_steps_and_starts_over(page)
     assert page.complaints == []
     page.close()
 
 
-@in_chromium
-@pytest.mark.usefixtures("export_once")
-def test_an_exported_page_pauses_steps_and_starts_over(tab, folder, tmp_path):
-    assert export("--world", folder, "--out", tmp_path / "small.html", "--runtime", NPM) == 0
-    page = opened(tab, tmp_path / "small.html")
+def check_that_it_pauses_steps_and_starts_over(page):
+    page.key("KeyP", True)
+    page.key("KeyP", False)
+    page.run("document.getElementById('reset').click()")
+    assert page.run(COUNT) == 0
     first = page.run(PIXELS)
-    page.run("document.getElementById('step').click()")
-    page.until(f"{COUNT} == 1")
-    assert page.run(PIXELS) != first
-    page.run("document.getElementById('step').click()")
-    page.until(f"{COUNT} == 2")
+    for count in (1, 2):
+        page.run("document.getElementById('step').click()")
+        page.until(f"{COUNT} == {count}", 20)
+        assert page.run(PIXELS) != first
     page.run("document.getElementById('reset').click()")
     assert page.run(COUNT) == 0
     assert page.run(PIXELS) == first
     page.size(390, 844, phone=True)
     page.touch("#pad button:last-child")
-    page.until(f"{COUNT} > 0")
+    page.until(f"{COUNT} > 0", 20)
     page.touch(None)
     assert page.run("document.documentElement.scrollWidth") <= 390
+
+
+@in_chromium
+@pytest.mark.slow
+@pytest.mark.skipif("breakout-world" not in shipped_models("world"), reason="no world is shipped yet")
+def test_the_page_of_the_shipped_world_plays_its_frames_to_the_bit(tab, tmp_path, capsys):
+    out = tmp_path / "breakout-world.html"
+    assert export("--world", "breakout-world", "--out", out, "--runtime", NPM) == 0
+    page = opened(tab, out)
+    world, places = WorldModel.from_pretrained("breakout-world"), {}
+    for key, button in (("Digit0", 0), ("Digit2", 2)):
+        count, shown = played(page, 9, key, 30)
+        assert np.array_equal(shown, rolled_out(world, 9, button, count))
+        places[key] = detect(shown.transpose(2, 0, 1)[None])["paddle_x"][0]
+    assert places["Digit0"] - places["Digit2"] > 20
+    rate = page.run("document.getElementById('rate').textContent")
+    with capsys.disabled():
+        print(
+            f"\n{out.stat().st_size / 1e6:.1f} MB, {rate} frames a second; {page.screenshot(tmp_path / 'page.png')}"
+        )
+    assert page.complaints == []
     page.close()

@@ -24,8 +24,25 @@ RUNTIME = Path("node_modules/onnxruntime-web")
 # The smallest build: WebAssembly alone, with its loader inside. With more threads than one it would need
 # headers that only a server can send.
 _RUNTIME_FILES = {"runtime.mjs": "ort.wasm.bundle.min.mjs", "runtime.wasm": "ort-wasm-simd-threaded.wasm"}
+PLAIN = (
+    "<b>Imagined.</b> One network predicts the codes of the next transition from the last frames and your "
+    "button, another one draws the next frame from them. Code only decides between likely codes. There is no "
+    "emulator here, and the world makes mistakes."
+)
+OBJECT_CENTRIC = (
+    "<b>Imagined, object by object.</b> <b>Networks</b> predict where each tracked object goes and the codes "
+    "of all else, and draw the cells that these change. <b>Code</b> tracks the objects, composites them and "
+    "fills in what was behind them. The rest comes from the recorded start. There is no emulator here, and "
+    "the world makes mistakes."
+)
 _HERE = Path(__file__).parent
-_SCRIPTS = ("static/view.js", "static/controls.js", "offline/world.js", "offline/page.js")
+_SCRIPTS = (
+    "static/view.js",
+    "static/controls.js",
+    "offline/world.js",
+    "offline/objects.js",
+    "offline/page.js",
+)
 
 
 def export(config: ExportConfig) -> None:
@@ -94,7 +111,7 @@ def page_of_world(world: "WorldModel", name: str) -> tuple[str, dict[str, bytes]
     import numpy as np
 
     from ghostpad.play.game import map_of_buttons
-    from ghostpad.play.networks import graphs
+    from ghostpad.play.networks import graphs, object_settings, scene_maps
     from ghostpad.play.served import ServedWorld, control_map_of
     from ghostpad.play.starts import starts_of_world
 
@@ -120,35 +137,26 @@ def page_of_world(world: "WorldModel", name: str) -> tuple[str, dict[str, bytes]
         "features": list(networks["logits"].inputs["features"].shape),
         "graphs": list(networks),
         "starts": len(histories),
-        "objects": False,
+        "objects": object_settings(world) if world.uses_objects else None,
     }
     parts = {"starts": histories.tobytes()} | {name: graph.onnx() for name, graph in networks.items()}
-    return _page(about, explanation(world.uses_objects)), parts
+    if world.uses_objects:
+        parts["scene"] = scene_maps(world)
+    return _page(about), parts
 
 
-def _page(about: dict[str, Any], explained: str) -> str:
+def _page(about: dict[str, Any]) -> str:
     script = "\n".join(_without_modules((_HERE / path).read_text(encoding="utf-8")) for path in _SCRIPTS)
     holes = {
         "NAME": escape(about["world"]),
         "STYLE": (_HERE / "static/play.css").read_text(encoding="utf-8"),
-        "EXPLANATION": explained,
+        "EXPLANATION": OBJECT_CENTRIC if about["objects"] else PLAIN,
         "ABOUT": escape(f"World {about['world']} ({about['hash']}), computed here with {about['engine']}."),
         "WORLD": json.dumps(about).replace("<", "\\u003c"),
         "SCRIPT": script,
     }
     page = (_HERE / "offline/page.html").read_text(encoding="utf-8")
     return re.sub("<!--([A-Z]+)-->", lambda hole: holes.get(hole[1], hole[0]), page)
-
-
-def explanation(lacks_objects: bool) -> str:
-    """Which parts of the picture networks draw, and which code does."""
-    text = (
-        "<b>Imagined.</b> One network predicts the codes of the next transition from the last frames and "
-        "your button, another one draws the next frame from them. "
-    )
-    if lacks_objects:
-        text += "<b>The object prior of this world is missing here</b>: tracked objects vanish. "
-    return text + "The code in this page only decides the codes and shows the pictures; there is no emulator."
 
 
 def _without_modules(script: str) -> str:

@@ -23,7 +23,8 @@ async function load() {
   runtime.env.wasm.wasmBinary = (await part("runtime.wasm")).buffer;
   const graphs = {};
   for (const name of about.graphs) graphs[name] = await part(name);
-  world = new World(about, await Networks.load(runtime, graphs));
+  const networks = await Networks.load(runtime, graphs);
+  world = about.objects ? new ObjectWorld(about, networks, await part("scene")) : new World(about, networks);
   reset();
   veil(coarse() ? "Tap to play" : "Press a key to play");
   play();
