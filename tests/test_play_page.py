@@ -129,11 +129,42 @@ def test_pause_step_and_start_over(page):
     assert page.run(BUTTON) == -1
 
 
+def test_a_thumbnail_starts_the_game_from_its_frame(page, store):
+    page.until("document.querySelectorAll('#starts img').length == 24")
+    page.until("document.querySelector('#starts img').naturalWidth == 160")
+    chosen = page.run(
+        "document.querySelectorAll('#starts button')[3].click(), document.getElementById('frame').value"
+    )
+    page.until(f"{FRAME} > 1")
+    assert chosen == "5"
+    recorded = store.read(0, [5], grayscale=False)[0].transpose(1, 2, 0)
+    shown = picture(page)
+    assert [shown[i : i + 3] for i in range(0, len(shown), 4)] == recorded.reshape(-1, 3).tolist()
+
+
+def test_the_real_game_can_be_laid_over_the_imagined_one(page):
+    overlay = "document.getElementById('overlay')"
+    assert page.run(f"{overlay}.hidden")
+    page.run("document.getElementById('share').value = 40")
+    page.run("document.getElementById('share').dispatchEvent(new Event('input'))")
+    assert page.run(f"[{overlay}.hidden, {overlay}.style.opacity]") == [False, "0.4"]
+    page.key("KeyN", True)
+    page.until(f"{FRAME} > 1")
+    copied = page.run(PIXELS.format("#real").replace("'#real canvas'", "'#overlay'"))
+    assert copied == picture(page, "#real")
+
+
+def test_the_page_says_where_the_pixels_come_from(page):
+    said = page.run("document.getElementById('explanation').textContent")
+    assert said.startswith("Networks: where each tracked object goes") and "Code: tracks the objects" in said
+
+
 def test_the_page_says_when_the_server_is_lost_or_full(tab, world, store):
     with serving(served_world(world, store, max_players=1)) as port:
         first, second = opened(tab, port), tab()
         second.open(f"http://127.0.0.1:{port}/")
         second.until("document.getElementById('notice')?.textContent.startsWith('All seats are taken')")
+        assert second.run("document.querySelector('.poster').naturalWidth") == 160  # no black box
         first.close()
         second.until("document.getElementById('notice').textContent == 'Press a key to play'", 20)
     second.until("document.getElementById('notice').textContent.startsWith('The connection is lost')")

@@ -221,9 +221,8 @@ def test_the_page_of_the_shipped_world_plays_its_frames_to_the_bit(tab, tmp_path
         places[key] = detect(shown.transpose(2, 0, 1)[None])["paddle_x"][0]
     assert places["Digit0"] - places["Digit2"] > 20
     rate = page.run("document.getElementById('rate').textContent")
+    screenshot = page.screenshot(tmp_path / "page.png")
     with capsys.disabled():
-        print(
-            f"\n{out.stat().st_size / 1e6:.1f} MB, {rate} frames a second; {page.screenshot(tmp_path / 'page.png')}"
-        )
+        print(f"\n{out.stat().st_size / 1e6:.1f} MB, {rate} frames a second, {screenshot}")
     assert page.complaints == []
     page.close()

@@ -1,11 +1,14 @@
 """Who may speak to the server, and what is a message."""
 
 import http.client
+import io
 import json
 import pathlib
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("fastapi")
 pytest.importorskip("websockets")
@@ -96,6 +99,20 @@ def test_there_is_nothing_else(port, path):
     assert get(port, path)[0] == 404
     with pytest.raises(InvalidStatus, match="403"), Player(port, path=path):
         pass
+
+
+def test_frames_to_start_from_are_pictures(port, store):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/starts/1/7.png")
+    shown = np.asarray(Image.open(io.BytesIO(connection.getresponse().read())))
+    assert np.array_equal(shown, store.read(1, [7], grayscale=False)[0].transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    "path", ["/starts/0/40.png", "/starts/4/0.png", "/starts/-1/0.png", "/starts/0/x.png"]
+)
+def test_there_are_no_other_pictures(port, path):
+    assert get(port, path)[0] == 404
 
 
 def test_the_page_needs_nothing_from_elsewhere():

@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, HTTPException, Response, WebSocket, WebSocketDisconnect
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ghostpad.errors import UserError
 from ghostpad.play.messages import Join
 from ghostpad.play.served import ServedWorld
 from ghostpad.play.session import (
@@ -91,6 +92,13 @@ def build_app(served: ServedWorld, host: str) -> FastAPI:
     @app.websocket("/{path:path}")
     async def no_such_path(socket: WebSocket) -> None:
         await socket.close()
+
+    @app.get("/starts/{episode:int}/{frame:int}.png")
+    def picture(episode: int, frame: int) -> Response:
+        try:
+            return Response(served.picture(episode, frame), media_type="image/png")
+        except UserError as error:
+            raise HTTPException(404, str(error)) from None
 
     app.mount("/", StaticFiles(directory=STATIC, html=True))
     return app

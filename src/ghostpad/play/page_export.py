@@ -24,17 +24,6 @@ RUNTIME = Path("node_modules/onnxruntime-web")
 # The smallest build: WebAssembly alone, with its loader inside. With more threads than one it would need
 # headers that only a server can send.
 _RUNTIME_FILES = {"runtime.mjs": "ort.wasm.bundle.min.mjs", "runtime.wasm": "ort-wasm-simd-threaded.wasm"}
-PLAIN = (
-    "<b>Imagined.</b> One network predicts the codes of the next transition from the last frames and your "
-    "button, another one draws the next frame from them. Code only decides between likely codes. There is no "
-    "emulator here, and the world makes mistakes."
-)
-OBJECT_CENTRIC = (
-    "<b>Imagined, object by object.</b> <b>Networks</b> predict where each tracked object goes and the codes "
-    "of all else, and draw the cells that these change. <b>Code</b> tracks the objects, composites them and "
-    "fills in what was behind them. The rest comes from the recorded start. There is no emulator here, and "
-    "the world makes mistakes."
-)
 _HERE = Path(__file__).parent
 _SCRIPTS = (
     "static/view.js",
@@ -150,7 +139,6 @@ def _page(about: dict[str, Any]) -> str:
     holes = {
         "NAME": escape(about["world"]),
         "STYLE": (_HERE / "static/play.css").read_text(encoding="utf-8"),
-        "EXPLANATION": OBJECT_CENTRIC if about["objects"] else PLAIN,
         "ABOUT": escape(f"World {about['world']} ({about['hash']}), computed here with {about['engine']}."),
         "WORLD": json.dumps(about).replace("<", "\\u003c"),
         "SCRIPT": script,

@@ -1,7 +1,10 @@
 """A world that is played, and what its page has to know of it."""
 
+import io
 from dataclasses import dataclass
 from typing import Any
+
+from PIL import Image
 
 from ghostpad.buttons.control_map import ControlMap, noop_control
 from ghostpad.errors import UserError
@@ -11,6 +14,17 @@ from ghostpad.world.world_model import WorldModel
 
 MAX_FPS = 60
 MAX_TEMPERATURE = 2.0
+OBJECT_CENTRIC = {
+    "Networks": "where each tracked object goes, the codes of all else, and the cells that these change.",
+    "Code": "tracks the objects, composites them and fills in what was behind them.",
+    "Recording": "the frames it starts from, and all that has not changed since.",
+}
+PLAIN = {
+    "Networks": "the codes of what happens next, and every pixel of the next frame.",
+    "Code": "in which order codes are decided.",
+    "Recording": "the frames it starts from.",
+}
+"""Where the pixels come from, as pages explain it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,17 @@ class ServedWorld:
         """A game for a player; the same number gives the same draws."""
         return Game(self.world, self.controls, self.starts, self.seed + number, not self.no_emulator)
 
+    def picture(self, episode: int, frame: int) -> bytes:
+        """A frame to start from, as a PNG.
+
+        Raises:
+            UserError: there is no such frame.
+        """
+        self.starts.require(episode, frame)
+        file = io.BytesIO()
+        Image.fromarray(self.world.start(self.starts.read(episode, frame)).pictures[0]).save(file, "PNG")
+        return file.getvalue()
+
     def welcome(self) -> dict[str, Any]:
         """The first message to a page, which describes the world."""
         world, names, pixels = self.world, self.controls.control_names, PixelFormat(self.world)
@@ -52,6 +77,7 @@ class ServedWorld:
             "grid": list(world.latent_action_model.grid),
             "codes": world.latent_action_model.codebook_size,
             "objects": world.uses_objects,
+            "explanation": OBJECT_CENTRIC if world.uses_objects else PLAIN,
             "buttons": world.buttons_in_use,
             "controls": [
                 {"name": name, "holds": sorted(keys_for(name)), "chance": number in random}

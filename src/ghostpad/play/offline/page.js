@@ -104,6 +104,7 @@ function build() {
   controls.buildPad(element("pad"));
   controls.explainKeys(element("legend"));
   codeMap = new CodeMap(element("codes"), about);
+  explain(element("explanation"), about.explanation);
   element("buttons").replaceChildren(...about.buttons.map((button) => {
     const chip = document.createElement("button");
     chip.type = "button";

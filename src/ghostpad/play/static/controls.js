@@ -133,3 +133,12 @@ export function veil(text, again = false) {
   document.getElementById("notice").textContent = text;
   document.getElementById("again").hidden = !again;
 }
+
+// Where the pixels come from: networks, code and the recording.
+export function explain(place, explanation) {
+  place.replaceChildren(...Object.entries(explanation).map(([source, gives]) => {
+    const line = document.createElement("span");
+    line.append(Object.assign(document.createElement("b"), { textContent: source + ": " }), gives + " ");
+    return line;
+  }));
+}

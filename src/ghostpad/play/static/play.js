@@ -1,5 +1,5 @@
 // One player: keys go to the server, frames come back.
-import { Controls, coarse, isSetting, veil } from "./controls.js";
+import { Controls, coarse, explain, isSetting, veil } from "./controls.js";
 import { Screen, CodeMap, median } from "./view.js";
 
 const element = (id) => document.getElementById(id);
@@ -7,6 +7,7 @@ const HEADER_BYTES = 16;
 const NOTHING = 255;           // the button of a recorded frame
 const SIGN_OF_LIFE_MS = 10_000;
 const ASLEEP_MS = 300_000;     // a page that is hidden for so long gives up its seat
+const MOST_THUMBNAILS = 24;
 const FULL = 1013, TURNED_AWAY = 1008;
 
 let socket = null, welcome = null, retry = 0, retryTimer = 0, sleepTimer = 0;
@@ -74,6 +75,7 @@ function begin(message) {
   element("about").textContent = "World " + message.world + " (" + message.hash + "): " + message.buttons.length +
     " buttons" + tied + ". Computed with " + message.engine + ".";
   controls = new Controls(message, press, wake);
+  explain(element("explanation"), message.explanation);
   fillSettings();
   buildButtons();
   controls.buildPad(element("pad"));
@@ -96,8 +98,9 @@ function show(buffer) {
   predicted.draw(new Uint8Array(buffer, start, predicted.bytes));
   const rest = start + predicted.bytes;
   const beside = buffer.byteLength > rest;
-  element("real").hidden = !beside;
+  element("real").hidden = element("compare").hidden = !beside;
   if (beside) real.draw(new Uint8Array(buffer, rest, real.bytes));
+  compare(beside);
   const button = view.getUint8(12);
   if (button !== NOTHING) codeMap.draw(codes);
   light(button);
@@ -108,6 +111,17 @@ function show(buffer) {
   }
   remember(costs, view.getFloat32(8, true), 30);
   remember(arrivals, now, 120);
+}
+
+// The emulator's picture over that of the world, as opaque as the slider says.
+function compare(beside) {
+  const overlay = element("overlay"), share = Number(element("share").value), canvas = document.querySelector("#real canvas");
+  overlay.hidden = !beside || !share;
+  if (overlay.hidden) return;
+  if (overlay.width !== canvas.width) overlay.width = canvas.width;
+  if (overlay.height !== canvas.height) overlay.height = canvas.height;
+  overlay.style.opacity = share / 100;
+  overlay.getContext("2d").drawImage(canvas, 0, 0);
 }
 
 function remember(list, value, most) {
@@ -189,10 +203,28 @@ function fillSettings() {
 }
 
 function chooseEpisode() {
-  const slider = element("frame");
-  slider.max = welcome.episodes[element("episode").selectedIndex].frames - 1;
-  slider.value = 0;
-  element("frame-number").textContent = "0";
+  const episode = element("episode").selectedIndex, { frames } = welcome.episodes[episode];
+  element("frame").max = frames - 1;
+  // Where every frame has its thumbnail, and there is one recording, there is nothing else to choose.
+  element("recorded").hidden = welcome.episodes.length < 2 && frames <= MOST_THUMBNAILS;
+  const num = Math.min(frames, MOST_THUMBNAILS);
+  const shown = Array.from({ length: num }, (_, index) => Math.floor(index * frames / num));
+  element("starts").replaceChildren(...shown.map((frame) => {
+    const button = document.createElement("button"), image = document.createElement("img");
+    button.type = "button";
+    button.value = frame;
+    Object.assign(image, { loading: "lazy", alt: "frame " + frame, src: "starts/" + episode + "/" + frame + ".png" });
+    button.append(image);
+    button.addEventListener("click", () => { chooseFrame(frame); reset(); button.blur(); });
+    return button;
+  }));
+  chooseFrame(0);
+}
+
+function chooseFrame(frame) {
+  element("frame").value = frame;
+  element("frame-number").textContent = frame;
+  for (const button of element("starts").children) button.classList.toggle("chosen", button.value === String(frame));
 }
 
 function setTemperature() {
@@ -241,12 +273,16 @@ element("pause").addEventListener("click", () => setPaused(!paused));
 element("step").addEventListener("click", step);
 element("reset").addEventListener("click", reset);
 element("episode").addEventListener("change", () => { chooseEpisode(); reset(); });
-element("frame").addEventListener("input", () => { element("frame-number").textContent = element("frame").value; });
+element("frame").addEventListener("input", () => chooseFrame(Number(element("frame").value)));
 element("frame").addEventListener("change", reset);
 element("temperature").addEventListener("input", setTemperature);
+element("share").addEventListener("input", () => {
+  element("share-number").textContent = Number(element("share").value) ? element("share").value + " %" : "off";
+  compare(!element("real").hidden);
+});
 element("speed").addEventListener("change", () => send({ type: "speed", fps: Number(element("speed").value) }));
 // The arrow keys belong to the game again once a setting has been made with the mouse.
-for (const setting of document.querySelectorAll("#bar input, #bar select, #bar button"))
+for (const setting of document.querySelectorAll("#bar input, #bar select, #bar button, #from input, #from select"))
   setting.addEventListener(setting.tagName === "SELECT" ? "change" : "pointerup", () => setting.blur());
 setInterval(() => send({ type: "seen", frame: seen }), SIGN_OF_LIFE_MS);
 setInterval(showNumbers, 250);
