@@ -154,7 +154,7 @@ def object_settings(world: WorldModel) -> dict[str, Any]:
     """What the object prior knows besides its networks, in plain data but for `scene_maps`."""
     scene, motion, model = world.prior.scene, world.prior.action_motion, world.latent_action_model
     ranges = ("lowest", "highest", "overshoot_low", "overshoot_high", "rest_button")
-    row_colors = pack_colors(scene.row_colors.cpu().numpy())
+    row_colors = pack_colors(scene.get_buffer("row_colors").cpu().numpy())
     return {
         "sprites": bool(world.prior.dynamics.is_trained),
         "motion": bool(motion.is_trained),
@@ -162,7 +162,7 @@ def object_settings(world: WorldModel) -> dict[str, Any]:
         "local": model.codes_are_local,
         "spawn_button": int(scene.spawn_button),
         "row_colors": row_colors.tolist(),
-        "row_colors_known": scene.row_colors_known.int().tolist(),
+        "row_colors_known": scene.get_buffer("row_colors_known").int().tolist(),
         **{name: _template(scene.object(name)) for name in ("controllable", "spawn", "small")},
         **{name: motion.get_buffer(name).tolist() for name in ranges},
     }
@@ -183,6 +183,5 @@ def _template(template: Object | None) -> dict[str, Any] | None:
 
 def scene_maps(world: WorldModel) -> bytes:
     """The maps of the scene model: rigid parts (int32), typical frame, where it is typical, occluders."""
-    scene = world.prior.scene
-    maps = (scene.rigid_parts, scene.typical_frame, scene.is_typical, scene.occluders)
-    return b"".join(each.cpu().numpy().tobytes() for each in maps)
+    names = ("rigid_parts", "typical_frame", "is_typical", "occluders")
+    return b"".join(world.prior.scene.get_buffer(name).cpu().numpy().tobytes() for name in names)
