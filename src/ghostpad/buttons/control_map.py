@@ -113,8 +113,9 @@ def _buttons_to_press(
 ) -> tuple[int, ...]:
     """The linear assignment of controls to seen buttons that has the most mutual information.
 
-    A control is played as the no-op is where its button is hardly held more often with it than in general, or
-    means another control far more: so FIRE where it has no effect.
+    A control whose own button is hardly held more often with it than in general, or means another control far
+    more, is played by the button that is held with it most above average, as RIGHTFIRE is by that of RIGHT;
+    and as the no-op where no button is, as FIRE without effect.
     """
     lift_KC = given_KC / marginal_C
     bits_KC = usage_K[:, None] * given_KC * np.log2(lift_KC)
@@ -127,6 +128,10 @@ def _buttons_to_press(
             buttons[control] = button
     if buttons[noop] < 0:  # more controls than buttons
         buttons[noop] = seen[given_KC[seen, noop].argmax()]
+    for control in np.flatnonzero(buttons < 0):
+        best = seen[lift_KC[seen, control].argmax()]
+        if lift_KC[best, control] >= _MIN_LIFT:
+            buttons[control] = best
     return tuple(int(button) for button in np.where(buttons < 0, buttons[noop], buttons))
 
 

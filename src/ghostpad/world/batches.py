@@ -75,7 +75,7 @@ class Batches:
             rows = self._choose(rows, rng)
             batch = self._recorded(rows, dropout=rng)
         batch = dataclasses.replace(batch, buttons=self._known_buttons(rows))
-        if labels is None:
+        if labels is None or len(labels.rows) == len(self.transitions):
             return batch
         some = rng.choice(labels.rows, max(2, len(rows) // LABELLED_SHARE))
         drawn = self._choose(some, rng, labels.rows)

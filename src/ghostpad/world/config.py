@@ -67,8 +67,9 @@ class WorldConfig(LoopConfig):
     """softness of the assignment of transitions to buttons at the start (falls to 1)"""
     reconstruction_weight: float = 0.0
     """weight of the drawn frame's loss beside the codes' cross-entropy; 0 leaves the decoder as it is"""
-    divergence_db: float = 43.0
-    """PSNR against the recording below which a frame of a rollout in training differs too much"""
+    divergence_db: float | None = None
+    """PSNR against the recording below which a frame of a rollout in training differs too much; by default 43
+    with the object prior, and without it that of copying the frame before"""
     patience: int = 2
     """frames in a row that may differ too much before a rollout is restarted"""
     rollout_length: float = 30.0

@@ -49,13 +49,24 @@ def _normed(convolution: nn.Conv2d) -> nn.Sequential:
 
 
 class Stem(nn.Sequential):
-    """Frames of history to features on the grid: (B, C + k, H, W) → (B, F, h, w)."""
+    """Frames of history to features on the grid: (B, C + k, H, W) → (B, F, h, w) or a little finer.
 
-    def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
+    Convolutions of stride 2 stop where the next would be coarser than the grid.
+
+    Args:
+        in_channels: C + k.
+        widths: channels after each convolution.
+        cell: pixels of a cell of the grid along each side.
+    """
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...], cell: int) -> None:
         first = _normed(nn.Conv2d(in_channels, widths[0], PATCH, stride=PATCH, padding=1, bias=False))
         layers: list[nn.Module] = [first, nn.ReLU(inplace=True)]
+        reached = PATCH
         for before, after in pairwise(widths):
-            layers += [_normed(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False))]
+            stride = 2 if 2 * reached <= cell else 1
+            reached *= stride
+            layers += [_normed(nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False))]
             layers += [nn.ReLU(inplace=True)]
         super().__init__(*layers)
 
@@ -85,11 +96,11 @@ class ConvDynamics(Dynamics):
     """The shipped dynamics."""
 
     def __init__(
-        self, config: DynamicsConfig, num_channels: int, num_codes: int, grid: tuple[int, int]
+        self, config: DynamicsConfig, num_channels: int, num_codes: int, grid: tuple[int, int], cell: int = 16
     ) -> None:
         super().__init__(config, num_channels, num_codes, grid)
         width = config.widths[-1]
-        self.stem = Stem(num_channels + config.history, config.widths)
+        self.stem = Stem(num_channels + config.history, config.widths, cell)
         self.position = nn.Parameter(torch.randn(width, *grid) * 0.02)
         self.blocks = nn.ModuleList(GridBlock(width) for _ in range(config.blocks))
         # Buttons must differ from the start, or none ever explains more than another.

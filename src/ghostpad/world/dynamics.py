@@ -84,9 +84,9 @@ class Dynamics(nn.Module, ABC):
 
 
 def make_dynamics(
-    config: DynamicsConfig, num_channels: int, num_codes: int, grid: tuple[int, int]
+    config: DynamicsConfig, num_channels: int, num_codes: int, grid: tuple[int, int], cell: int
 ) -> Dynamics:
-    """Build the dynamics that the config names.
+    """Build the dynamics that the config names; `cell` is the side of a cell of the grid in pixels.
 
     Raises:
         UserError: the registry has no such kind.
@@ -94,4 +94,4 @@ def make_dynamics(
     if config.kind not in DYNAMICS:
         raise UserError(f"--dynamics.kind {config.kind}: must be one of {', '.join(DYNAMICS)}")
     module, _, name = DYNAMICS[config.kind].partition(":")
-    return getattr(import_module(module), name)(config, num_channels, num_codes, grid)
+    return getattr(import_module(module), name)(config, num_channels, num_codes, grid, cell)

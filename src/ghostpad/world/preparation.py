@@ -16,9 +16,11 @@ from ghostpad.buttons.discovery import (
     infer_buttons,
     recognize_buttons,
 )
+from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.machine import num_cores
+from ghostpad.motion import motion_features
 from ghostpad.objects.background import clear_resting_area, fit_scene
 from ghostpad.objects.overshoot import button_transition_counts, fit_overshoot, trajectories
 from ghostpad.objects.recordings import Recordings, TrackedObject
@@ -40,7 +42,7 @@ def prepare(config: WorldConfig, world: TrainableWorld, held_out: Transitions) -
     """Learn objects and buttons from the recordings, or recognize those of the world that this starts from.
 
     With `--objects auto` the object prior is switched off where it predicts held-out frames no better than
-    copying the current one.
+    copying the current one. Where no object shows what the buttons are, the motion of the frame does.
     """
     prior = world.prior
     if config.start_from and prior.is_trained:
@@ -52,6 +54,24 @@ def prepare(config: WorldConfig, world: TrainableWorld, held_out: Transitions) -
             world.objects_active.fill_(gain > 0)
             state = "on" if gain > 0 else "off"
             print(f"Object prior: {gain:+.1f} dB over copying on held-out frames, so it is {state}.")
+    if not (config.start_from or config.labels or bool((world.finder.buttons >= 0).any())):
+        _infer_persistent_buttons(config, world)
+
+
+def _infer_persistent_buttons(config: WorldConfig, world: TrainableWorld) -> None:
+    """Infer the button of every training transition from the motion of whole frames."""
+    transitions = world.rollouts.transitions
+    motion = motion_features(transitions.store, transitions.stride)
+    all_transitions = Transitions(transitions.store, None, transitions.stride)
+    train = np.isin(all_transitions.episode_index, np.unique(transitions.episode_index))
+    options = PersistenceConfig(world.num_buttons, config.seed)
+    posterior = infer_persistent_buttons(motion, all_transitions.episode_index, train, options)
+    buttons, rows = posterior.argmax(1)[train], np.arange(len(transitions))
+    noop = int(np.bincount(buttons).argmax())
+    in_use = np.unique(buttons).tolist()
+    world.finder.adopt(world.dynamics.active, InferredButtons(rows, buttons, in_use, noop, rows[:0]))
+    shares = ", ".join(f"{button}: {(buttons == button).mean():.0%}" for button in in_use)
+    print(f"Buttons: inferred from the motion of whole frames ({shares}).")
 
 
 @torch.no_grad()

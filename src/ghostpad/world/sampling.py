@@ -62,6 +62,11 @@ class Labelled:
     noop: int
     rows: Tensor
 
+OBJECTS_DIVERGENCE_DB = 43.0
+"""PSNR below which a frame of a rollout differs too much, with the object prior."""
+COPIED = 512
+"""Transitions whose frames are compared for `RolloutBuffer.limit_divergence`."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -150,7 +155,8 @@ class RolloutBuffer(nn.Module):
     Args:
         transitions: of the training episodes.
         shape: (B, k, C, H, W).
-        divergence_db: PSNR against the recording below which a frame differs too much.
+        divergence_db: PSNR against the recording below which a frame differs too much; `limit_divergence`
+            sets it later where it is not given.
         mean_length: mean transitions after which a rollout is restarted anyway.
         patience: frames in a row that may differ too much.
     """
@@ -163,19 +169,25 @@ class RolloutBuffer(nn.Module):
         self,
         transitions: Transitions,
         shape: tuple[int, ...],
-        divergence_db: float,
+        divergence_db: float | None,
         mean_length: float,
         patience: int = 0,
     ) -> None:
         super().__init__()
         self.transitions = transitions
-        self.largest_error = 255**2 * 10 ** (-divergence_db / 10)
+        self.largest_error = 255**2 * 10 ** (-(divergence_db or OBJECTS_DIVERGENCE_DB) / 10)
         self.mean_length, self.patience = mean_length, patience
         self.sampling = PrioritizedSampling(len(transitions))
         self.register_buffer("history", torch.zeros(shape, dtype=torch.uint8))
         # The transition that comes next in each rollout; −1 before the first.
         self.register_buffer("rows", torch.full((shape[0],), -1, dtype=torch.int64))
         self.register_buffer("num_off", torch.zeros(shape[0], dtype=torch.int64))
+
+    def limit_divergence(self, generator: np.random.Generator) -> None:
+        """Let a frame differ at most as much as recorded frames differ from the ones before them."""
+        some = generator.integers(0, len(self.transitions), COPIED)
+        pairs = read_sequences(self.transitions, np.sort(some), 1, 1, self.history.shape[2] == 1)
+        self.largest_error = float(np.square(np.diff(pairs.astype(np.float32), axis=1)).mean())
 
     def before_hard_transitions(self, rows_B: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Rows (B,) to start at: half of `rows_B`, and for the others some steps before a hard transition."""

@@ -40,9 +40,11 @@ def train_world(config: WorldConfig) -> dict[str, float]:
         store = FrameStore.open(open_data(config.data, config.workers, MIN_EPISODES).path)
         loop = make_world_loop(config, store, group)
         loop.prepare_folder()
+        assert isinstance(loop.model, TrainableWorld)
         if loop.step == 0:
-            assert isinstance(loop.model, TrainableWorld)
             prepare(config, loop.model, Transitions(store, "validation", loop.model.stride))
+        if config.divergence_db is None and not loop.model.uses_objects:
+            loop.model.rollouts.limit_divergence(np.random.default_rng(config.seed))
         return loop.run()
 
 

@@ -60,8 +60,9 @@ class WorldModel(nn.Module):
         self.config = config
         self.folder: Path | None = None
         self.latent_action_model = model = LatentActionModel(config.latent_action_model)
-        self.dynamics = make_dynamics(config.dynamics, model.num_channels, model.codebook_size, model.grid)
         frames = config.latent_action_model.frames
+        size = (model.num_channels, model.codebook_size, model.grid, model.cell // frames.downsample)
+        self.dynamics = make_dynamics(config.dynamics, *size)
         self.height, self.width, self.stride = frames.height, frames.width, frames.stride
         self.grayscale, self.num_channels = frames.grayscale, model.num_channels
         self.history, self.num_buttons = config.dynamics.history, config.dynamics.num_buttons

@@ -9,7 +9,7 @@ from ghostpad.buttons.control_map import ControlMap, fit_control_map
 from ghostpad.errors import UserError
 from ghostpad.evaluation.controls.buttons import WorldButtons
 from ghostpad.evaluation.inference import draw_blocks
-from ghostpad.evaluation.rollouts import open_loop, single_steps
+from ghostpad.evaluation.rollouts import branched, open_loop, recorded, single_steps
 from ghostpad.evaluation.rollouts.film import write_rollout_film
 from ghostpad.frames.controls import read_controls
 from ghostpad.frames.ingest import open_data
@@ -28,7 +28,7 @@ FORMAT = 1
 METRICS_FILE, FILM_FILE = "metrics.json", "rollout.gif"
 LABELS, HELD_OUT = 1_024, 2_048
 """Transitions for the control map of the measurements, and for the description of the buttons."""
-KEYS = open_loop.KEYS | single_steps.keys_of(REFERENCE_GAME)
+KEYS = open_loop.KEYS | recorded.KEYS | branched.KEYS | single_steps.keys_of(REFERENCE_GAME)
 """Unit and meaning of the numbers of `measure`; those of the reference game are there for every game."""
 
 
@@ -116,6 +116,9 @@ def measure(
         reason = str(error)
     steps, step_intervals = single_steps.single_steps(world, control_map, store, seed=seed)
     measured = rollouts | steps | single_steps.speed(world, store)
+    for measurement in (recorded.recorded_rollouts, branched.branched_steps) if control_map else ():
+        found, found_intervals = measurement(world, control_map, store, seed)
+        measured, step_intervals = measured | found, step_intervals | found_intervals
     numbers = {name: measured.get(name) for name in {**KEYS, **measured}}
     missing = [name for name, value in numbers.items() if value is None or not np.isfinite(value)]
     return {

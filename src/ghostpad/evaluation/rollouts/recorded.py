@@ -1,0 +1,122 @@
+"""Rollouts beside a recording: a world continues a held-out frame under the controls that were recorded.
+
+Needs no emulator, so that worlds of every game are measured alike. The frames are compared with those that
+were recorded, and with showing the start for as long.
+
+Dimensions: N rollouts, k frames of history, C colour channels, H W frame.
+"""
+
+import numpy as np
+
+from ghostpad.buttons.control_map import ControlMap
+from ghostpad.evaluation.reconstruction import pair_sums, psnr_db, summarize
+from ghostpad.frames.controls import read_controls
+from ghostpad.frames.pairs import Transitions, read_sequences
+from ghostpad.frames.store import FrameStore
+from ghostpad.progress import progress
+from ghostpad.sums import Sums, bootstrap, ratio, total
+from ghostpad.world.world_model import WorldModel
+
+NUM_ROLLOUTS = 48
+HORIZONS = (1, 4, 10, 30, 100)
+_BATCH = 8
+_NUMBERS = {
+    "psnr_db": ("dB", "PSNR, MSE pooled"),
+    "gain_over_copy_db": ("dB", "gain of PSNR over showing the start"),
+    "moving_psnr_db": ("dB", "PSNR over the pixels that differ from the start, dilated by 2 pixels"),
+    "delta_psnr_db": ("dB", "PSNR less that of the same rollout under random buttons (Genie's ΔPSNR)"),
+}
+KEYS = {
+    f"recorded_{name}_{horizon}": (unit, f"after {horizon} frames under the recorded controls: {meaning}")
+    for horizon in HORIZONS
+    for name, (unit, meaning) in _NUMBERS.items()
+}
+"""Unit and meaning of the numbers of `recorded_rollouts`."""
+
+
+def recorded_rollouts(
+    world: WorldModel, control_map: ControlMap, store: FrameStore, seed: int = 0
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Continue test episodes under their recorded controls, from starts spread evenly over their frames.
+
+    Returns:
+        Numbers of `KEYS`, up to the longest horizon that half of the episodes allow; and their 95 % intervals
+        by bootstrap over episodes. Both empty without recorded controls.
+
+    Raises:
+        UserError: the map lacks a control.
+    """
+    transitions, generator = Transitions(store, "test", world.stride), np.random.default_rng(seed)
+    horizons, rows = _starts(transitions)
+    sums: list[dict[int, Sums]] = []
+    kept = []
+    for first in progress(range(0, len(rows), _BATCH), what="rollouts", unit="batches"):
+        batch = rows[first : first + _BATCH]
+        steps = batch + world.stride * np.arange(horizons[-1])[:, None]
+        buttons = _buttons(control_map, transitions, steps)
+        if buttons is None:
+            continue
+        kept.append(transitions.episode_index[batch])
+        random = generator.choice(world.buttons_in_use, buttons.shape)
+        sums.append(_batch_sums(world, transitions, batch, horizons, buttons, random))
+    numbers, intervals = {}, {}
+    for horizon in horizons if sums else ():
+        parts = [part[horizon] for part in sums]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+        def metrics(sums: Sums, horizon: int = horizon) -> Sums:
+            summary = summarize(sums)
+            random_db = psnr_db(ratio(sums["random_squared"], sums["pixels"]))
+            summary["delta_psnr_db"] = summary["psnr_db"] - random_db
+            return {f"recorded_{name}_{horizon}": summary[name] for name in _NUMBERS}
+
+        numbers |= {name: float(value) for name, value in metrics(total(joined)).items()}
+        intervals |= bootstrap(joined, np.concatenate(kept), metrics, seed)
+    return numbers, intervals
+
+
+def _starts(transitions: Transitions) -> tuple[list[int], np.ndarray]:
+    """The horizons that fit, and the rows (S,) of the first transitions of rollouts of the longest one."""
+    last = np.append(np.flatnonzero(np.diff(transitions.episode_index)), len(transitions) - 1)
+    left_T = last[np.searchsorted(last, np.arange(len(transitions)))] - np.arange(len(transitions))
+    for count in range(len(HORIZONS), 0, -1):
+        steps = (HORIZONS[count - 1] - 1) * transitions.stride
+        rows = np.flatnonzero(left_T >= steps)
+        if 2 * len(np.unique(transitions.episode_index[rows])) >= len(last):
+            places = np.linspace(0, len(rows) - 1, min(NUM_ROLLOUTS, len(rows)))
+            return list(HORIZONS[:count]), rows[places.astype(int)]
+    return [], np.zeros(0, np.int64)
+
+
+def _buttons(control_map: ControlMap, transitions: Transitions, rows: np.ndarray) -> np.ndarray | None:
+    """The buttons for the recorded controls of these transitions, in the same shape; None if unknown."""
+    found = read_controls(transitions, rows.ravel(), directions=False)
+    if found is None or (found[0] < 0).any():
+        return None
+    buttons = np.array([control_map.to_button(name) for name in found[1]])
+    return buttons[found[0]].reshape(rows.shape)
+
+
+def _batch_sums(
+    world: WorldModel,
+    transitions: Transitions,
+    rows: np.ndarray,
+    horizons: list[int],
+    buttons: np.ndarray,
+    random: np.ndarray,
+) -> dict[int, Sums]:
+    """By horizon, sums of rollouts under the buttons (steps, N), and the error under the random ones."""
+    frames = read_sequences(transitions, rows, world.history, horizons[-1], world.grayscale)
+    history, future = frames[:, : world.history], frames[:, world.history :]
+    states, sums = [world.start(history)] * 2, {}
+    for step in range(horizons[-1]):
+        pressed = (buttons[step], random[step])
+        states = [world.step(state, held)[0] for state, held in zip(states, pressed, strict=True)]
+        if step + 1 in horizons:
+            drawn, other, true, start = (
+                part.astype(np.float32) / 255
+                for part in (states[0].frames[:, -1], states[1].frames[:, -1], future[:, step], history[:, -1])
+            )
+            sums[step + 1] = pair_sums(drawn, true, start)
+            sums[step + 1]["random_squared"] = np.square(other - true).sum((1, 2, 3), dtype=np.float64)
+    return sums
