@@ -42,13 +42,16 @@ class DisplacementMixture(nn.Module):
     Args:
         num_buttons: M.
         spread_2: pixels along each axis; the buttons start evenly between −`spread_2` and `spread_2`.
+        num_features: F.
         width: of the layers that see the past.
     """
 
-    def __init__(self, num_buttons: int, spread_2: Tensor, width: int = 64) -> None:
+    def __init__(
+        self, num_buttons: int, spread_2: Tensor, num_features: int = 3 * PAST + 2, width: int = 64
+    ) -> None:
         super().__init__()
         self.past = nn.Sequential(
-            nn.Linear(3 * PAST + 2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
+            nn.Linear(num_features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
         )
         starts = torch.linspace(-1, 1, num_buttons) if num_buttons > 1 else torch.zeros(1)
         self.displacements = nn.Parameter(starts[:, None] * spread_2)
@@ -119,15 +122,10 @@ def find_controllable(tracked: Sequence[TrackedObject], max_buttons: int, seed: 
     Returns:
         None where no object is seen often enough, or buttons explain none of them.
     """
-    by_appearance: dict[tuple, list[TrackedObject]] = defaultdict(list)
-    for each in tracked:
-        if each.displacement is not None and each.object.is_seen_whole:
-            by_appearance[appearance_key(each.object)].append(each)
-    groups = [group for group in map(_inside, by_appearance.values()) if len(group) >= MIN_OBSERVATIONS]
     best, best_gain = None, 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for group in progress(groups, what="finding the controllable object", unit="objects"):
+        for group in progress(_groups(tracked), what="finding the controllable object", unit="objects"):
             data = _features(group)
             (_, past_nll), most = (_best_fit(*data, number) for number in (1, max_buttons))
             gain = past_nll - most[1]
@@ -136,6 +134,32 @@ def find_controllable(tracked: Sequence[TrackedObject], max_buttons: int, seed: 
                 least = min(nll for _, nll in fits)
                 mixture, nll = next(pair for pair in fits if pair[1] <= least + TOLERANCE)
                 best, best_gain = Controllable(group[0].object, mixture), (past_nll - nll) * len(group)
+    return best
+
+
+def find_controlled(tracked: Sequence[TrackedObject], buttons_T: np.ndarray, seed: int) -> Object | None:
+    """Find the object whose motion known buttons explain best beyond its past.
+
+    Args:
+        tracked: objects and their displacements; those that look alike are taken for one object.
+        buttons_T: buttons of all training transitions, −1 where unknown.
+        seed: of the fits.
+
+    Returns:
+        None where no object is seen often enough, or the buttons explain none of them.
+    """
+    best, most = None, 0.0
+    known = [each for each in tracked if buttons_T[each.row] >= 0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for group in progress(_groups(known), what="finding the controllable object", unit="objects"):
+            pasts, displacements = _features(group)
+            held = torch.from_numpy(buttons_T[_rows(group)].astype(np.int64))
+            with_buttons = torch.cat([pasts, nn.functional.one_hot(held).float()], 1)
+            nlls = (_best_fit(features, displacements, 1)[1] for features in (pasts, with_buttons))
+            gain = float(np.subtract(*nlls))
+            if gain >= TOLERANCE and gain * len(group) > most:
+                best, most = group[0].object, gain * len(group)
     return best
 
 
@@ -186,6 +210,15 @@ def recognize_buttons(
     return InferredButtons(rows, buttons, moving, noop, np.unique(_rows(spawns)), spawn, spawned)
 
 
+def _groups(tracked: Sequence[TrackedObject]) -> list[list[TrackedObject]]:
+    """Observations inside their range of objects that look alike and are seen often."""
+    by_appearance: dict[tuple, list[TrackedObject]] = defaultdict(list)
+    for each in tracked:
+        if each.displacement is not None and each.object.is_seen_whole:
+            by_appearance[appearance_key(each.object)].append(each)
+    return [group for group in map(_inside, by_appearance.values()) if len(group) >= MIN_OBSERVATIONS]
+
+
 def _rows(observations: Sequence[TrackedObject]) -> np.ndarray:
     return np.array([each.row for each in observations], np.int64)
 
@@ -221,7 +254,7 @@ def _fit(pasts: Tensor, displacements: Tensor, num_buttons: int) -> tuple[Displa
     train = (~held_out).nonzero()[:, 0]
     centered = displacements[train] - displacements[train].mean(0)
     axis = torch.linalg.svd(centered, full_matrices=False).Vh[0]  # first principal component
-    mixture = DisplacementMixture(num_buttons, axis * (centered @ axis).std())
+    mixture = DisplacementMixture(num_buttons, axis * (centered @ axis).std(), pasts.shape[1])
 
     def loss(_: int) -> Tensor:
         rows = train[torch.randint(len(train), (BATCH_SIZE,))]

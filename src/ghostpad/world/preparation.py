@@ -13,6 +13,7 @@ from ghostpad.buttons.discovery import (
     Controllable,
     InferredButtons,
     find_controllable,
+    find_controlled,
     infer_buttons,
     recognize_buttons,
 )
@@ -22,6 +23,7 @@ from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.machine import num_cores
 from ghostpad.motion import motion_features
 from ghostpad.objects.background import clear_resting_area, fit_scene
+from ghostpad.objects.detection import Object
 from ghostpad.objects.overshoot import button_transition_counts, fit_overshoot, trajectories
 from ghostpad.objects.recordings import Recordings, TrackedObject
 from ghostpad.objects.training import train_action_motion, train_object_dynamics
@@ -70,6 +72,7 @@ def _infer_persistent_buttons(config: WorldConfig, world: TrainableWorld) -> Non
     noop = int(np.bincount(buttons).argmax())
     in_use = np.unique(buttons).tolist()
     world.finder.adopt(world.dynamics.active, InferredButtons(rows, buttons, in_use, noop, rows[:0]))
+    world.prior.action_motion.rest_button.fill_(noop)
     shares = ", ".join(f"{button}: {(buttons == button).mean():.0%}" for button in in_use)
     print(f"Buttons: inferred from the motion of whole frames ({shares}).")
 
@@ -107,15 +110,26 @@ def _learn_objects(config: WorldConfig, world: TrainableWorld) -> None:
     some = rows[:: max(1, min(FIRST_STRIDE, len(rows) // FIRST_MINIMUM))]
     tracked = recordings.track(some)
     fit_scene(prior.scene, recordings, rows, tracked)
-    controllable = find_controllable(tracked, world.num_buttons, config.seed)
-    prior.scene.store_object("controllable", None if controllable is None else controllable.object)
-    # Tracked once more, since more is known now.
     labels = draw_labels(recordings.transitions, config.labels, config.seed) if config.labels else None
+    controllable = find_controllable(tracked, world.num_buttons, config.seed)
+    if controllable is not None:
+        found = controllable.object
+    else:
+        if labels is None:
+            _infer_persistent_buttons(config, world)
+        known = _known_buttons(world, labels)
+        found = None if known is None else find_controlled(tracked, known, config.seed)
+    prior.scene.store_object("controllable", found)
+    # Tracked once more, since more is known now.
     if labels is not None:
         rows = np.union1d(rows, labels.rows)
     tracked = recordings.track(rows, prior.scene.arrays)
-    if controllable is not None and prior.scene.object("controllable") is not None:
-        _learn_buttons(world, recordings, labels, controllable, tracked)
+    if found is not None and prior.scene.object("controllable") is not None:
+        if controllable is not None and labels is None:
+            _learn_buttons(world, controllable, tracked)
+        buttons = _known_buttons(world, labels)
+        if buttons is not None:
+            _learn_action_motion(world, recordings, found, buttons, tracked)
     if bool(prior.action_motion.is_trained):
         clear_resting_area(prior.scene, prior.action_motion.edges)
     else:
@@ -134,36 +148,44 @@ def _recordings(config: WorldConfig, world: TrainableWorld) -> Recordings:
     return Recordings(world.rollouts.transitions, world.history, world.grayscale, workers, config.seed)
 
 
-def _learn_buttons(
-    world: TrainableWorld,
-    recordings: Recordings,
-    labels: Labels | None,
-    controllable: Controllable,
-    tracked: list[TrackedObject],
-) -> None:
-    """Take the buttons from labels, or infer them from motion; and learn where each moves the object."""
+def _known_buttons(world: TrainableWorld, labels: Labels | None) -> np.ndarray | None:
+    """The button of each training transition from labels, else from motion; −1 where it is not known.
+
+    None where labels have controls that are no buttons.
+    """
+    if labels is None:
+        return world.finder.buttons.cpu().numpy()
+    return labels.controls if labels.fit_buttons(world.num_buttons) else None
+
+
+def _learn_buttons(world: TrainableWorld, controllable: Controllable, tracked: list[TrackedObject]) -> None:
+    """Infer the buttons of transitions from the displacements that they add to the controllable object."""
     prior, more = world.prior, ""
-    if labels is not None:
-        buttons = labels.controls if labels.fit_buttons(world.num_buttons) else None
-    else:
-        inferred = infer_buttons(controllable, tracked, world.num_buttons)
-        world.finder.adopt(world.dynamics.active, inferred)
-        if inferred.spawn_button is not None and inferred.spawned is not None:
-            more = "; one more spawns an object"
-            prior.scene.store_object("spawn", inferred.spawned)
-            prior.scene.store(spawn_button=inferred.spawn_button)
-            prior.action_motion.acts_as[inferred.spawn_button] = inferred.noop
-        prior.action_motion.rest_button.fill_(inferred.noop)
-        buttons = world.finder.buttons.cpu().numpy()
+    inferred = infer_buttons(controllable, tracked, world.num_buttons)
+    world.finder.adopt(world.dynamics.active, inferred)
+    if inferred.spawn_button is not None and inferred.spawned is not None:
+        more = "; one more spawns an object"
+        prior.scene.store_object("spawn", inferred.spawned)
+        prior.scene.store(spawn_button=inferred.spawn_button)
+        prior.action_motion.acts_as[inferred.spawn_button] = inferred.noop
+    prior.action_motion.rest_button.fill_(inferred.noop)
     moves = [f"{right:+.0f} right {down:+.0f} down" for down, right in controllable.displacements]
     print(f"Buttons: {len(moves)} move the controllable object, by pixels ({', '.join(moves)}){more}.")
-    if buttons is not None:
-        previous = recordings.previous(buttons)
-        train_action_motion(prior.action_motion, tracked, buttons, previous, recordings.seed)
-        if bool(prior.action_motion.is_trained):
-            seen = trajectories(recordings, controllable.object)
-            counts = button_transition_counts(previous, buttons, world.num_buttons)
-            fit_overshoot(prior.action_motion, seen, counts)
+
+
+def _learn_action_motion(
+    world: TrainableWorld,
+    recordings: Recordings,
+    controllable: Object,
+    buttons: np.ndarray,
+    tracked: list[TrackedObject],
+) -> None:
+    """Learn where each button moves the controllable object, and how far beyond the edges of its range."""
+    previous, motion = recordings.previous(buttons), world.prior.action_motion
+    train_action_motion(motion, tracked, buttons, previous, recordings.seed)
+    if bool(motion.is_trained):
+        counts = button_transition_counts(previous, buttons, world.num_buttons)
+        fit_overshoot(motion, trajectories(recordings, controllable), counts)
 
 
 def _recognize(config: WorldConfig, world: TrainableWorld) -> None:

@@ -62,6 +62,7 @@ class Labelled:
     noop: int
     rows: Tensor
 
+
 OBJECTS_DIVERGENCE_DB = 43.0
 """PSNR below which a frame of a rollout differs too much, with the object prior."""
 COPIED = 512

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ghostpad.buttons.control_map import ControlMap
-from ghostpad.errors import UserError
 from ghostpad.evaluation.reconstruction import psnr_db
 from ghostpad.frames.store import FrameStore
 from ghostpad.luma import luma

@@ -115,7 +115,12 @@ def _batch_sums(
         if step + 1 in horizons:
             drawn, other, true, start = (
                 part.astype(np.float32) / 255
-                for part in (states[0].frames[:, -1], states[1].frames[:, -1], future[:, step], history[:, -1])
+                for part in (
+                    states[0].frames[:, -1],
+                    states[1].frames[:, -1],
+                    future[:, step],
+                    history[:, -1],
+                )
             )
             sums[step + 1] = pair_sums(drawn, true, start)
             sums[step + 1]["random_squared"] = np.square(other - true).sum((1, 2, 3), dtype=np.float64)
