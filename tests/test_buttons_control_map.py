@@ -42,6 +42,12 @@ def test_fire_is_played_as_noop_where_its_button_means_another_control_more():
     assert found.to_button("FIRE") == found.to_button("NOOP") == 0
 
 
+def test_controls_with_one_effect_are_played_by_one_button():
+    both = [[0.9, 0.1, 0, 0], [0.1, 0, 0.45, 0.45]]
+    found = fit_control_map(["NOOP", "FIRE", "UP", "UPFIRE"], *draw_labels(both, (0.5, 0.5)))
+    assert found.button_for_control == (0, 0, 1, 1)
+
+
 def test_a_transition_counts_in_proportion_for_each_button():
     hard, held = draw_labels(MOVES, (0.4, 0.3, 0.3))
     twice = fit_control_map(NAMES, np.concatenate([hard, hard]) / 2, np.concatenate([held, held]))

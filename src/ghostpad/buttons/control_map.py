@@ -113,26 +113,24 @@ def _buttons_to_press(
 ) -> tuple[int, ...]:
     """The linear assignment of controls to seen buttons that has the most mutual information.
 
-    A control whose own button is hardly held more often with it than in general, or means another control far
-    more, is played by the button that is held with it most above average, as RIGHTFIRE is by that of RIGHT;
-    and as the no-op where no button is, as FIRE without effect.
+    A button means a control that is held with it well above average, and not far less so than another. A
+    control whose own button does not mean it is played by another that does, as RIGHTFIRE by that of RIGHT,
+    and as the no-op where none does, as FIRE without effect.
     """
     lift_KC = given_KC / marginal_C
     bits_KC = usage_K[:, None] * given_KC * np.log2(lift_KC)
+    means_KC = (lift_KC >= _MIN_LIFT) & (2 * lift_KC >= lift_KC.max(1, keepdims=True))
     noop = noop_control(names, marginal_C)
     buttons = np.full(len(names), -1)
     for control, place in zip(*linear_sum_assignment(bits_KC[seen].T, maximize=True), strict=True):
-        button = seen[place]
-        lift = lift_KC[button, control]
-        if control == noop or (lift >= _MIN_LIFT and 2 * lift >= lift_KC[button].max()):
-            buttons[control] = button
+        if control == noop or means_KC[seen[place], control]:
+            buttons[control] = seen[place]
     if buttons[noop] < 0:  # more controls than buttons
         buttons[noop] = seen[given_KC[seen, noop].argmax()]
     for control in np.flatnonzero(buttons < 0):
-        best = seen[lift_KC[seen, control].argmax()]
-        if lift_KC[best, control] >= _MIN_LIFT:
-            buttons[control] = best
-    return tuple(int(button) for button in np.where(buttons < 0, buttons[noop], buttons))
+        shared = seen[(lift_KC * means_KC)[seen, control].argmax()]
+        buttons[control] = shared if means_KC[shared, control] else buttons[noop]
+    return tuple(map(int, buttons))
 
 
 def noop_control(names: Sequence[str], frequency_C: Sequence[float] | np.ndarray = (1.0,)) -> int:
