@@ -34,6 +34,7 @@ HELD_OUT = 5  # one of how many observations is held out
 MIN_GAIN = 0.5  # nats per held-out displacement that buttons save if an object is controllable
 TOLERANCE = 0.1  # nats that fewer buttons may lose against the best number
 MIN_POSTERIOR = 0.9  # of a button, to count as known
+MOST_DISPLACEMENTS = 5  # buttons of the mixture; more stand for the velocities of an object with momentum
 
 
 class DisplacementMixture(nn.Module):
@@ -123,6 +124,7 @@ def find_controllable(tracked: Sequence[TrackedObject], max_buttons: int, seed: 
         None where no object is seen often enough, or buttons explain none of them.
     """
     best, best_gain = None, 0.0
+    max_buttons = min(max_buttons, MOST_DISPLACEMENTS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for group in progress(_groups(tracked), what="finding the controllable object", unit="objects"):

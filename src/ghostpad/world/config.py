@@ -19,7 +19,7 @@ class DynamicsConfig:
     """which dynamics; conv is a convolutional network over the grid of codes"""
     history: int = 8
     """frames that the next transition is predicted from, at least 2"""
-    num_buttons: int = 5
+    num_buttons: int = 8
     """number of buttons, 2 to 8"""
     widths: tuple[int, ...] = (48, 96, 128)
     """channels after a convolution of stride 4 over the frames, and after each of stride 2 that follows"""

@@ -36,6 +36,8 @@ MIN_HELD_SHARE = 0.01
 """Share of the assigned transitions below which a button counts as never held."""
 FIRST_STRIDE, FIRST_MINIMUM = 2, 8192
 """One of how many transitions is tracked to find the controllable object, and how many at least."""
+MIN_GAIN_DB = 0.1
+"""Gain of the object prior over copying from which it is used."""
 GAIN_TRANSITIONS = 256
 """Held-out transitions on which the object prior is compared with copying."""
 
@@ -53,21 +55,28 @@ def prepare(config: WorldConfig, world: TrainableWorld, held_out: Transitions) -
         _learn_objects(config, world)
         if config.objects == "auto":
             gain = prior_gain_db(world, held_out, config.seed)
-            world.objects_active.fill_(gain > 0)
-            state = "on" if gain > 0 else "off"
+            world.objects_active.fill_(gain >= MIN_GAIN_DB)
+            state = "on" if gain >= MIN_GAIN_DB else "off"
             print(f"Object prior: {gain:+.1f} dB over copying on held-out frames, so it is {state}.")
     if not (config.start_from or config.labels or bool((world.finder.buttons >= 0).any())):
         _infer_persistent_buttons(config, world)
 
 
 def _infer_persistent_buttons(config: WorldConfig, world: TrainableWorld) -> None:
-    """Infer the button of every training transition from the motion of whole frames."""
+    """Infer the button of every training transition from the motion of whole frames.
+
+    None is known where episodes are too short for that: the codes show the buttons then.
+    """
     transitions = world.rollouts.transitions
     motion = motion_features(transitions.store, transitions.stride)
     all_transitions = Transitions(transitions.store, None, transitions.stride)
     train = np.isin(all_transitions.episode_index, np.unique(transitions.episode_index))
     options = PersistenceConfig(world.num_buttons, config.seed)
-    posterior = infer_persistent_buttons(motion, all_transitions.episode_index, train, options)
+    try:
+        posterior = infer_persistent_buttons(motion, all_transitions.episode_index, train, options)
+    except UserError as reason:
+        print(f"Buttons: inferred from the codes, since {reason}")
+        return
     buttons, rows = posterior.argmax(1)[train], np.arange(len(transitions))
     noop = int(np.bincount(buttons).argmax())
     in_use = np.unique(buttons).tolist()

@@ -132,6 +132,10 @@ def measure(
 def _why_absent(name: str, measured: dict[str, float], reason: str) -> str:
     if name in measured:
         return "never happened"
+    if name in branched.KEYS:
+        return "no controls, or no branches of test episodes (ghostpad record --branches)"
+    if name in recorded.KEYS:
+        return "no controls, or the test episodes are too short"
     if name not in open_loop.KEYS:
         return "the controls, or a detector for this game, are missing"
     return reason
@@ -167,6 +171,8 @@ def print_summary(metrics: dict[str, Any], folder: Path) -> None:
     lines = {
         "inferred_psnr_db": "One step, with the likeliest button: PSNR {:.1f} dB",
         "inferred_gain_over_copy_db": "  gain over copying {:.1f} dB",
+        "recorded_gain_over_copy_db_10": "Ten frames under the recorded controls: gain over copying {:.1f} dB",
+        "branch_direction": "Of two controls of one state, the difference points the right way: {:.0%}",
         **{
             name: f"Open loop: {metric.title} {{:.4g}} {metric.unit}"
             for name, metric in REFERENCE_GAME.rollout_metrics.items()
