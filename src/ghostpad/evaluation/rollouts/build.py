@@ -171,7 +171,7 @@ def print_summary(metrics: dict[str, Any], folder: Path) -> None:
     lines = {
         "inferred_psnr_db": "One step, with the likeliest button: PSNR {:.1f} dB",
         "inferred_gain_over_copy_db": "  gain over copying {:.1f} dB",
-        "recorded_gain_over_copy_db_10": "Ten frames under the recorded controls: gain over copying {:.1f} dB",
+        "recorded_gain_over_copy_db_10": "Ten frames of recorded controls: gain over copying {:.1f} dB",
         "branch_direction": "Of two controls of one state, the difference points the right way: {:.0%}",
         **{
             name: f"Open loop: {metric.title} {{:.4g}} {metric.unit}"
