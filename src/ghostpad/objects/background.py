@@ -31,6 +31,7 @@ MIN_PART_AREA, MAX_PART_AREA = 4, 512  # pixels
 MIN_OCCLUDER_SIDE = 6  # pixels; in smaller areas that never change no object happened to pass
 TYPICAL_FRAMES, TYPICAL_SHARE = 256, 0.5  # recorded frames, and the share that must show their mode
 MIN_ROW_COUNT, ROW_COLOR_SHARE = 2, 0.9  # objects that show a row, and the share that has its colour
+MIN_KNOWN_ROWS = 0.5  # share of the rows with objects whose colour is known, for row colours to be used
 
 
 def fit_scene(
@@ -47,8 +48,9 @@ def fit_scene(
     small = commonest_sprite(tracked)
     if small is not None:
         found = find_row_colors(recordings, rows, small)
-        scene.store_object("small", small)
-        scene.store(row_colors=found.colors, row_colors_known=found.known)
+        if found is not None:
+            scene.store_object("small", small)
+            scene.store(row_colors=found.colors, row_colors_known=found.known)
 
 
 def find_background(recordings: Recordings) -> tuple[np.ndarray, np.ndarray]:
@@ -141,8 +143,11 @@ def commonest_sprite(tracked: Sequence[TrackedObject]) -> Object | None:
     return sprites[keys.index(mode(keys))] if keys else None
 
 
-def find_row_colors(recordings: Recordings, rows: np.ndarray, small: Object) -> RowColors:
-    """The colour that new objects with the shape of a small one have on each row."""
+def find_row_colors(recordings: Recordings, rows: np.ndarray, small: Object) -> RowColors | None:
+    """The colour that new objects with the shape of a small one have on each row.
+
+    None where the row seldom decides on it, as with two paddles of one shape.
+    """
     height = recordings.transitions.store.height
     colors, known = np.zeros((len(small.colors), height), np.int16), np.zeros(height, bool)
     seen: dict[int, list[tuple[int, ...]]] = defaultdict(list)
@@ -153,6 +158,8 @@ def find_row_colors(recordings: Recordings, rows: np.ndarray, small: Object) -> 
         if len(shown) >= MIN_ROW_COUNT:
             colors[:, row] = mode(shown)
             known[row] = shown.count(mode(shown)) >= ROW_COLOR_SHARE * len(shown)
+    if known.sum() < MIN_KNOWN_ROWS * len(seen):
+        return None
     return RowColors(small.mask, colors, known)
 
 
