@@ -146,7 +146,7 @@ def commonest_sprite(tracked: Sequence[TrackedObject]) -> Object | None:
 def find_row_colors(recordings: Recordings, rows: np.ndarray, small: Object) -> RowColors | None:
     """The colour that new objects with the shape of a small one have on each row.
 
-    None where the row seldom decides on it, as with two paddles of one shape.
+    None where the row seldom decides on it, as with two objects of one shape.
     """
     height = recordings.transitions.store.height
     colors, known = np.zeros((len(small.colors), height), np.int16), np.zeros(height, bool)

@@ -68,8 +68,7 @@ class WorldConfig(LoopConfig):
     reconstruction_weight: float = 0.0
     """weight of the drawn frame's loss beside the codes' cross-entropy; 0 leaves the decoder as it is"""
     divergence_db: float | None = None
-    """PSNR against the recording below which a frame of a rollout in training differs too much; by default 43
-    with the object prior, and without it that of copying the frame before"""
+    """PSNR below which a frame of a rollout in training is off: 43 with objects, else that of copying"""
     patience: int = 2
     """frames in a row that may differ too much before a rollout is restarted"""
     rollout_length: float = 30.0

@@ -28,7 +28,12 @@ FORMAT = 1
 METRICS_FILE, FILM_FILE = "metrics.json", "rollout.gif"
 LABELS, HELD_OUT = 1_024, 2_048
 """Transitions for the control map of the measurements, and for the description of the buttons."""
-KEYS = open_loop.KEYS | recorded.KEYS | branched.KEYS | single_steps.keys_of(REFERENCE_GAME)
+KEYS = {
+    **open_loop.KEYS,
+    **recorded.keys_of(REFERENCE_GAME),
+    **branched.KEYS,
+    **single_steps.keys_of(REFERENCE_GAME),
+}
 """Unit and meaning of the numbers of `measure`; those of the reference game are there for every game."""
 
 
@@ -134,7 +139,7 @@ def _why_absent(name: str, measured: dict[str, float], reason: str) -> str:
         return "never happened"
     if name in branched.KEYS:
         return "no controls, or no branches of test episodes (ghostpad record --branches)"
-    if name in recorded.KEYS:
+    if name.startswith(recorded.PREFIX):
         return "no controls, or the test episodes are too short"
     if name not in open_loop.KEYS:
         return "the controls, or a detector for this game, are missing"

@@ -13,11 +13,13 @@ from ghostpad.evaluation.reconstruction import pair_sums, psnr_db, summarize
 from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.frames.store import FrameStore
+from ghostpad.games import Game, recognize
 from ghostpad.progress import progress
 from ghostpad.sums import Sums, bootstrap, ratio, total
 from ghostpad.world.world_model import WorldModel
 
 NUM_ROLLOUTS = 48
+PREFIX = "recorded_"
 HORIZONS = (1, 4, 10, 30, 100)
 _BATCH = 8
 _NUMBERS = {
@@ -26,12 +28,20 @@ _NUMBERS = {
     "moving_psnr_db": ("dB", "PSNR over the pixels that differ from the start, dilated by 2 pixels"),
     "delta_psnr_db": ("dB", "PSNR less that of the same rollout under random buttons (Genie's ΔPSNR)"),
 }
-KEYS = {
-    f"recorded_{name}_{horizon}": (unit, f"after {horizon} frames under the recorded controls: {meaning}")
-    for horizon in HORIZONS
-    for name, (unit, meaning) in _NUMBERS.items()
-}
-"""Unit and meaning of the numbers of `recorded_rollouts`."""
+
+
+def keys_of(game: Game | None) -> dict[str, tuple[str, str]]:
+    """Unit and meaning of every number of `recorded_rollouts` in this game."""
+    numbers = dict(_NUMBERS)
+    for name, path in game.single_step_metrics.items() if game else ():
+        element, _, key = path.partition(".")
+        metric = game.elements[element].metrics[key]
+        numbers[name] = (metric.unit, f"{element} {metric.meaning}")
+    return {
+        f"{PREFIX}{name}_{horizon}": (unit, f"after {horizon} frames under the recorded controls: {meaning}")
+        for horizon in HORIZONS
+        for name, (unit, meaning) in numbers.items()
+    }
 
 
 def recorded_rollouts(
@@ -40,14 +50,15 @@ def recorded_rollouts(
     """Continue test episodes under their recorded controls, from starts spread evenly over their frames.
 
     Returns:
-        Numbers of `KEYS`, up to the longest horizon that half of the episodes allow; and their 95 % intervals
-        by bootstrap over episodes. Both empty without recorded controls.
+        Numbers of `keys_of`, up to the longest horizon that half of the episodes allow; and their 95 %
+        intervals by bootstrap over episodes. Both empty without recorded controls.
 
     Raises:
         UserError: the map lacks a control.
     """
     transitions, generator = Transitions(store, "test", world.stride), np.random.default_rng(seed)
     horizons, rows = _starts(transitions)
+    game = recognize(store.read(int(transitions.episode_index[0]), np.zeros(1, np.int64), world.grayscale))
     sums: list[dict[int, Sums]] = []
     kept = []
     for first in progress(range(0, len(rows), _BATCH), what="rollouts", unit="batches"):
@@ -58,7 +69,7 @@ def recorded_rollouts(
             continue
         kept.append(transitions.episode_index[batch])
         random = generator.choice(world.buttons_in_use, buttons.shape)
-        sums.append(_batch_sums(world, transitions, batch, horizons, buttons, random))
+        sums.append(_batch_sums(world, transitions, batch, horizons, (buttons, random), game))
     numbers, intervals = {}, {}
     for horizon in horizons if sums else ():
         parts = [part[horizon] for part in sums]
@@ -68,7 +79,11 @@ def recorded_rollouts(
             summary = summarize(sums)
             random_db = psnr_db(ratio(sums["random_squared"], sums["pixels"]))
             summary["delta_psnr_db"] = summary["psnr_db"] - random_db
-            return {f"recorded_{name}_{horizon}": summary[name] for name in _NUMBERS}
+            found = {name: summary[name] for name in _NUMBERS}
+            if game:
+                elements = game.summarize_elements(sums)
+                found |= {name: elements[path] for name, path in game.single_step_metrics.items()}
+            return {f"{PREFIX}{name}_{horizon}": value for name, value in found.items()}
 
         numbers |= {name: float(value) for name, value in metrics(total(joined)).items()}
         intervals |= bootstrap(joined, np.concatenate(kept), metrics, seed)
@@ -102,26 +117,20 @@ def _batch_sums(
     transitions: Transitions,
     rows: np.ndarray,
     horizons: list[int],
-    buttons: np.ndarray,
-    random: np.ndarray,
+    buttons: tuple[np.ndarray, np.ndarray],
+    game: Game | None,
 ) -> dict[int, Sums]:
-    """By horizon, sums of rollouts under the buttons (steps, N), and the error under the random ones."""
+    """By horizon, sums of rollouts under the first buttons (steps, N) and the error under the second."""
     frames = read_sequences(transitions, rows, world.history, horizons[-1], world.grayscale)
     history, future = frames[:, : world.history], frames[:, world.history :]
     states, sums = [world.start(history)] * 2, {}
     for step in range(horizons[-1]):
-        pressed = (buttons[step], random[step])
-        states = [world.step(state, held)[0] for state, held in zip(states, pressed, strict=True)]
+        states = [world.step(state, held[step])[0] for state, held in zip(states, buttons, strict=True)]
         if step + 1 in horizons:
-            drawn, other, true, start = (
-                part.astype(np.float32) / 255
-                for part in (
-                    states[0].frames[:, -1],
-                    states[1].frames[:, -1],
-                    future[:, step],
-                    history[:, -1],
-                )
-            )
-            sums[step + 1] = pair_sums(drawn, true, start)
-            sums[step + 1]["random_squared"] = np.square(other - true).sum((1, 2, 3), dtype=np.float64)
+            shown = (states[0].frames[:, -1], future[:, step], history[:, -1])
+            drawn, true, start = (part.astype(np.float32) / 255 for part in shown)
+            error = states[1].frames[:, -1].astype(np.float32) / 255 - true
+            elements = game.score_elements(*map(game.detect, shown)) if game else {}
+            sums[step + 1] = pair_sums(drawn, true, start) | elements
+            sums[step + 1]["random_squared"] = np.square(error).sum((1, 2, 3), dtype=np.float64)
     return sums
