@@ -158,8 +158,8 @@ def find_controlled(tracked: Sequence[TrackedObject], buttons_T: np.ndarray, see
             pasts, displacements = _features(group)
             held = torch.from_numpy(buttons_T[_rows(group)].astype(np.int64))
             with_buttons = torch.cat([pasts, nn.functional.one_hot(held).float()], 1)
-            nlls = (_best_fit(features, displacements, 1)[1] for features in (pasts, with_buttons))
-            gain = float(np.subtract(*nlls))
+            (_, past_nll), (_, nll) = (_best_fit(part, displacements, 1) for part in (pasts, with_buttons))
+            gain = past_nll - nll
             if gain >= TOLERANCE and gain * len(group) > most:
                 best, most = group[0].object, gain * len(group)
     return best

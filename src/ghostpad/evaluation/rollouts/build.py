@@ -121,9 +121,10 @@ def measure(
         reason = str(error)
     steps, step_intervals = single_steps.single_steps(world, control_map, store, seed=seed)
     measured = rollouts | steps | single_steps.speed(world, store)
-    for measurement in (recorded.recorded_rollouts, branched.branched_steps) if control_map else ():
-        found, found_intervals = measurement(world, control_map, store, seed)
-        measured, step_intervals = measured | found, step_intervals | found_intervals
+    if control_map is not None:
+        for measurement in (recorded.recorded_rollouts, branched.branched_steps):
+            found, found_intervals = measurement(world, control_map, store, seed)
+            measured, step_intervals = measured | found, step_intervals | found_intervals
     numbers = {name: measured.get(name) for name in {**KEYS, **measured}}
     missing = [name for name, value in numbers.items() if value is None or not np.isfinite(value)]
     return {

@@ -33,10 +33,11 @@ _NUMBERS = {
 def keys_of(game: Game | None) -> dict[str, tuple[str, str]]:
     """Unit and meaning of every number of `recorded_rollouts` in this game."""
     numbers = dict(_NUMBERS)
-    for name, path in game.single_step_metrics.items() if game else ():
-        element, _, key = path.partition(".")
-        metric = game.elements[element].metrics[key]
-        numbers[name] = (metric.unit, f"{element} {metric.meaning}")
+    if game:
+        for name, path in game.single_step_metrics.items():
+            element, _, key = path.partition(".")
+            metric = game.elements[element].metrics[key]
+            numbers[name] = (metric.unit, f"{element} {metric.meaning}")
     return {
         f"{PREFIX}{name}_{horizon}": (unit, f"after {horizon} frames under the recorded controls: {meaning}")
         for horizon in HORIZONS
