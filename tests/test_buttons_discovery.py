@@ -16,6 +16,7 @@ from ghostpad.buttons.discovery import (
     find_controllable,
     find_controlled,
     infer_buttons,
+    is_seen_inside,
     recognize_buttons,
 )
 from ghostpad.errors import UserError
@@ -97,6 +98,13 @@ def test_buttons_are_the_displacements_added_to_what_the_past_predicts() -> None
     assert (named == held[found.rows]).mean() > 0.97
     ends = np.array([seen[row].object.position[1] + seen[row].displacement[1] for row in found.rows])
     assert ((ends > 0) & (ends < 120)).all(), "at a wall the button is unknown"
+
+
+def test_an_object_that_is_always_at_an_edge_of_its_range_shows_no_buttons() -> None:
+    seen, _ = observations([-8, 0, 8])
+    at_walls = [each for each in seen if each.object.position[1] in (0, 120)]
+    assert at_walls and not is_seen_inside(at_walls) and not is_seen_inside([])
+    assert is_seen_inside(seen)
 
 
 def test_an_object_that_its_past_explains_is_not_controllable() -> None:

@@ -189,6 +189,11 @@ def infer_buttons(
     return InferredButtons(rows, buttons, range(num_buttons), noop, spawn_rows, spawn_button, spawned)
 
 
+def is_seen_inside(tracked: Sequence[TrackedObject]) -> bool:
+    """Whether the controllable object is seen inside its range, where its motion shows the button."""
+    return bool((displaced := _displaced(tracked)) and _inside(displaced))
+
+
 def recognize_buttons(
     prior: ObjectPrior, in_use: Sequence[int], tracked: Sequence[TrackedObject]
 ) -> InferredButtons:

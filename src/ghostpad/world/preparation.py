@@ -15,6 +15,7 @@ from ghostpad.buttons.discovery import (
     find_controllable,
     find_controlled,
     infer_buttons,
+    is_seen_inside,
     recognize_buttons,
 )
 from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
@@ -170,6 +171,8 @@ def _known_buttons(world: TrainableWorld, labels: Labels | None) -> np.ndarray |
 def _learn_buttons(world: TrainableWorld, controllable: Controllable, tracked: list[TrackedObject]) -> None:
     """Infer the buttons of transitions from the displacements that they add to the controllable object."""
     prior, more = world.prior, ""
+    if not is_seen_inside(tracked):
+        return
     inferred = infer_buttons(controllable, tracked, world.num_buttons)
     world.finder.adopt(world.dynamics.active, inferred)
     if inferred.spawn_button is not None and inferred.spawned is not None:

@@ -1,7 +1,7 @@
 """Branches: the next frame that a world predicts under every control, beside the emulator's.
 
 Recordings show what one control did. Branches (`ghostpad record --branches`) show the next frame under each
-control from the very same state, so that a world which ignores its buttons is found out.
+control from one and the same state, so that a world which ignores its buttons is found out.
 
 Dimensions: n states, A controls, H W frame.
 """
