@@ -9,7 +9,7 @@ from ghostpad.buttons.control_map import ControlMap, fit_control_map
 from ghostpad.errors import UserError
 from ghostpad.evaluation.controls.buttons import WorldButtons
 from ghostpad.evaluation.inference import draw_blocks
-from ghostpad.evaluation.rollouts import branched, open_loop, recorded, single_steps
+from ghostpad.evaluation.rollouts import branched, open_loop, recorded, sequences, single_steps
 from ghostpad.evaluation.rollouts.film import write_rollout_film
 from ghostpad.frames.controls import read_controls
 from ghostpad.frames.ingest import open_data
@@ -32,6 +32,7 @@ KEYS = {
     **open_loop.KEYS,
     **recorded.keys_of(REFERENCE_GAME),
     **branched.KEYS,
+    **sequences.KEYS,
     **single_steps.keys_of(REFERENCE_GAME),
 }
 """Unit and meaning of the numbers of `measure`; those of the reference game are there for every game."""
@@ -100,9 +101,10 @@ def measure(
     num_frames: int = open_loop.NUM_FRAMES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """All numbers of a world: open-loop rollouts, single steps and speed.
+    """All numbers of a world: open-loop rollouts, sequences under inferred buttons, single steps and speed.
 
-    Arguments as in `open_loop`. Without a control map or a scripted player there are no rollouts.
+    Arguments as in `open_loop`; there are `num_starts` sequences too. Without a control map or a scripted
+    player there are no open-loop rollouts.
 
     Returns:
         Every key of `KEYS` and of the recorded game, None where a number is missing, with the reason in
@@ -119,18 +121,20 @@ def measure(
         rollouts, intervals = open_loop.open_loop(world, control_map, store, num_starts, num_frames, seed)
     except UserError as error:
         reason = str(error)
+    imagined, sequence_intervals = sequences.sequences(world, store, num_starts, seed)
     steps, step_intervals = single_steps.single_steps(world, control_map, store, seed=seed)
-    measured = rollouts | steps | single_steps.speed(world, store)
+    measured = rollouts | imagined | steps | single_steps.speed(world, store)
+    intervals |= sequence_intervals | step_intervals
     if control_map is not None:
         for measurement in (recorded.recorded_rollouts, branched.branched_steps):
             found, found_intervals = measurement(world, control_map, store, seed)
-            measured, step_intervals = measured | found, step_intervals | found_intervals
+            measured, intervals = measured | found, intervals | found_intervals
     numbers = {name: measured.get(name) for name in {**KEYS, **measured}}
     missing = [name for name, value in numbers.items() if value is None or not np.isfinite(value)]
     return {
         **numbers,
         **dict.fromkeys(missing),
-        "intervals": {name: list(ends) for name, ends in (intervals | step_intervals).items()},
+        "intervals": {name: list(ends) for name, ends in intervals.items()},
         "absent": {name: _why_absent(name, measured, reason) for name in missing},
     }
 
@@ -143,7 +147,7 @@ def _why_absent(name: str, measured: dict[str, float], reason: str) -> str:
     if name.startswith(recorded.PREFIX):
         return "no controls, or the test episodes are too short"
     if name not in open_loop.KEYS:
-        return "the controls, or a detector for this game, are missing"
+        return "the controls, a detector for this game, or long enough test episodes are missing"
     return reason
 
 
