@@ -28,15 +28,15 @@ class Knowing(KnownWorld):
     def button_probabilities(self, histories, next_frames):
         self.given.append(histories.shape[1])
         held = []
-        for current, following in zip(histories[:, -1], next_frames, strict=True):
-            held.append(self._control(current, following))
+        for current, obedient in zip(histories[:, -1], next_frames, strict=True):
+            held.append(self._control(current, obedient))
         return torch.eye(4)[held]
 
-    def _control(self, current, following):
+    def _control(self, current, obedient):
         for number, episode in enumerate(self.store.episodes):
             if episode.split == "test":
                 frames = self.store.read(number, np.arange(episode.num_frames), False)
-                same = (frames[:-1] == current).all((1, 2, 3)) & (frames[1:] == following).all((1, 2, 3))
+                same = (frames[:-1] == current).all((1, 2, 3)) & (frames[1:] == obedient).all((1, 2, 3))
                 if same.any():
                     return int(self.store.controls(number)[same.argmax()])
         raise AssertionError("no recorded transition")

@@ -26,7 +26,7 @@ _NUMBERS = {
     "psnr_db": ("dB", "PSNR, MSE pooled"),
     "gain_over_copy_db": ("dB", "gain of PSNR over showing the start"),
     "moving_psnr_db": ("dB", "PSNR over the pixels that differ from the start, dilated by 2 pixels"),
-    "delta_psnr_db": ("dB", "PSNR less that of the same rollout under random buttons (Genie's ΔPSNR)"),
+    "delta_psnr_db": ("dB", "PSNR less that of the same rollout under random buttons"),
 }
 
 
