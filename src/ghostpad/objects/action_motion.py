@@ -20,6 +20,9 @@ PAST = 7  # newest displacements that the network sees
 DISPLACEMENT_SCALE = 16  # pixels by which displacements are divided
 MAX_STEP = 32  # pixels R that the object moves in a frame along each axis, at most
 OUTLIERS = 1e-3  # share of positions that may lie beyond the edges of its range
+FIXED_OUTLIERS = (
+    0.05  # share beyond, on either side, of an axis on which it does not move: it is mistaken there
+)
 MIN_PROBABILITY = 1e-4
 
 
@@ -180,9 +183,11 @@ def past_displacements(objects: Sequence[Object]) -> np.ndarray:
 
 
 def range_of(positions_n2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest row and column of nearly all positions."""
+    """Lowest and highest row and column of nearly all positions; one value where most have the same."""
     lowest = np.quantile(positions_n2, OUTLIERS, 0, method="higher")
-    return lowest, np.quantile(positions_n2, 1 - OUTLIERS, 0, method="lower")
+    highest = np.quantile(positions_n2, 1 - OUTLIERS, 0, method="lower")
+    few, most = np.quantile(positions_n2, (FIXED_OUTLIERS, 1 - FIXED_OUTLIERS), 0, method="nearest")
+    return np.where(few == most, few, lowest), np.where(few == most, few, highest)
 
 
 def at_edge(positions_n2: np.ndarray, lowest_2: np.ndarray, highest_2: np.ndarray) -> np.ndarray:

@@ -146,7 +146,7 @@ def commonest_sprite(tracked: Sequence[TrackedObject]) -> Object | None:
 def find_row_colors(recordings: Recordings, rows: np.ndarray, small: Object) -> RowColors | None:
     """The colour that new objects with the shape of a small one have on each row.
 
-    None where the row does not decide on it: all rows have one colour, or most have none.
+    None where the row seldom decides on it, as with two objects of one shape.
     """
     height = recordings.transitions.store.height
     colors, known = np.zeros((len(small.colors), height), np.int16), np.zeros(height, bool)
@@ -158,7 +158,7 @@ def find_row_colors(recordings: Recordings, rows: np.ndarray, small: Object) -> 
         if len(shown) >= MIN_ROW_COUNT:
             colors[:, row] = mode(shown)
             known[row] = shown.count(mode(shown)) >= ROW_COLOR_SHARE * len(shown)
-    if known.sum() < MIN_KNOWN_ROWS * len(seen) or len(np.unique(colors[:, known], axis=1).T) < 2:
+    if known.sum() < MIN_KNOWN_ROWS * len(seen):
         return None
     return RowColors(small.mask, colors, known)
 
