@@ -10,12 +10,13 @@ weights of a linear policy; all candidates of a generation play from the same st
 The policy does not see pixels. The detector of the game finds ball and paddle in each frame, imagined or
 real, and the policy gets whether a ball is visible, how far it is to the right of the paddle, and how far
 both moved to the right since the frame before. A linear function of these gives the score of each control,
-and the control with the highest score is held. As the game is symmetric, LEFT has the weights that RIGHT has
-in the mirrored game: 7 weights in all.
+and the control with the highest score is held; in the real game FIRE is, while no ball is visible. As the
+game is symmetric, LEFT has the weights that RIGHT has in the mirrored game: 7 weights in all.
 
 Prints the mean score over real games with a 95 % interval, counted as in `imitate_breakout.py`, beside those
-of the recorded player and of random play. Each generation is kept in FOLDER (default: imagination), and the
-same command continues a run that was interrupted. Training takes about 10 minutes on one core.
+of the recorded player and of random play; one control in twenty of the policy is random there. Each
+generation is kept in FOLDER (default: imagination), and the same command continues a run that was
+interrupted. Training takes about 10 minutes on one core.
 
 Dimensions: N games side by side, n of them, W weights of a policy.
 """
@@ -44,6 +45,8 @@ from imitate_breakout import Player, anything, interval, play_game, tracker
 SEEDS = (0, 1, 2)
 CONTROLS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 NUM_WEIGHTS = 7
+RANDOM_SHARE = 0.05
+"""Of the controls in real games (Mnih et al. 2015, https://doi.org/10.1038/nature14236)."""
 UNIT_PX = PADDLE_WIDTHS[0]
 """Lengths are in widths of the paddle, so that all inputs of a policy are of the order of one."""
 
@@ -160,10 +163,21 @@ def evolve(rollout: Rollout, config: EvolutionConfig, folder: Path) -> np.ndarra
     return search.mean
 
 
-def player(weights: np.ndarray, num_games: int) -> Player:
-    """The policy in real games."""
-    observer = Observer(num_games)
-    return lambda clips, rams, games: choose(observer(clips[:, -1], games), weights)
+def player(weights: np.ndarray, num_games: int, seed: int) -> Player:
+    """The policy in real games, with random controls now and then, or all games would be the same.
+
+    FIRE is held while no ball is visible, which serves one. Imagined games end at the first lost ball, so the
+    policy has not learned to.
+    """
+    observer, rng = Observer(num_games), np.random.default_rng(seed)
+
+    def play(clips: np.ndarray, rams: np.ndarray, games: np.ndarray) -> np.ndarray:
+        seen = observer(clips[:, -1], games)
+        controls = np.where(seen[0][:, 1] > 0, CONTROLS.index("FIRE"), choose(seen, weights))
+        random = rng.integers(len(CONTROLS), size=len(games))
+        return np.where(rng.random(len(games)) < RANDOM_SHARE, random, controls)
+
+    return play
 
 
 def main() -> None:
@@ -192,7 +206,7 @@ def main() -> None:
     table = []
     for name, make in {
         "the recorded player": lambda seed: tracker(seed, options.games),
-        "trained in imagination": lambda seed: player(weights, options.games),
+        "trained in imagination": lambda seed: player(weights, options.games, seed),
         "random": lambda seed: anything(len(CONTROLS), seed),
     }.items():
         scores = [play_game(make(seed), options.games, options.frames, seed) for seed in SEEDS]

@@ -103,4 +103,4 @@ def test_an_observer_sees_distance_and_motion(store):
 
 def test_a_policy_that_tracks_the_ball_scores_in_the_real_game():
     pytest.importorskip("ale_py")
-    assert play_game(player(TRACKING, 3), 3, 250, seed=1).sum() > 3
+    assert play_game(player(TRACKING, 3, 1), 3, 250, seed=1).sum() > 3
