@@ -14,7 +14,7 @@ from ghostpad.buttons.discovery import (
     DisplacementMixture,
     InferredButtons,
     find_controllable,
-    find_controlled,
+    find_controllable_of_buttons,
     infer_buttons,
     is_seen_inside,
     recognize_buttons,
@@ -124,11 +124,13 @@ def test_of_several_objects_the_one_that_buttons_explain_is_controllable() -> No
 def test_known_buttons_find_the_object_whose_motion_they_explain_beyond_its_past() -> None:
     driven, held = observations([-8, 0, 8], size=3)
     alone, _ = observations([2], size=12)
-    found = find_controlled(alone + driven, held, 0)
+    found = find_controllable_of_buttons(alone + driven, held, 0)
     assert found is not None and found.is_small
     unrelated = np.random.default_rng(1).permutation(held)
-    assert find_controlled(alone + driven, unrelated, 0) is None
-    assert find_controlled(alone + driven, np.full_like(held, -1), 0) is None, "no button is known"
+    assert find_controllable_of_buttons(alone + driven, unrelated, 0) is None
+    assert find_controllable_of_buttons(alone + driven, np.full_like(held, -1), 0) is None, (
+        "no button is known"
+    )
 
 
 def test_discovery_is_deterministic_and_leaves_the_global_random_state_alone() -> None:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ghostpad.buttons import labelling
+from ghostpad.buttons.persistence import PersistenceConfig
 from ghostpad.errors import UserError
 from ghostpad.labels.export import ExportConfig, export
 from ghostpad.labels.extract import ExtractConfig
@@ -49,7 +50,8 @@ def test_buttons_are_a_new_column_and_nothing_else_changes(labels, plain):
 
 def test_every_transition_has_the_button_that_was_inferred(labels, store, config):
     written = np.concatenate([labels.table(shard)["button"].to_numpy() for shard in labels.shards])
-    assert np.array_equal(written, labelling.transition_buttons(store, 1, config))
+    options = PersistenceConfig(config.num_buttons, config.seed)
+    assert np.array_equal(written, labelling.transition_buttons(store, 1, options))
     assert set(np.unique(written)) <= set(range(4))
 
 

@@ -20,6 +20,11 @@ def luma(rgb: np.ndarray) -> np.ndarray:
     return luma_of(*(rgb[..., channel].astype(np.int32) for channel in range(3))).astype(np.uint8)
 
 
+def to_channels(rgb_nHWC: np.ndarray, grayscale: bool) -> np.ndarray:
+    """RGB frames (n, H, W, 3) uint8 as (n, C, H, W): luma (C = 1) if `grayscale`, else RGB."""
+    return luma(rgb_nHWC)[:, None] if grayscale else np.ascontiguousarray(rgb_nHWC.transpose(0, 3, 1, 2))
+
+
 def tensor_luma(frames_N3HW: "Tensor") -> "Tensor":
     """Luma of (N, 3, H, W) uint8 on any device as (N, 1, H, W) int32."""
     return luma_of(*frames_N3HW.int().unbind(1))[:, None]

@@ -32,6 +32,7 @@ POSITION_SCALE = 100  # pixels
 MIN_SCALE = 1.0  # pixels, of the mixture: positions are whole pixels
 HELD_OUT = 5  # one of how many observations is held out
 MIN_GAIN = 0.5  # nats per held-out displacement that buttons save if an object is controllable
+MIN_KNOWN_GAIN = 0.1  # the same where the button of each observation is known
 TOLERANCE = 0.1  # nats that fewer buttons may lose against the best number
 MIN_POSTERIOR = 0.9  # of a button, to count as known
 MOST_DISPLACEMENTS = 5  # buttons of the mixture; more stand for the velocities of an object with momentum
@@ -139,16 +140,15 @@ def find_controllable(tracked: Sequence[TrackedObject], max_buttons: int, seed: 
     return best
 
 
-def find_controlled(tracked: Sequence[TrackedObject], buttons_T: np.ndarray, seed: int) -> Object | None:
-    """Find the object whose motion known buttons explain best beyond its past.
+def find_controllable_of_buttons(
+    tracked: Sequence[TrackedObject], buttons_T: np.ndarray, seed: int
+) -> Object | None:
+    """Find the object whose motion known buttons explain best beyond its past; None where they explain none.
 
     Args:
-        tracked: objects and their displacements; those that look alike are taken for one object.
+        tracked: as in `find_controllable`.
         buttons_T: buttons of all training transitions, −1 where unknown.
         seed: of the fits.
-
-    Returns:
-        None where no object is seen often enough, or the buttons explain none of them.
     """
     best, most = None, 0.0
     known = [each for each in tracked if buttons_T[each.row] >= 0]
@@ -160,7 +160,7 @@ def find_controlled(tracked: Sequence[TrackedObject], buttons_T: np.ndarray, see
             with_buttons = torch.cat([pasts, nn.functional.one_hot(held).float()], 1)
             (_, past_nll), (_, nll) = (_best_fit(part, displacements, 1) for part in (pasts, with_buttons))
             gain = past_nll - nll
-            if gain >= TOLERANCE and gain * len(group) > most:
+            if gain >= MIN_KNOWN_GAIN and gain * len(group) > most:
                 best, most = group[0].object, gain * len(group)
     return best
 

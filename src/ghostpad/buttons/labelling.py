@@ -35,7 +35,8 @@ def extract(config: ExtractConfig) -> Labels:
         raise UserError(f"--num-buttons {config.num_buttons}: must be at most {MOST_BUTTONS}")
     labels = extract_codes(config)
     if config.buttons:
-        buttons = transition_buttons(labels.open_store(), labels.origin.stride, config).astype(np.int8)
+        options = PersistenceConfig(config.num_buttons, config.seed)
+        buttons = transition_buttons(labels.open_store(), labels.origin.stride, options).astype(np.int8)
         first = 0
         for shard in labels.shards:
             write_buttons(labels, shard.file_name, buttons[first : first + shard.num_transitions])
@@ -47,9 +48,13 @@ def extract(config: ExtractConfig) -> Labels:
     return labels
 
 
-def transition_buttons(store: FrameStore, stride: int, config: ExtractConfig) -> np.ndarray:
-    """The likeliest button of every transition, (T,) int64; inference is fitted to the training episodes."""
-    motion, classifier = fit_buttons(store, stride, PersistenceConfig(config.num_buttons, config.seed))
+def transition_buttons(store: FrameStore, stride: int, config: PersistenceConfig) -> np.ndarray:
+    """The likeliest button of every transition, (T,) int64; inference is fitted to the training episodes.
+
+    Raises:
+        UserError: see `fit_button_classifier`.
+    """
+    motion, classifier = fit_buttons(store, stride, config)
     posterior_TM = classifier.posterior(motion.features_TF)
     return smoothed(posterior_TM, Transitions(store, None, stride).episode_index).argmax(1)
 

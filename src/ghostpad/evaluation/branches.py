@@ -19,7 +19,7 @@ from ghostpad.evaluation.probes import linear_probe, one_hot
 from ghostpad.frames.controls import control_classes
 from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
-from ghostpad.luma import luma
+from ghostpad.luma import to_channels
 from ghostpad.motion import features_of_pairs
 from ghostpad.progress import progress
 from ghostpad.sums import Sums, bootstrap, ratio, total
@@ -97,7 +97,7 @@ def controllability(model: Model, store: FrameStore, split: str, most: int, seed
         frames = read.reshape(*indices_nT.shape, *read.shape[1:])
         before = np.repeat(frames if len(steps) > 1 else frames[:, 0], num_controls, 0)
         flat = branched.next_frames.reshape(-1, *branched.next_frames.shape[2:])
-        seen = luma(flat)[:, None] if model.grayscale else np.ascontiguousarray(flat.transpose(0, 3, 1, 2))
+        seen = to_channels(flat, model.grayscale)
         codes = [to_numpy(model.encode(before[rows], seen[rows])) for rows in batches(model, len(seen))]
         return np.concatenate(codes).reshape(num, num_controls, *model.grid)
 
@@ -121,9 +121,9 @@ def button_controllability(store: FrameStore, split: str, most: int, num_buttons
     def infer(branched: Branched) -> np.ndarray:
         num, num_controls = branched.next_frames.shape[:2]
         frames = store.read(branched.episode, branched.frame_index, False)
-        after = branched.next_frames.reshape(-1, *branched.next_frames.shape[2:]).transpose(0, 3, 1, 2)
+        after = to_channels(branched.next_frames.reshape(-1, *branched.next_frames.shape[2:]), False)
         before = np.repeat(frames, num_controls, 0)
-        features = features_of_pairs(motion, store, branched.episode, before, np.ascontiguousarray(after))
+        features = features_of_pairs(motion, store, branched.episode, before, after)
         return classifier.posterior(features).argmax(1).reshape(num, num_controls, 1, 1)
 
     numbers, bounds = (
@@ -183,10 +183,9 @@ def _branched(store: FrameStore, split: str, most: int) -> list[Branched]:
     for episode in episodes:
         branches = store.branches(episode)
         if branches is not None and len(branches):
-            num, num_controls = branches.next_frames.shape[:2]
-            share = max(1, most // num_controls // len(episodes))
-            kept = np.linspace(0, num - 1, min(num, share)).astype(int)
-            found.append(Branched(episode, branches.frame_index[kept], branches.next_frames[kept]))
+            num_controls = branches.next_frames.shape[1]
+            some = branches.spread(max(1, most // num_controls // len(episodes)))
+            found.append(Branched(episode, some.frame_index, some.next_frames))
     return found
 
 

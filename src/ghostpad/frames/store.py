@@ -16,7 +16,7 @@ from ghostpad.frames.encoding import MAX_COLORS, Encoding, EncodingName, rgb_of
 from ghostpad.frames.manifest import MANIFEST, Episode, read_manifest
 from ghostpad.frames.recorded import RecordedControls
 from ghostpad.frames.splits import Splitting
-from ghostpad.luma import luma
+from ghostpad.luma import luma, to_channels
 from ghostpad.sources.base import MAX_SIDE, BadInput, damage_is
 from ghostpad.sources.branches import Branches
 from ghostpad.sources.colors import pack_colors
@@ -133,7 +133,7 @@ class FrameStore:
             return np.stack([_look_up(indices, table).reshape(frames.shape) for table in tables], axis=1)
         if self.encoding == "gray":
             return np.stack([frames] * (1 if grayscale else 3), axis=1)
-        return luma(frames)[:, None] if grayscale else np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
+        return to_channels(frames, grayscale)
 
     def read_pair(self, episode_index: int, frame: int, next_frame: int, grayscale: bool) -> np.ndarray:
         """Read two frames of one episode as float32 (2, C, H, W) in [0, 1], C = 1 if `grayscale` else 3.

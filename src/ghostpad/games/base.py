@@ -89,8 +89,8 @@ class Game:
         transfer_events: events whose codes the report applies to other frames.
         key_metrics: the few element metrics (`<element>.<metric>`) that are logged during training and
             compared between splits, by the name under which they appear there.
-        single_step_metrics: the few element metrics that are measured on single steps of a world, by the name
-            under which they appear there.
+        single_step_metrics: the few element metrics that are measured on single steps of a world, and on
+            rollouts beside recordings, by the name under which they appear there.
         scripted_player: for recording, and for rollouts beside the emulator.
         min_lives_at_start: lives that must be left where a rollout starts.
         rollout_metrics: unit and meaning of the numbers of open-loop rollouts that this game adds.
@@ -171,6 +171,20 @@ class Game:
                 own = {key.removeprefix(start): value for key, value in sums.items() if key.startswith(start)}
                 metrics |= {f"{start}{metric}": value for metric, value in element.summarize(own).items()}
         return metrics
+
+    def single_step_keys(self) -> dict[str, tuple[str, str]]:
+        """Unit and meaning of each of `single_step_metrics`."""
+        found = {}
+        for name, path in self.single_step_metrics.items():
+            element, _, key = path.partition(".")
+            metric = self.elements[element].metrics[key]
+            found[name] = (metric.unit, f"{element} {metric.meaning}")
+        return found
+
+    def summarize_single_steps(self, sums: Sums) -> Sums:
+        """The numbers of `single_step_metrics`, from sums of `score_elements`."""
+        elements = self.summarize_elements(sums)
+        return {name: elements[path] for name, path in self.single_step_metrics.items()}
 
     def distance_quantiles(self, sums: Sums) -> dict[str, float]:
         """Median and 95th percentile (pixels) of the distances, where detected in both frames."""

@@ -22,7 +22,7 @@ from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
 from ghostpad.labels.folder import Labels
 from ghostpad.labels.shards import Shard
-from ghostpad.luma import luma
+from ghostpad.luma import to_channels
 
 # Codes of this many shards stay in memory: up to 65,536 transitions each, a few MB.
 _SHARDS_KEPT = 256
@@ -147,7 +147,7 @@ class LabelReader:
         if self.store is not None:
             return self.store.read(episode, frames_n, grayscale)
         rgb_nHWC = np.stack([self._decode_frame(episode, int(frame)) for frame in frames_n])
-        return luma(rgb_nHWC)[:, None] if grayscale else rgb_nHWC.transpose(0, 3, 1, 2)
+        return to_channels(rgb_nHWC, grayscale)
 
     def pair(self, episode: int, frame: int, grayscale: bool) -> np.ndarray:
         """A frame and its next frame as float32 (2, C, H, W) in [0, 1]."""

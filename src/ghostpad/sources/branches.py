@@ -48,6 +48,11 @@ class Branches:
             raise ValueError("frame_index is not ascending")
         return branches
 
+    def spread(self, most: int) -> "Branches":
+        """At most so many of them, spread evenly."""
+        kept = np.linspace(0, len(self) - 1, min(most, len(self))).astype(int)
+        return Branches(self.frame_index[kept], self.next_frames[kept])
+
     def part(self, start: int, num_frames: int) -> "Branches":
         """The branches of `num_frames` consecutive frames from `start`, counted from there."""
         index = self.frame_index - start

@@ -13,16 +13,16 @@ from ghostpad.buttons.discovery import (
     Controllable,
     InferredButtons,
     find_controllable,
-    find_controlled,
+    find_controllable_of_buttons,
     infer_buttons,
     is_seen_inside,
     recognize_buttons,
 )
-from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
+from ghostpad.buttons.labelling import transition_buttons
+from ghostpad.buttons.persistence import PersistenceConfig
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.machine import num_cores
-from ghostpad.motion import motion_features
 from ghostpad.objects.background import clear_resting_area, fit_scene
 from ghostpad.objects.detection import Object
 from ghostpad.objects.overshoot import button_transition_counts, fit_overshoot, trajectories
@@ -59,26 +59,26 @@ def prepare(config: WorldConfig, world: TrainableWorld, held_out: Transitions) -
             world.objects_active.fill_(gain >= MIN_GAIN_DB)
             state = "on" if gain >= MIN_GAIN_DB else "off"
             print(f"Object prior: {gain:+.1f} dB over copying on held-out frames, so it is {state}.")
-    if not (config.start_from or config.labels or bool((world.finder.buttons >= 0).any())):
+    if not bool((world.finder.buttons >= 0).any()):
         _infer_persistent_buttons(config, world)
 
 
 def _infer_persistent_buttons(config: WorldConfig, world: TrainableWorld) -> None:
     """Infer the button of every training transition from the motion of whole frames.
 
-    None is known where episodes are too short for that: the codes show the buttons then.
+    Buttons of labels, or of the world that this starts from, are kept. None is known where episodes are too
+    short to infer any: the codes show the buttons then.
     """
-    transitions = world.rollouts.transitions
-    motion = motion_features(transitions.store, transitions.stride)
-    all_transitions = Transitions(transitions.store, None, transitions.stride)
-    train = np.isin(all_transitions.episode_index, np.unique(transitions.episode_index))
-    options = PersistenceConfig(world.num_buttons, config.seed)
+    if config.start_from or config.labels:
+        return
+    transitions, options = world.rollouts.transitions, PersistenceConfig(world.num_buttons, config.seed)
+    store, stride, rows = transitions.store, transitions.stride, np.arange(len(transitions))
     try:
-        posterior = infer_persistent_buttons(motion, all_transitions.episode_index, train, options)
+        buttons = transition_buttons(store, stride, options)
     except UserError as reason:
         print(f"Buttons: inferred from the codes, since {reason}")
         return
-    buttons, rows = posterior.argmax(1)[train], np.arange(len(transitions))
+    buttons = buttons[np.isin(Transitions(store, None, stride).episode_index, transitions.episode_index)]
     noop = int(np.bincount(buttons).argmax())
     in_use = np.unique(buttons).tolist()
     world.finder.adopt(world.dynamics.active, InferredButtons(rows, buttons, in_use, noop, rows[:0]))
@@ -125,10 +125,9 @@ def _learn_objects(config: WorldConfig, world: TrainableWorld) -> None:
     if controllable is not None:
         found = controllable.object
     else:
-        if labels is None:
-            _infer_persistent_buttons(config, world)
+        _infer_persistent_buttons(config, world)
         known = _known_buttons(world, labels)
-        found = None if known is None else find_controlled(tracked, known, config.seed)
+        found = None if known is None else find_controllable_of_buttons(tracked, known, config.seed)
     prior.scene.store_object("controllable", found)
     # Tracked once more, since more is known now.
     if labels is not None:

@@ -176,7 +176,8 @@ class RolloutBuffer(nn.Module):
     ) -> None:
         super().__init__()
         self.transitions = transitions
-        self.largest_error = 255**2 * 10 ** (-(divergence_db or OBJECTS_DIVERGENCE_DB) / 10)
+        limit_db = OBJECTS_DIVERGENCE_DB if divergence_db is None else divergence_db
+        self.largest_error = 255**2 * 10 ** (-limit_db / 10)
         self.mean_length, self.patience = mean_length, patience
         self.sampling = PrioritizedSampling(len(transitions))
         self.register_buffer("history", torch.zeros(shape, dtype=torch.uint8))

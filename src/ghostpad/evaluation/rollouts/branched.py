@@ -14,7 +14,7 @@ import numpy as np
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.evaluation.reconstruction import psnr_db
 from ghostpad.frames.store import FrameStore
-from ghostpad.luma import luma
+from ghostpad.luma import to_channels
 from ghostpad.progress import progress
 from ghostpad.sums import Sums, bootstrap, ratio, total
 from ghostpad.world.world_model import WorldModel
@@ -57,19 +57,16 @@ def branched_steps(
     owners, parts = [], []
     episodes = [index for index, episode in enumerate(store.episodes) if episode.split == "test"]
     for episode in progress(episodes, what="branches", unit="episodes"):
-        branches, names = store.branches(episode), store.control_names(episode)
-        held = store.controls(episode)
+        branches, names, held = store.branches(episode), store.control_names(episode), store.controls(episode)
         if world.stride != 1 or branches is None or names is None or held is None:
             continue
         buttons = np.array([control_map.to_button(name) for name in names])
-        most = max(1, MOST_STATES // len(episodes))
-        for state in np.unique(np.linspace(0, len(branches) - 1, min(most, len(branches))).astype(int)):
-            frame = int(branches.frame_index[state])
+        some = branches.spread(max(1, MOST_STATES // len(episodes)))
+        for frame, true in zip(some.frame_index.tolist(), some.next_frames, strict=True):
             past = np.arange(frame + 1 - world.history, frame + 1).clip(0)
             history = store.read(episode, past, world.grayscale)
-            true = branches.next_frames[state]
-            shown = luma(true)[:, None] if world.grayscale else true.transpose(0, 3, 1, 2)
-            parts.append(_sums(world, history, buttons, shown, int(held[frame])))
+            true = to_channels(true, world.grayscale)
+            parts.append(_sums(world, history, buttons, true, int(held[frame])))
             owners.append(episode)
     if not parts:
         return {}, {}

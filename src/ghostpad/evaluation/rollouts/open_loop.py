@@ -20,7 +20,7 @@ from ghostpad.evaluation.reconstruction import psnr_db
 from ghostpad.frames.replay import can_replay, replay
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import REFERENCE_GAME, Game, GameState, RolloutStates, game_named
-from ghostpad.luma import luma
+from ghostpad.luma import to_channels
 from ghostpad.progress import progress
 from ghostpad.sums import Sums, as_floats, bootstrap, ratio, total
 from ghostpad.world.rollouts import Rollout
@@ -142,7 +142,7 @@ def open_loop_steps(
 
     def step(controls: np.ndarray, buttons: np.ndarray) -> OpenLoopStep:
         screens = np.stack([emulator.getScreenRGB() for emulator in emulators])
-        true = luma(screens)[:, None] if world.grayscale else screens.transpose(0, 3, 1, 2)
+        true = to_channels(screens, world.grayscale)
         over = np.array([emulator.game_over() for emulator in emulators])
         return OpenLoopStep(controls, buttons, rollout.frames, true, over)
 

@@ -9,6 +9,7 @@ Dimensions: N rollouts, k frames of history, C colour channels, H W frame.
 import numpy as np
 
 from ghostpad.buttons.control_map import ControlMap
+from ghostpad.buttons.memory import transitions_left
 from ghostpad.evaluation.reconstruction import pair_sums, psnr_db, summarize
 from ghostpad.frames.controls import read_controls
 from ghostpad.frames.pairs import Transitions, read_sequences
@@ -32,12 +33,7 @@ _NUMBERS = {
 
 def keys_of(game: Game | None) -> dict[str, tuple[str, str]]:
     """Unit and meaning of every number of `recorded_rollouts` in this game."""
-    numbers = dict(_NUMBERS)
-    if game:
-        for name, path in game.single_step_metrics.items():
-            element, _, key = path.partition(".")
-            metric = game.elements[element].metrics[key]
-            numbers[name] = (metric.unit, f"{element} {metric.meaning}")
+    numbers = _NUMBERS | (game.single_step_keys() if game else {})
     return {
         f"{PREFIX}{name}_{horizon}": (unit, f"after {horizon} frames under the recorded controls: {meaning}")
         for horizon in HORIZONS
@@ -82,8 +78,7 @@ def recorded_rollouts(
             summary["delta_psnr_db"] = summary["psnr_db"] - random_db
             found = {name: summary[name] for name in _NUMBERS}
             if game:
-                elements = game.summarize_elements(sums)
-                found |= {name: elements[path] for name, path in game.single_step_metrics.items()}
+                found |= game.summarize_single_steps(sums)
             return {f"{PREFIX}{name}_{horizon}": value for name, value in found.items()}
 
         numbers |= {name: float(value) for name, value in metrics(total(joined)).items()}
@@ -93,12 +88,12 @@ def recorded_rollouts(
 
 def _starts(transitions: Transitions) -> tuple[list[int], np.ndarray]:
     """The horizons that fit, and the rows (S,) of the first transitions of rollouts of the longest one."""
-    last = np.append(np.flatnonzero(np.diff(transitions.episode_index)), len(transitions) - 1)
-    left_T = last[np.searchsorted(last, np.arange(len(transitions)))] - np.arange(len(transitions))
+    left_T = transitions_left(transitions.episode_index)
+    num_episodes = np.count_nonzero(left_T == 0)
     for count in range(len(HORIZONS), 0, -1):
         steps = (HORIZONS[count - 1] - 1) * transitions.stride
         rows = np.flatnonzero(left_T >= steps)
-        if 2 * len(np.unique(transitions.episode_index[rows])) >= len(last):
+        if 2 * len(np.unique(transitions.episode_index[rows])) >= num_episodes:
             places = np.linspace(0, len(rows) - 1, min(NUM_ROLLOUTS, len(rows)))
             return list(HORIZONS[:count]), rows[places.astype(int)]
     return [], np.zeros(0, np.int64)

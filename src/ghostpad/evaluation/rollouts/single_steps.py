@@ -44,12 +44,10 @@ _SPEED = {
 
 def keys_of(game: Game | None) -> dict[str, tuple[str, str]]:
     """Unit and meaning of every number of `single_steps` for worlds of this game, and of `speed`."""
-    numbers = dict(_NUMBERS)
-    if game:
-        for name, path in game.single_step_metrics.items():
-            element, _, key = path.partition(".")
-            metric = game.elements[element].metrics[key]
-            numbers[name] = (metric.unit, f"{_OF_RECORDED}: {element} {metric.meaning}")
+    elements = game.single_step_keys() if game else {}
+    numbers = _NUMBERS | {
+        name: (unit, f"{_OF_RECORDED}: {meaning}") for name, (unit, meaning) in elements.items()
+    }
     return {
         f"{kind}_{name}": (unit, f"{meaning}; with {button}")
         for kind, button in _BUTTONS.items()
@@ -135,8 +133,7 @@ def _summarize(game: Game | None, prefix: str, sums: Sums) -> Sums:
     reconstruction = summarize(sums)
     metrics = {name: reconstruction[name] for name in _NUMBERS}
     if game:
-        elements = game.summarize_elements(sums)
-        metrics |= {name: elements[path] for name, path in game.single_step_metrics.items()}
+        metrics |= game.summarize_single_steps(sums)
     return {f"{prefix}{name}": value for name, value in metrics.items()}
 
 

@@ -261,9 +261,7 @@ def _colors(picture: Any, log: IngestLog, on_black: bool) -> np.ndarray:
     rgba = np.ascontiguousarray(picture.to_ndarray(format="rgba"))
     if any(part.is_alpha for part in picture.format.components) and rgba[..., 3].min() < 255:
         log.note(_ON_BLACK if on_black else ALPHA)
-        if (
-            on_black
-        ):  # FFmpeg draws each frame over those before; where there is nothing yet, it invents white
+        if on_black:  # FFmpeg draws each frame over those before, and white where there is nothing yet
             rgba[rgba[..., 3] == 0] = 0
     return _turned(rgba.view("<u4")[..., 0] & 0xFFFFFF, picture, log)
 
