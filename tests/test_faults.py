@@ -7,6 +7,7 @@ import warnings
 import zlib
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -325,27 +326,34 @@ def two_trainings(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run", True).prepare(resume=True, overwrite=False)
 
 
-@row("a wandb that fails, at the start or later")
+@row("a wandb or TensorBoard that fails, at the start or later")
 def tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import wandb
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("no network")
 
-    class Run:
-        id = "one"
-
-        def log(self, *_: object, **__: object) -> None:
-            raise ConnectionError("no network")
-
-    for init in (lambda **_: Run(), lambda **_: 1 / 0):
-        monkeypatch.setattr(wandb, "init", init)
-        with warnings.catch_warnings(record=True) as said:
+    for number, (kind, name, broken) in enumerate(
+        (
+            ("wandb", "wandb.init", fail),
+            ("wandb", "wandb.init", lambda **_: SimpleNamespace(id="one", log=fail)),
+            ("tensorboard", "torch.utils.tensorboard.SummaryWriter", fail),
+            ("tensorboard", "torch.utils.tensorboard.SummaryWriter.add_scalar", fail),
+            ("metrics.jsonl", "json.dumps", fail),
+        )
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with monkeypatch.context() as patched, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            tracker = Tracker(tmp_path, "wandb", {}, 0, "test")
+            patched.setattr(name, broken)
+            tracker = Tracker(folder, "none" if kind == "metrics.jsonl" else kind, {}, 0, "test")
             for step in range(3):
                 tracker.log(step, {"loss": 1.0})
-                tracker.flush()
+                assert tracker.flush() == [(step, {"loss": 1.0})]
             tracker.close()
-        assert [str(each.message)[:12] for each in said if each.category is UserWarning] == ["wandb fails "]
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
+        messages = [str(each.message) for each in caught if each.category is UserWarning]
+        assert messages == [f"{kind} fails (ConnectionError: no network); the run goes on without it"]
+        if kind != "metrics.jsonl":
+            assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
 
 
 @row("pictures in exports that come back as palette indices")

@@ -28,10 +28,13 @@ FREE_FIELDS = {
     *("save_every", "save_seconds", "log_every", "histogram_every", "examples_every"),
     *("checkpointing", "compile", "frames_budget_gb"),
 }
-RUN_FILES = ("*.pt", "metrics.jsonl", "run.json", "examples/reconstructions_*.png", ".*.partial")
+RUN_FILES = (
+    *("*.pt", "metrics.jsonl", "run.json", "examples/reconstructions_*.png", ".*.partial"),
+    "tensorboard/events.*",
+)
 # Written by the verbs `world` and `controls` beside the checkpoint that they describe.
 WORLD_FILES = ("metrics.json", "starts.npz", "controls.json", "controls.png", "rollout.gif")
-RUN_FOLDERS = ("examples", "wandb")
+RUN_FOLDERS = ("examples", "wandb", "tensorboard")
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:

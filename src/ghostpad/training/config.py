@@ -70,7 +70,7 @@ class LoopConfig:
     """continue from last.pt if it exists"""
     overwrite: bool = False
     """clear the checkpoints of an earlier run in this folder"""
-    tracker: Literal["wandb", "none"] = "wandb"
+    tracker: Literal["wandb", "tensorboard", "none"] = "wandb"
     """where metrics go besides metrics.jsonl; wandb is offline unless a key is set"""
     seed: int = 0
     """seed of weights, order and codebook starts"""

@@ -25,7 +25,8 @@ from ghostpad.training.fit import optimizer_step
 from ghostpad.training.prepared_model import PreparedModel
 from ghostpad.training.schedule import Sampler, learning_rate
 from ghostpad.training.task import Task
-from ghostpad.training.tracking import NullTracker, Throughput, Tracker
+from ghostpad.training.throughput import Throughput
+from ghostpad.training.tracking import NullTracker, Tracker
 
 
 class Loop:

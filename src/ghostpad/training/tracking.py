@@ -1,33 +1,52 @@
-"""Metrics and speed of a run: always in metrics.jsonl, in wandb when asked for.
+"""Metrics, codebook histograms and pictures of a run: in its folder, in wandb and in TensorBoard.
 
-No step waits for the device.
+A `Tracker` gathers them and hands them to its writers. To add a program, add its class to `_WRITERS`.
 """
 
 import json
 import netrc
 import os
-import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ghostpad.io import whole_file, write_json
-from ghostpad.machine import peak_memory_mb
-from ghostpad.progress import format_duration
 
 WANDB_TIMEOUT_S = 15
 """Longest wait for the server of wandb."""
-WANDB_BINS = 512
-"""Most bins of a histogram in wandb."""
-# The first step fills caches and compiles, so the time left is estimated from the next four.
-WARM_STEP, ESTIMATED_STEP = 1, 5
-ANNOUNCED_SECONDS = 3600
+HISTOGRAM_BINS = 512
+"""Most bins of a histogram in wandb; TensorBoard gets the same."""
+# Both programs group the charts `section/name` by section. Other validation metrics are "quality", and
+# other metrics of a step "losses".
+_SECTIONS = {
+    **dict.fromkeys(("validation_loss", "validation_reconstruction"), "losses"),
+    **dict.fromkeys(("code_counts", "codes_reset", "validation_usage", "validation_perplexity"), "codebook"),
+    **dict.fromkeys(("pairs_per_second", "memory_gb", "gpu_memory_gb"), "speed"),
+    **dict.fromkeys(("learning_rate", "gradient_norm"), "optimizer"),
+    "reconstructions": "examples",
+}
+
+
+def _chart(name: str) -> str:
+    """Return the name of a metric's chart, with its section."""
+    section = "quality" if name.startswith("validation_") else "losses"
+    return f"{_SECTIONS.get(name, section)}/{name}"
+
+
+class _Writer(Protocol):
+    """Writes what a `Tracker` has gathered; made from run folder, facts, step and project name."""
+
+    def scalars(self, step: int, values: dict[str, float]) -> None: ...
+    def histogram(self, step: int, name: str, counts: np.ndarray) -> None: ...
+    def image(self, step: int, name: str, picture_HW3: np.ndarray) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class NullTracker:
@@ -38,27 +57,25 @@ class NullTracker:
 
 
 class Tracker:
-    """Gathers values on their device and fetches them together.
+    """Gathers values on their device and fetches them together, so that no step waits for the device.
+
+    A writer that raises is dropped with one warning: tracking never ends a training.
 
     Args:
-        folder: run folder, for `metrics.jsonl`, `run.json` and wandb's files.
-        kind: "wandb" (offline unless a key is set) or "none".
+        folder: run folder, for `metrics.jsonl`, `run.json`, and the files of wandb or TensorBoard.
+        kind: "wandb" (offline unless a key is set), "tensorboard" or "none".
         about: plain facts of the run: config, architecture, machine.
-        step: where the run resumes; later lines of an earlier, killed process are dropped.
+        step: where the run resumes; what an earlier, killed process wrote of later steps is dropped.
         name: project name for wandb.
     """
 
     def __init__(self, folder: Path, kind: str, about: dict[str, Any], step: int, name: str) -> None:
-        self.path = folder / "metrics.jsonl"
-        if self.path.is_file():
-            _drop_lines_after(self.path, step)
-        write_json(folder / "run.json", about)
-        self._file = self.path.open("a", encoding="utf-8")
         self._pending: list[tuple[int, dict[str, Tensor | float]]] = []
-        self._wandb: Any = None
-        if kind == "wandb":
-            with self._wandb_may_fail():
-                self._wandb = _start_wandb(folder, about, step, name)
+        self._writers: dict[str, _Writer] = {}
+        for each in ("metrics.jsonl", kind):
+            with self._may_fail(each):
+                if each != "none":
+                    self._writers[each] = _WRITERS[each](folder, about, step, name)
 
     def log(self, step: int, values: dict[str, Tensor | float]) -> None:
         """Record scalar values (0-dim tensors on any device, or floats) of `step`."""
@@ -74,59 +91,68 @@ class Tracker:
         ]
         self._pending.clear()
         for step, values in rows:
-            self._write_line(step, values)
-            with self._wandb_may_fail():
-                if self._wandb is not None:
-                    self._wandb.log(values, step=step)
-        self._file.flush()
+            self._each(lambda writer, step=step, values=values: writer.scalars(step, values))
+        self._each(lambda writer: writer.flush())
         return rows
 
     def histogram(self, step: int, name: str, counts: np.ndarray) -> None:
         """Record how often each of K codes was chosen."""
         self.flush()
-        self._write_line(step, {name: counts.tolist()})
-        with self._wandb_may_fail():
-            if self._wandb is not None:
-                import wandb
-
-                bins = np.array_split(counts, min(len(counts), WANDB_BINS))
-                edges = np.cumsum([0, *map(len, bins)])
-                shown = wandb.Histogram(np_histogram=(np.array([part.sum() for part in bins]), edges))
-                self._wandb.log({name: shown}, step=step)
+        self._each(lambda writer: writer.histogram(step, name, counts))
 
     def image(self, step: int, name: str, picture_HW3: np.ndarray) -> None:
-        """Record a picture (uint8), also as a PNG in the run folder's `examples/`."""
-        from PIL import Image
-
+        """Record a picture (uint8)."""
         self.flush()
-        with whole_file(self.path.parent / "examples" / f"{name}_{step:06d}.png") as temporary:
-            Image.fromarray(picture_HW3).save(temporary, format="png")
-        with self._wandb_may_fail():
-            if self._wandb is not None:
-                import wandb
-
-                self._wandb.log({name: wandb.Image(picture_HW3)}, step=step)
+        self._each(lambda writer: writer.image(step, name, picture_HW3))
 
     def close(self) -> None:
         """Write what is pending and end the run."""
         self.flush()
-        self._file.close()
-        with self._wandb_may_fail():
-            if self._wandb is not None:
-                self._wandb.finish()
+        self._each(lambda writer: writer.close())
 
-    def _write_line(self, step: int, values: dict[str, Any]) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+    def _each(self, write: Callable[[_Writer], None]) -> None:
+        for kind, writer in list(self._writers.items()):
+            with self._may_fail(kind):
+                write(writer)
 
     @contextmanager
-    def _wandb_may_fail(self) -> Iterator[None]:
-        """Around every call of wandb: whatever it raises ends the tracking there, never the training."""
+    def _may_fail(self, kind: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            self._wandb = None
+            self._writers.pop(kind, None)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            warnings.warn(f"wandb fails ({reason}); metrics go to metrics.jsonl alone", stacklevel=2)
+            warnings.warn(f"{kind} fails ({reason}); the run goes on without it", stacklevel=2)
+
+
+class _FolderWriter:
+    """`run.json` with the facts, `metrics.jsonl`, and pictures as PNGs in `examples/`."""
+
+    def __init__(self, folder: Path, about: dict[str, Any], step: int, name: str) -> None:
+        self._folder = folder
+        path = folder / "metrics.jsonl"
+        if path.is_file():
+            _drop_lines_after(path, step)
+        write_json(folder / "run.json", about)
+        self._file = path.open("a", encoding="utf-8")
+
+    def scalars(self, step: int, values: dict[str, Any]) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def histogram(self, step: int, name: str, counts: np.ndarray) -> None:
+        self.scalars(step, {name: counts.tolist()})
+
+    def image(self, step: int, name: str, picture_HW3: np.ndarray) -> None:
+        from PIL import Image
+
+        with whole_file(self._folder / "examples" / f"{name}_{step:06d}.png") as temporary:
+            Image.fromarray(picture_HW3).save(temporary, format="png")
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
@@ -142,6 +168,50 @@ def _drop_lines_after(path: Path, step: int) -> None:
         temporary.write_text("".join(kept), encoding="utf-8")
 
 
+class _WandbWriter:
+    """A run of wandb, below `wandb/`; a resumed training goes on with the run whose id the folder holds."""
+
+    def __init__(self, folder: Path, about: dict[str, Any], step: int, name: str) -> None:
+        import wandb
+
+        mode: Any = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+        id_file = folder / "wandb" / "run_id.txt"
+        identity = id_file.read_text().strip() if step and id_file.is_file() else None
+        self._run = wandb.init(
+            project=name,
+            dir=str(folder),
+            config=about,
+            mode=mode,
+            id=identity,
+            resume="allow" if identity else None,
+            # Without a network it would wait for minutes, at the start and at the end.
+            settings=wandb.Settings(
+                silent=True, console="off", init_timeout=WANDB_TIMEOUT_S, finish_timeout=WANDB_TIMEOUT_S
+            ),
+        )
+        with whole_file(id_file) as temporary:
+            temporary.write_text(self._run.id + "\n", encoding="utf-8")
+
+    def scalars(self, step: int, values: dict[str, Any]) -> None:
+        self._run.log({_chart(name): value for name, value in values.items()}, step=step)
+
+    def histogram(self, step: int, name: str, counts: np.ndarray) -> None:
+        import wandb
+
+        self.scalars(step, {name: wandb.Histogram(np_histogram=_binned(counts))})
+
+    def image(self, step: int, name: str, picture_HW3: np.ndarray) -> None:
+        import wandb
+
+        self.scalars(step, {name: wandb.Image(picture_HW3)})
+
+    def flush(self) -> None:
+        pass  # wandb writes in a process of its own
+
+    def close(self) -> None:
+        self._run.finish()
+
+
 def _has_key() -> bool:
     """Whether the user has logged in to wandb."""
     host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("://")[-1].split("/")[0]
@@ -151,74 +221,48 @@ def _has_key() -> bool:
         return False
 
 
-def _start_wandb(folder: Path, about: dict[str, Any], step: int, name: str) -> Any:
-    """Start a wandb run, or resume the one whose id the folder holds."""
-    import wandb
+class _TensorBoardWriter:
+    """Event files in `tensorboard/`, which `tensorboard --logdir` shows; the facts are among the texts."""
 
-    mode: Any = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
-    id_file = folder / "wandb" / "run_id.txt"
-    identity = id_file.read_text().strip() if step and id_file.is_file() else None
-    run = wandb.init(
-        project=name,
-        dir=str(folder),
-        config=about,
-        mode=mode,
-        id=identity,
-        resume="allow" if identity else None,
-        # Without a network it would wait for minutes, at the start and at the end.
-        settings=wandb.Settings(
-            silent=True, console="off", init_timeout=WANDB_TIMEOUT_S, finish_timeout=WANDB_TIMEOUT_S
-        ),
-    )
-    with whole_file(id_file) as temporary:
-        temporary.write_text(run.id + "\n", encoding="utf-8")
-    return run
+    def __init__(self, folder: Path, about: dict[str, Any], step: int, name: str) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ImportError('not installed: pip install "ghostpad[tensorboard]"') from None
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        for key, value in about.items():
+            self._events.add_text(f"run/{key}", f"```\n{json.dumps(value, indent=1)}\n```", step)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._events.add_scalar(_chart(name), value, step)
+
+    def histogram(self, step: int, name: str, counts: np.ndarray) -> None:
+        binned, edges = _binned(counts)
+        codes = np.arange(len(counts))
+        self._events.add_histogram_raw(
+            *(_chart(name), 0, len(counts), counts.sum(), counts @ codes, counts @ codes**2),
+            *(edges[1:].tolist(), binned.tolist(), step),
+        )
+
+    def image(self, step: int, name: str, picture_HW3: np.ndarray) -> None:
+        self._events.add_image(_chart(name), picture_HW3, step, dataformats="HWC")
+
+    def flush(self) -> None:
+        self._events.flush()
+
+    def close(self) -> None:
+        self._events.close()
 
 
-class Throughput:
-    """Times the steps of a run.
+def _binned(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of at most `HISTOGRAM_BINS` groups of neighbouring codes, and their edges."""
+    bins = np.array_split(counts, min(len(counts), HISTOGRAM_BINS))
+    return np.array([part.sum() for part in bins]), np.cumsum([0, *map(len, bins)])
 
-    Args:
-        batch_size: pairs of a step, over all processes.
-        step: where the run starts or resumes.
-        device: synchronized before the clock is read.
-    """
 
-    def __init__(self, batch_size: int, step: int, device: torch.device) -> None:
-        self.batch_size, self.device = batch_size, device
-        self._first_step = self._measured_step = step
-        self._measured_at = self._warm_at = time.perf_counter()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out validation, pictures and files."""
-        started = self._now()
-        yield
-        self._measured_at += time.perf_counter() - started
-
-    def metrics(self, step: int) -> dict[str, float]:
-        """`pairs_per_second` since the last call, and peak memory in GiB."""
-        now = self._now()
-        speed = (step - self._measured_step) * self.batch_size / max(now - self._measured_at, 1e-9)
-        self._measured_at, self._measured_step = now, step
-        if self.device.type == "cuda":
-            return {"pairs_per_second": speed, "gpu_memory_gb": torch.cuda.max_memory_allocated() / 2**30}
-        return {"pairs_per_second": speed, "memory_gb": peak_memory_mb() / 1024}
-
-    def estimate(self, step: int, end: int) -> str | None:
-        """At the fifth step of a run: the time left, if it is more than an hour."""
-        done = step - self._first_step
-        if done == WARM_STEP:
-            self._warm_at = self._now()
-        if done != ESTIMATED_STEP:
-            return None
-        left = (self._now() - self._warm_at) / (ESTIMATED_STEP - WARM_STEP) * (end - step)
-        if left <= ANNOUNCED_SECONDS:
-            return None
-        device = self.device.type.upper()
-        return f"About {format_duration(left)} for the {end - step} steps left on this {device}."
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+_WRITERS: dict[str, Callable[[Path, dict[str, Any], int, str], _Writer]] = {
+    "metrics.jsonl": _FolderWriter,
+    "wandb": _WandbWriter,
+    "tensorboard": _TensorBoardWriter,
+}
