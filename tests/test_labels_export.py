@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import DatasetCard
 
 from ghostpad.errors import UserError
 from ghostpad.frames.pairs import Transitions
@@ -225,7 +226,8 @@ def test_the_webdataset_library_opens_the_export(config, store, tmp_path):
 def test_every_export_has_a_dataset_card(labels, tmp_path, file_format):
     export(ExportConfig(labels=labels.path, format=file_format, out=tmp_path / "out"))
     card = (tmp_path / "out/README.md").read_text()
-    assert card.startswith("---\n") and "| train | 78 |" in card
+    assert "| train | 78 |" in card
+    assert {"latent-actions", "ghostpad"} <= set(DatasetCard(card).data.tags)
     assert labels.origin.model_hash in card and labels.origin.store_fingerprint in card
 
 

@@ -1,10 +1,18 @@
 """Labels and models go to the Hugging Face hub with their card; nothing is sent in a dry run."""
 
+import json
+
 import pytest
+from huggingface_hub import DatasetCard, ModelCard
 
 from ghostpad.errors import UserError
+from ghostpad.evaluation.schema import COMMON_KEYS
+from ghostpad.labels.cards import METRICS
+from ghostpad.labels.export import ExportConfig, export
 from ghostpad.labels.extract import ExtractConfig, extract
 from ghostpad.labels.push import PushConfig, push
+from ghostpad.model.latent_action_model import LatentActionModel
+from ghostpad.model.pretrained import find_model
 from small_model import saved, small_model
 
 
@@ -58,7 +66,11 @@ def test_labels_are_uploaded_as_a_data_set_with_their_card(labels, hub):
         "private": True,
         "exist_ok": True,
     }
-    assert hub.files["README.md"].startswith(b"---\npretty_name: Latent actions")
+    card = DatasetCard(hub.files["README.md"].decode())
+    assert card.data.pretty_name == "Latent actions" and card.data.license == "unknown"
+    assert card.data.library_name == "ghostpad" and card.data.size_categories == "n<1K"
+    (files,) = (each["data_files"] for each in card.data.configs)
+    assert {each["split"]: each["path"] for each in files}["test"] == "data/test-*.parquet"
     assert any(name.startswith("data/train") for name in hub.files)
 
 
@@ -66,7 +78,41 @@ def test_a_model_is_uploaded_as_safetensors_with_a_card(labels, hub):
     push(PushConfig("user/model", model=labels.parent / "best.pt"))
     assert hub.repository["repo_type"] == "model"
     assert set(hub.files) == {"README.md", "config.json", "model.safetensors"}
-    assert b"library_name: ghostpad" in hub.files["README.md"]
+    assert ModelCard(hub.files["README.md"].decode()).data.eval_results is None
+
+
+def test_a_model_card_gives_the_metrics_of_its_own_model(labels, hub, tmp_path, capsys):
+    checkpoint = labels.parent / "best.pt"
+    metrics = json.loads((find_model("breakout-sharp").parent / "metrics.json").read_text())
+    metrics["model_hash"] = LatentActionModel.from_pretrained(checkpoint).model_hash
+    metrics["reconstruction"]["delta_psnr_db"] = None
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    push(PushConfig("user/model", model=checkpoint, report=tmp_path, license="mit"))
+    card = ModelCard(hub.files["README.md"].decode())
+    assert card.data.license == "mit" and card.data.library_name == "ghostpad"
+    assert {"latent-actions", "world-models"} <= set(card.data.tags)
+    results = {result.metric_type: result for result in card.data.eval_results}
+    assert results["reconstruction.psnr_db"].metric_value == metrics["reconstruction"]["psnr_db"]
+    assert results["codebook.usage"].dataset_name == "breakout, 1,725 transitions"
+    assert results["codebook.usage"].dataset_revision == metrics["data_fingerprint"]
+    assert "reconstruction.delta_psnr_db" not in results  # null in metrics.json: not measured
+    assert "| SSIM | 0.9999 |" in card.text
+    assert "no metrics" not in capsys.readouterr().out
+    metrics["model_hash"] = "of another model"
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    push(PushConfig("user/model", model=checkpoint, report=tmp_path))
+    assert ModelCard(hub.files["README.md"].decode()).data.eval_results is None
+    assert "no metrics of this model" in capsys.readouterr().out
+
+
+def test_a_shipped_model_brings_its_metrics(tmp_path):
+    export(ExportConfig(model="breakout-sharp", out=tmp_path / "out"))
+    card = ModelCard.load(tmp_path / "out/README.md")
+    assert "reconstruction.ssim" in {result.metric_type for result in card.data.eval_results}
+
+
+def test_metrics_on_the_card_are_those_of_the_schema():
+    assert set(METRICS) <= set(COMMON_KEYS)
 
 
 @pytest.mark.parametrize(

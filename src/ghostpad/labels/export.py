@@ -1,23 +1,19 @@
-"""A model or its labels in formats that others read. Worlds are exported above, in `play`."""
+"""A model or its labels, with a card, in formats that others read. Worlds are exported above, in `play`."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ghostpad import __version__
 from ghostpad.config import check_minimum
 from ghostpad.errors import UserError
-from ghostpad.frames.splits import SPLITS
 from ghostpad.io import whole_folder
+from ghostpad.labels.cards import dataset_card, find_metrics, model_card
 from ghostpad.labels.folder import Labels
-from ghostpad.labels.formats import DATASETS, JSONL, NPZ, LabelFormat
+from ghostpad.labels.formats import DATASETS, JSONL, NPZ
 from ghostpad.sources.base import frame_rate
 
 ModelFormatName = Literal["safetensors", "onnx"]
 LabelFormatName = Literal["lerobot", "npz", "jsonl", "datasets", "webdataset"]
-
-_SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,10 @@ class ExportConfig:
     """folder of the npm package onnxruntime-web; node_modules/onnxruntime-web when not given (html)"""
     store: Path | None = None
     """frame store of the labels, when it has moved (lerobot)"""
+    license: str = "unknown"
+    """license on the card, as the Hugging Face hub names it, such as apache-2.0"""
+    report: Path = Path("reports/latent_action")
+    """folder written by evaluate; its numbers go on the card of the model that they were measured on"""
     fps: float | None = None
     """frames per second of the video (lerobot); from the recording when not given, else 30"""
 
@@ -55,13 +55,17 @@ def export(config: ExportConfig) -> None:
     from ghostpad.labels.webdataset import WEBDATASET
     from ghostpad.model.export import export_model, require_empty
     from ghostpad.model.latent_action_model import LatentActionModel
+    from ghostpad.model.pretrained import find_model
 
     require_empty(config.out)
     check_minimum(config, {"fps": 1})
     if config.format == "safetensors" or config.format == "onnx":
         if config.model is None or config.labels is not None:
             raise UserError(f"--format {config.format} is for a model: give --model, and no --labels")
-        export_model(LatentActionModel.from_pretrained(config.model), config.format, config.out)
+        model = LatentActionModel.from_pretrained(config.model)
+        metrics = find_metrics(model.model_hash, find_model(config.model).parent, config.report)
+        card = model_card(model, config.format, metrics, config.license)
+        export_model(model, config.format, config.out, card=card)
     else:
         if config.labels is None or config.model is not None:
             raise UserError(f"--format {config.format} is for labels: give --labels, and no --model")
@@ -70,56 +74,6 @@ def export(config: ExportConfig) -> None:
         label_format = {"lerobot": LEROBOT, "webdataset": WEBDATASET, **own}[config.format]
         with whole_folder(config.out) as folder:
             label_format.write(labels, folder, config.store, frame_rate(config.fps))
-            (folder / "README.md").write_text(dataset_card(labels, label_format), encoding="utf-8")
+            card = dataset_card(labels, label_format, config.license)
+            (folder / "README.md").write_text(card, encoding="utf-8")
     print(f"exported to {config.out}")
-
-
-def dataset_card(labels: Labels, label_format: LabelFormat) -> str:
-    """Return a dataset card for the Hugging Face Hub: content and origin of an export, how to load it."""
-    origin, manifest, stride = labels.origin, labels.manifest, labels.origin.stride
-    counts = Counter[str]()
-    for episode in manifest["episodes"]:
-        counts[episode["split"]] += episode["num_transitions"]
-    total, (rows, columns) = manifest["num_transitions"], origin.grid
-    size = next((name for limit, name in _SIZES.items() if total < limit), "n>10M")
-    tags = "\n".join(f"- {tag}" for tag in ("latent-actions", "world-models", "ghostpad", *label_format.tags))
-    files = label_format.data_files(labels) if label_format.data_files else ""
-    configs = f"configs:\n- config_name: default\n  data_files:{files}\n" if files else ""
-    split_rows = "\n".join(f"| {split} | {counts[split]:,} |" for split in SPLITS if counts[split])
-    controls = manifest["control_names"]
-    rates = " or ".join(f"{rate} ({float(rate):.5g})" for rate in labels.rates) or "an unknown number of"
-    known = f"\n`control` is the real control held, by number: {', '.join(controls)}.\n" if controls else ""
-    return f"""\
----
-pretty_name: Latent actions
-size_categories:
-- {size}
-tags:
-{tags}
-{configs}---
-
-# Latent actions
-
-Every transition between two frames of {manifest["num_episodes"]:,} episodes, with the discrete latent
-action that a model inferred from the two frames alone: {rows} rows of {columns} codes, each one out of
-{origin.codebook_size}, row by row from the top left.
-
-| split | transitions |
-|---|---|
-{split_rows}
-
-The splits are whole episodes. A next frame comes {"1 frame" if stride == 1 else f"{stride} frames"} after
-its frame, at {rates} frames a second. Frames are {manifest["height"]} pixels high and
-{manifest["width"]} wide; the model saw them in {"grayscale" if origin.grayscale else "colour"}.
-{known}
-## Loading
-
-{label_format.loading.replace("{folder}", "path/to/this/folder")}
-
-## Origin
-
-Made by Ghostpad {__version__}.
-
-- model: `{origin.model_hash}` (SHA-256 of weights and config)
-- frames: `{origin.store_fingerprint}` (SHA-256)
-"""

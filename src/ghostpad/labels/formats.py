@@ -29,10 +29,10 @@ class LabelFormat:
     """Writes labels into an empty folder, given their frame store if it has moved, and frames per second."""
     loading: str
     """Markdown that says how to load the export; `{folder}` stands for its path."""
-    data_files: Callable[[Labels], str] | None = None
-    """Gives the YAML `data_files` that tell the Hugging Face Hub where the rows are."""
+    data_files: Callable[[Labels], Any] | None = None
+    """Gives the `data_files` that tell the Hugging Face hub where the rows are."""
     tags: tuple[str, ...] = ()
-    """More tags for the Hub."""
+    """More tags for the hub."""
 
 
 def write_datasets(labels: Labels, folder: Path, store: Path | None, fps: Fraction | None) -> None:
@@ -79,10 +79,9 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
     return {"_type": "Value", "dtype": "float32" if kind == pa.float32() else str(kind)}
 
 
-def _data_files(labels: Labels) -> str:
+def _data_files(labels: Labels) -> list[dict[str, str]]:
     splits = {episode["split"] for episode in labels.manifest["episodes"] if episode["num_transitions"]}
-    files = (f"\n  - split: {split}\n    path: data/{split}-*.parquet" for split in SPLITS if split in splits)
-    return "".join(files)
+    return [{"split": split, "path": f"data/{split}-*.parquet"} for split in SPLITS if split in splits]
 
 
 DATASETS = LabelFormat(

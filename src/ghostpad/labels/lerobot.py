@@ -262,6 +262,6 @@ A LeRobotDataset v3.0: `LeRobotDataset("user/name", root="{folder}")`. The video
 quantizer 0: every pixel is that of the recording. `latent_action` is the action of the transition that
 starts at a frame, and `button` its button where buttons were inferred; both are -1 at the last frames of an
 episode, which start none.""",
-    data_files=lambda labels: " data/*/*.parquet",
+    data_files=lambda labels: "data/*/*.parquet",
     tags=("LeRobot",),
 )

@@ -19,6 +19,10 @@ class PushConfig:
     """checkpoint, folder with checkpoints or name of a shipped model"""
     labels: Path | None = None
     """folder written by extract"""
+    license: str = "unknown"
+    """license on the card, as the hub names it, such as apache-2.0"""
+    report: Path = Path("reports/latent_action")
+    """folder written by evaluate; its numbers go on the card of the model that they were measured on"""
     private: bool = False
     """make a new repository private"""
     dry_run: bool = False
@@ -43,7 +47,16 @@ def push(config: PushConfig) -> None:
     kind = "model" if config.model is not None else "dataset"
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "export"
-        _export(config, out)
+        file_format = "safetensors" if kind == "model" else "datasets"
+        export(
+            ExportConfig(
+                *(config.model, config.labels),
+                format=file_format,
+                out=out,
+                license=config.license,
+                report=config.report,
+            )
+        )
         files = sorted(path for path in out.rglob("*") if path.is_file())
         for path in files:
             print(f"{path.stat().st_size:14,}  {path.relative_to(out)}")
@@ -53,41 +66,6 @@ def push(config: PushConfig) -> None:
             print("nothing was uploaded (--dry-run)")
             return
         print(f"uploaded to {_upload(config, kind, out)}")
-
-
-def _export(config: PushConfig, out: Path) -> None:
-    if config.labels is not None:
-        export(ExportConfig(labels=config.labels, format="datasets", out=out))
-        return
-    from ghostpad.model.latent_action_model import LatentActionModel
-
-    assert config.model is not None
-    model = LatentActionModel.from_pretrained(config.model)
-    export(ExportConfig(model=config.model, format="safetensors", out=out))
-    rows, columns = model.grid
-    (out / "README.md").write_text(
-        f"""\
----
-library_name: ghostpad
-tags:
-- latent-actions
-- world-models
-- ghostpad
----
-
-# Latent action model
-
-Infers from two frames the discrete action between them: {rows} rows of {columns} codes, each one out of
-{model.codebook_size}. Made by Ghostpad {__version__}; SHA-256 of weights and config: `{model.model_hash}`.
-
-```python
-from ghostpad import LatentActionModel
-
-model = LatentActionModel.from_pretrained("path/to/this/folder")
-```
-""",
-        encoding="utf-8",
-    )
 
 
 def _upload(config: PushConfig, kind: str, out: Path) -> str:

@@ -69,9 +69,13 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
 
 
 def export_model(
-    model: LatentActionModel, file_format: Literal["safetensors", "onnx"], out: Path, half: bool = False
+    model: LatentActionModel,
+    file_format: Literal["safetensors", "onnx"],
+    out: Path,
+    half: bool = False,
+    card: str = "",
 ) -> None:
-    """Write `model` into the new folder `out`: weights or graph, and `config.json` beside it.
+    """Write `model` into the new folder `out`: weights or graph, `config.json`, and `card` as `README.md`.
 
     A safetensors export is read by `LatentActionModel.from_pretrained`. The ONNX graph takes `frames`,
     float32 (N, T·C, H, W) in [0, 1] with any N and T frames of history, oldest first, and `next_frames`
@@ -102,6 +106,8 @@ def export_model(
             "model_config": to_plain(model.config),
         }
         (folder / "config.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        if card:
+            (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def write_safetensors(path: Path, weights: dict[str, torch.Tensor]) -> None:
