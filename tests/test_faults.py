@@ -351,7 +351,7 @@ def tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 assert tracker.flush() == [(step, {"loss": 1.0})]
             tracker.close()
         messages = [str(each.message) for each in caught if each.category is UserWarning]
-        assert messages == [f"{kind} fails (ConnectionError: no network); the run goes on without it"]
+        assert messages == [f"{kind} fails (ConnectionError: no network); the run continues without it"]
         if kind != "metrics.jsonl":
             assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
 

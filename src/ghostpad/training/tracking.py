@@ -122,7 +122,7 @@ class Tracker:
         except Exception as error:
             self._writers.pop(kind, None)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            warnings.warn(f"{kind} fails ({reason}); the run goes on without it", stacklevel=2)
+            warnings.warn(f"{kind} fails ({reason}); the run continues without it", stacklevel=2)
 
 
 class _FolderWriter:
@@ -169,7 +169,7 @@ def _drop_lines_after(path: Path, step: int) -> None:
 
 
 class _WandbWriter:
-    """A run of wandb, below `wandb/`; a resumed training goes on with the run whose id the folder holds."""
+    """A run of wandb, below `wandb/`; a resumed training continues the run whose id the folder holds."""
 
     def __init__(self, folder: Path, about: dict[str, Any], step: int, name: str) -> None:
         import wandb
