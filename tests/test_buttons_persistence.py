@@ -99,6 +99,29 @@ def test_the_controls_of_a_sprite_are_found_without_labels(tmp_path, kind):
     assert share_named_right(motion, np.concatenate(controls)) >= 0.95
 
 
+def test_the_controls_of_a_sprite_that_often_runs_into_walls_are_found_without_labels(tmp_path):
+    """The camera follows the sprite; where it is blocked, only its colours show the control."""
+    rng = np.random.default_rng(0)
+    controls = [held_controls(rng, 3, 0.0) for _ in range(EPISODES)]
+    episodes = {f"e{i:02}": turning_sprite(held, rng) for i, held in enumerate(controls)}
+    motion = motion_features(open_data(write_pngs(tmp_path, episodes)))
+    assert not motion.fixed_camera
+    assert share_named_right(motion, np.concatenate(controls)) >= 0.95
+
+
+def turning_sprite(controls, rng):
+    """Frames (N, H, W, 3) of a sprite in the middle that moves the camera in half of its moves."""
+    world = np.repeat(rng.integers(0, 200, (SIZE, SIZE, 1), np.uint8), 3, 2)
+    frames, place = [], 0
+    for control in (0, *controls):
+        blocked = rng.random() < 0.5
+        place += 0 if blocked else 3 * (0, 1, -1)[control]
+        frame = np.roll(world, place, 1)
+        frame[21:27, 21:27] = ((200, 200, 60), (220, 40, 40), (40, 40, 220))[control]
+        frames.append(frame)
+    return np.stack(frames)
+
+
 def one_hot(numbers, size=3):
     return torch.eye(size)[torch.tensor(numbers)]
 

@@ -76,7 +76,7 @@ def test_a_stride_doubles_the_shift(scrolling):
     assert np.allclose(features_TF[:, 1], np.log1p(4))
 
 
-@pytest.mark.parametrize("name", ["scrolling", "store"])
+@pytest.mark.parametrize("name", ["scrolling", "followed", "store"])
 def test_the_features_of_a_pair_of_frames_are_those_of_the_same_transition(name, request):
     recorded = request.getfixturevalue(name)
     motion, frames = motion_features(recorded), recorded.read(1, slice(None), False)
@@ -89,3 +89,30 @@ def test_the_features_of_a_pair_of_frames_are_those_of_the_same_transition(name,
 def test_a_camera_that_moves_is_not_taken_for_fixed(scrolling, store):
     assert not motion_features(scrolling).fixed_camera
     assert motion_features(store).fixed_camera
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory):
+    """A camera that follows a player, who stands at rows 24 to 31 and columns 32 to 39, up and down."""
+    picture = (texture(64, 64).numpy() * 200).astype(np.uint8)
+    frames = []
+    for step in range(24):
+        frame = np.stack([np.roll(picture, 3 * step, 0)] * 3, 2)
+        frame[24:32, 32:40] = (255, 10 * step, 0)
+        frames.append(frame)
+    return open_data(write_pngs(tmp_path_factory.mktemp("follow"), {f"e{i}": frames for i in range(3)}))
+
+
+def test_the_sprite_that_the_camera_follows_is_found(followed):
+    motion = motion_features(followed)
+    assert motion.screen_fixed_RC is not None
+    cells = np.argwhere(motion.screen_fixed_RC).tolist()
+    assert cells[:4] == [[6, 8], [6, 9], [7, 8], [7, 9]]
+    assert len(cells) <= 6, "only its neighbours besides"
+    assert motion.num_shifts == 2 * len(regions(64, 64))
+    green_T = motion.features_TF[:23, motion.num_shifts + len(cells) :][:, :4]
+    assert np.allclose(green_T, 10 * np.arange(1, 24)[:, None] / 255)
+
+
+def test_a_picture_that_scrolls_as_a_whole_has_no_sprite(scrolling):
+    assert motion_features(scrolling).screen_fixed_RC is None

@@ -19,6 +19,10 @@ _MEMORY_WEIGHT = 10
 _LEAST_SHARE_FIXED, _LEAST_SHARE_MOVING = 0.5, 0.1
 """A feature is kept if its score is at least this share of the best one's, under a fixed or a moving camera.
 Under a fixed one most features show other objects; if the camera follows the player, all regions show it."""
+_LEAST_SHARE_COLOR = 0.5
+"""The same for colours; most cells that keep their place show a display and not the player."""
+_NUM_CLASSES = 5
+"""Into which a feature is divided to measure its information."""
 _LEAST_SHIFT, _LEAST_SHARE_SHIFTED = 0.05, 0.02
 """Smallest shift that counts, and the share of transitions that must have one."""
 _LARGE = 1.3
@@ -37,28 +41,28 @@ def mutual_information(one_BM: Tensor, other_BM: Tensor) -> Tensor:
 def short_memory(motion: Motion, left_T: np.ndarray) -> np.ndarray:
     """Mask (F,) of the features that tell much about the next transition and little about later ones.
 
-    All features are kept where none scores above 0.
+    All shifts are kept where none scores above 0. Colours compete with colours alone.
 
     Args:
         motion: of all transitions.
         left_T: how many transitions may be used after each; 0 where none may.
     """
     lags = [lag for lag in _LATER_LAGS if (left_T >= lag).any()]
-    scores_F = np.array([_score(feature_T, left_T, lags) for feature_T in motion.features_TF.T])
+    shifts_FT, colors_FT = np.split(motion.features_TF.T, [motion.num_shifts])
+    shifts_F = np.array([_score(_classes_of_shift(shift_T), left_T, lags) for shift_T in shifts_FT])
+    colors_F = np.array([_score(_classes_of_color(color_T), left_T, lags) for color_T in colors_FT])
     share = _LEAST_SHARE_FIXED if motion.fixed_camera else _LEAST_SHARE_MOVING
-    kept_F = (scores_F > 0) & (scores_F >= share * scores_F.max(initial=0))
-    return kept_F if kept_F.any() else np.ones_like(kept_F)
+    kept_F = (shifts_F > 0) & (shifts_F >= share * shifts_F.max(initial=0))
+    if not kept_F.any():
+        kept_F = np.ones_like(kept_F)
+    return np.concatenate(
+        [kept_F, (colors_F > 0) & (colors_F >= _LEAST_SHARE_COLOR * colors_F.max(initial=0))]
+    )
 
 
-def _score(feature_T: np.ndarray, left_T: np.ndarray, lags: list[int]) -> float:
+def _score(classes_T: np.ndarray, left_T: np.ndarray, lags: list[int]) -> float:
     """Information about the next transition less the weighted information about later ones, in nats."""
-    size_T = np.abs(feature_T)
-    shifted_T = size_T > _LEAST_SHIFT
-    if shifted_T.mean() < _LEAST_SHARE_SHIFTED:
-        return 0.0
-    large_T = size_T > _LARGE * np.median(size_T[shifted_T])
-    classes_T = np.where(shifted_T, np.sign(feature_T) * (1 + large_T), 0).astype(np.int64) + 2
-    one_hot_TM = torch.eye(5)[torch.from_numpy(classes_T)]
+    one_hot_TM = torch.eye(_NUM_CLASSES)[torch.from_numpy(classes_T)]
 
     def information(lag: int) -> float:
         rows = np.flatnonzero(left_T >= lag)
@@ -66,6 +70,22 @@ def _score(feature_T: np.ndarray, left_T: np.ndarray, lags: list[int]) -> float:
 
     later = float(np.mean([information(lag) for lag in lags])) if lags else 0.0
     return information(1) - _MEMORY_WEIGHT * later
+
+
+def _classes_of_shift(shift_T: np.ndarray) -> np.ndarray:
+    """Large or small, to one side or the other, or none; one class for all where shifts are rare."""
+    size_T = np.abs(shift_T)
+    shifted_T = size_T > _LEAST_SHIFT
+    if shifted_T.mean() < _LEAST_SHARE_SHIFTED:
+        return np.zeros(len(shift_T), np.int64)
+    large_T = size_T > _LARGE * np.median(size_T[shifted_T])
+    return np.where(shifted_T, np.sign(shift_T) * (1 + large_T), 0).astype(np.int64) + 2
+
+
+def _classes_of_color(color_T: np.ndarray) -> np.ndarray:
+    """Fifths of the range that the colour has, by rank."""
+    bounds = np.quantile(color_T, np.arange(1, _NUM_CLASSES) / _NUM_CLASSES)
+    return np.searchsorted(bounds, color_T).astype(np.int64)
 
 
 def transitions_left(episode_index: np.ndarray) -> np.ndarray:

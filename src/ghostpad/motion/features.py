@@ -13,6 +13,7 @@ from ghostpad.labels.shards import frame_runs
 from ghostpad.luma import tensor_luma
 from ghostpad.model.frame_format import FrameScale
 from ghostpad.motion.colors import NUM_COLORS, coarse_colors, color_shifts
+from ghostpad.motion.pose import ScreenFixedCells, cell_means
 from ghostpad.motion.shift import region_shifts
 from ghostpad.progress import progress
 
@@ -33,23 +34,39 @@ class Motion:
 
     features_TF: np.ndarray
     """Float32 sign(x)·log(1 + |x|) of shifts x in pixels, down and right: of colours (see `color_shifts`) if
-    the camera is fixed, else of the regions of the frame (see `regions`)."""
+    the camera is fixed, else of the regions of the frame (see `regions`). After the shifts of regions, the
+    colours of the next frame, in [0, 1], in the cells that keep their place while the camera moves."""
     fixed_camera: bool
     """Whether most pixels show the background of their episode."""
     tracked_K: np.ndarray | None = None
     """The colours whose shifts are measured before a fixed camera."""
+    screen_fixed_RC: np.ndarray | None = None
+    """Mask of the cells that keep their place while the camera moves (see `ScreenFixedCells`)."""
+
+    @property
+    def num_shifts(self) -> int:
+        """How many features are shifts; the others are colours."""
+        cells = 0 if self.screen_fixed_RC is None else int(self.screen_fixed_RC.sum())
+        return self.features_TF.shape[1] - 3 * cells
 
 
 def motion_features(store: FrameStore, stride: int = 1) -> Motion:
-    """Measure the motion of all transitions: of colours before a fixed camera, else of regions.
+    """Measure the motion of all transitions: of colours before a fixed camera, else of regions and sprite.
 
     Args:
         store: of any game.
         stride: frames from a frame to its next frame.
     """
     fixed, tracked_K = _camera(store)
-    found_TF = _color_motion(store, stride, tracked_K) if fixed else region_motion(store, stride)
-    return Motion(found_TF, fixed, tracked_K)
+    if fixed:
+        return Motion(_color_motion(store, stride, tracked_K), True, tracked_K)
+    cells = ScreenFixedCells()
+    shifts_TF = region_motion(store, stride, cells=cells)
+    screen_fixed_RC = cells.found()
+    if not screen_fixed_RC.any():
+        return Motion(shifts_TF, False)
+    colors_TF = _colors_after(store, stride, screen_fixed_RC)
+    return Motion(np.concatenate([shifts_TF, colors_TF], 1), False, None, screen_fixed_RC)
 
 
 def features_of_pairs(
@@ -76,21 +93,26 @@ def features_of_pairs(
         scale.shrink(tensor_luma(torch.from_numpy(each)).float() / _WHITE)[:, 0]
         for each in (before_NCHW, after_NCHW)
     )
-    shifts = region_shifts(before_NHW, after_NHW)
-    return _squashed(shifts[..., :2].flatten(1).numpy())
+    shifts_NF = _squashed(region_shifts(before_NHW, after_NHW)[..., :2].flatten(1).numpy())
+    if motion.screen_fixed_RC is None:
+        return shifts_NF
+    return np.concatenate([shifts_NF, _colors(after_NCHW, motion.screen_fixed_RC)], 1)
 
 
 def _scale(store: FrameStore) -> FrameScale:
     return FrameScale(-(-max(store.height, store.width) // LONGEST_SIDE), picks=False)
 
 
-def region_motion(store: FrameStore, stride: int = 1, off_background: bool = False) -> np.ndarray:
+def region_motion(
+    store: FrameStore, stride: int = 1, off_background: bool = False, cells: ScreenFixedCells | None = None
+) -> np.ndarray:
     """Shifts (T, F) of the regions of the frame, as in `Motion`.
 
     Args:
         store: of any game.
         stride: frames from a frame to its next frame.
         off_background: measure the shift of what differs from the episode's background.
+        cells: is given all pairs of frames and the shifts of the whole picture.
     """
     scale, found = _scale(store), []
     for index in progress(range(len(store.episodes)), what="motion", unit="episodes"):
@@ -101,8 +123,13 @@ def region_motion(store: FrameStore, stride: int = 1, off_background: bool = Fal
                 luma_NCHW = part_NCHW.int() - background_HW
                 parts.append(scale.shrink(luma_NCHW.float() / _WHITE)[:, 0])
             luma_THW = torch.cat(parts)
-            pairs = zip(luma_THW[:-stride].split(_AT_ONCE), luma_THW[stride:].split(_AT_ONCE), strict=True)
-            found += [region_shifts(*pair, windowed=not off_background)[..., :2].flatten(1) for pair in pairs]
+            for pair in zip(
+                luma_THW[:-stride].split(_AT_ONCE), luma_THW[stride:].split(_AT_ONCE), strict=True
+            ):
+                shifts_NR2 = region_shifts(*pair, windowed=not off_background)[..., :2]
+                found.append(shifts_NR2.flatten(1))
+                if cells is not None:
+                    cells.add(*pair, shifts_NR2[:, 0])
     return _squashed(torch.cat(found).numpy())
 
 
@@ -114,6 +141,18 @@ def _color_motion(store: FrameStore, stride: int, tracked_K: np.ndarray) -> np.n
         for _, run_TCHW in frame_runs(store, index, False, stride):
             found.append(color_shifts(coarse_colors(run_TCHW), background_HW, tracked_K, stride))
     return _squashed(np.concatenate(found))
+
+
+def _colors_after(store: FrameStore, stride: int, screen_fixed_RC: np.ndarray) -> np.ndarray:
+    """Colours (T, F) of each next frame, as in `Motion`."""
+    runs = (run for index in range(len(store.episodes)) for run in frame_runs(store, index, False, stride))
+    return np.concatenate([_colors(run_TCHW[stride:], screen_fixed_RC) for _, run_TCHW in runs])
+
+
+def _colors(frames_NCHW: np.ndarray, screen_fixed_RC: np.ndarray) -> np.ndarray:
+    parts = torch.from_numpy(frames_NCHW).split(_AT_ONCE)
+    colors_N3RC = torch.cat([cell_means(part.float() / _WHITE) for part in parts])
+    return colors_N3RC.numpy()[..., screen_fixed_RC].reshape(len(frames_NCHW), -1)
 
 
 def _squashed(shifts_TF: np.ndarray) -> np.ndarray:
