@@ -76,7 +76,7 @@ def test_a_stride_doubles_the_shift(scrolling):
     assert np.allclose(features_TF[:, 1], np.log1p(4))
 
 
-@pytest.mark.parametrize("name", ["scrolling", "followed", "store"])
+@pytest.mark.parametrize("name", ["scrolling", "centred_sprite", "store"])
 def test_the_features_of_a_pair_of_frames_are_those_of_the_same_transition(name, request):
     recorded = request.getfixturevalue(name)
     motion, frames = motion_features(recorded), recorded.read(1, slice(None), False)
@@ -92,7 +92,7 @@ def test_a_camera_that_moves_is_not_taken_for_fixed(scrolling, store):
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory):
+def centred_sprite(tmp_path_factory):
     """A camera that follows a player, who stands at rows 24 to 31 and columns 32 to 39, up and down."""
     picture = (texture(64, 64).numpy() * 200).astype(np.uint8)
     frames = []
@@ -103,8 +103,8 @@ def followed(tmp_path_factory):
     return open_data(write_pngs(tmp_path_factory.mktemp("follow"), {f"e{i}": frames for i in range(3)}))
 
 
-def test_the_sprite_that_the_camera_follows_is_found(followed):
-    motion = motion_features(followed)
+def test_the_sprite_that_the_camera_follows_is_found(centred_sprite):
+    motion = motion_features(centred_sprite)
     assert motion.screen_fixed_RC is not None
     cells = np.argwhere(motion.screen_fixed_RC).tolist()
     assert cells[:4] == [[6, 8], [6, 9], [7, 8], [7, 9]]
