@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
 import ghostpad
 from ghostpad import cli
+from ghostpad.errors import Notice
 
 
 def run(*arguments, **settings):
@@ -72,6 +74,7 @@ def test_asking_for_help_never_loads_torch(arguments):
     code = f"""
 import sys
 from ghostpad import cli
+from ghostpad.errors import Notice
 try:
     cli.main({arguments!r})
 except SystemExit:
@@ -221,6 +224,13 @@ def test_what_can_go_wrong_has_a_status_and_a_line(error, status, line, monkeypa
     monkeypatch.setattr(recorder, "record", fail)
     assert cli.main(["record"]) == status
     assert capsys.readouterr().err == f"ghostpad: {line}\n"
+
+
+def test_a_notice_is_one_line_without_a_place_in_the_code(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    assert cli.main(["--version"]) == 0
+    assert warnings.formatwarning("two tracks", Notice, "a.py", 1) == "ghostpad: two tracks\n"
+    assert warnings.formatwarning("old", DeprecationWarning, "a.py", 1).startswith("a.py:1: DeprecationW")
 
 
 def test_a_bug_is_not_hidden(monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from ghostpad.errors import UserError
+from ghostpad.errors import Notice, UserError
 from ghostpad.evaluation.reconstruction import structural_similarity
 from ghostpad.frames import info as info_module
 from ghostpad.frames.info import InfoConfig, info
@@ -350,7 +350,7 @@ def tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 tracker.log(step, {"loss": 1.0})
                 assert tracker.flush() == [(step, {"loss": 1.0})]
             tracker.close()
-        messages = [str(each.message) for each in caught if each.category is UserWarning]
+        messages = [str(each.message) for each in caught if each.category is Notice]
         assert messages == [f"{kind} fails (ConnectionError: no network); the run continues without it"]
         if kind != "metrics.jsonl":
             assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3

@@ -72,8 +72,14 @@ def test_the_contact_sheet_shows_episodes_in_rows_and_time_to_the_right(
 
 
 def test_a_missing_store_and_an_unwritable_sheet_are_clear_errors(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a frame store"):
+    with pytest.raises(UserError, match=f"is not a frame store; .* ingest {source} --out {source}.store"):
         info(InfoConfig(source))
+    with pytest.raises(UserError, match=r"is not a frame store; .* ingest SOURCE"):
+        info(InfoConfig(tmp_path / "nowhere"))
+    video = tmp_path / "my_video.mp4"
+    video.touch()
+    with pytest.raises(UserError, match=r"is not a frame store; .* ingest .*mp4 --out .*mp4.store"):
+        info(InfoConfig(video))
     ingest(IngestConfig(source))
     with pytest.raises(UserError, match="--sheet"):
         info(InfoConfig(source, tmp_path / "nowhere" / "sheet.png"))

@@ -65,7 +65,7 @@ def read(path: Path, **options: Any) -> tuple[FrameStore, list[str]]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         store = ingest(IngestConfig(path, **options))
-    return store, [str(each.message) for each in said if each.category is UserWarning]
+    return store, [str(each.message) for each in said if issubclass(each.category, UserWarning)]
 
 
 def frames_of(store: FrameStore, episode: int = 0) -> np.ndarray:

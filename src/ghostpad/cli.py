@@ -12,6 +12,7 @@ import signal
 import sys
 import types
 import typing
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -19,11 +20,12 @@ from types import FrameType
 from typing import Any
 
 from ghostpad import __version__
-from ghostpad.errors import UserError
+from ghostpad.errors import Notice, UserError
 from ghostpad.renamed import FLAGS, current_flags
 from ghostpad.verbs import VERBS, load
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 130
+PYTHON_FORMAT = warnings.formatwarning
 COMMON_FLAGS = ("device", "seed", "workers")
 """Scripts may pass these to every verb; one that has no use for them warns."""
 
@@ -39,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # names of files may not be UTF-8
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = _format_warning
     try:
         with _sigterm_interrupts():
             status = _dispatch(arguments)
@@ -59,6 +62,15 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename is not None else ""
         return _report(f"{where}{error.strerror}; fix this and run the same command again")
     return DONE
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """One line for a notice, and Python's format for other warnings."""
+    if issubclass(category, Notice):
+        return f"ghostpad: {message}\n"
+    return PYTHON_FORMAT(message, category, filename, lineno, line)
 
 
 def _dispatch(arguments: list[str]) -> int:

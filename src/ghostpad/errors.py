@@ -1,4 +1,4 @@
-"""Errors meant for people."""
+"""Errors and warnings meant for people."""
 
 
 class UserError(ValueError):
@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with 2.
     """
+
+
+class Notice(UserWarning):
+    """What the user should know; the command line prints it as one line, without a place in the code."""

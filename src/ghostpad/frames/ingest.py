@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostpad.errors import UserError
+from ghostpad.errors import Notice, UserError
 from ghostpad.frames.encode import EncodeTask, NewEpisode, encode_unit, fit
 from ghostpad.frames.encoding import MAX_COLORS, Size
 from ghostpad.frames.manifest import is_store, store_beside
@@ -257,5 +257,5 @@ def _encode(tasks: list[EncodeTask], workers: int | None, log: IngestLog) -> lis
             log.rejected += unit_log.rejected
             log.notices |= unit_log.notices
     for text in log.summary():
-        warnings.warn(text, stacklevel=2)
+        warnings.warn(text, Notice, stacklevel=2)
     return episodes

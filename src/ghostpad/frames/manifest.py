@@ -106,10 +106,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     try:
         manifest = read_json(path / MANIFEST)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is not a frame store; make one with: ghostpad ingest SOURCE --out {path}"
-        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        places = f"{path} --out {path}.store" if path.exists() else f"SOURCE --out {path}"
+        raise UserError(f"{path} is not a frame store; make one with: ghostpad ingest {places}") from None
     except (OSError, ValueError):
         raise UserError(f"{path / MANIFEST}: damaged; delete {path} and ingest again") from None
     if not isinstance(manifest, dict) or manifest.get("version") != VERSION:

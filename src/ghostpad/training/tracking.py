@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ghostpad.errors import Notice
 from ghostpad.io import whole_file, write_json
 
 WANDB_TIMEOUT_S = 15
@@ -122,7 +123,8 @@ class Tracker:
         except Exception as error:
             self._writers.pop(kind, None)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            warnings.warn(f"{kind} fails ({reason}); the run continues without it", stacklevel=2)
+            text = f"{kind} fails ({reason}); the run continues without it"
+            warnings.warn(text, Notice, stacklevel=2)
 
 
 class _FolderWriter:
