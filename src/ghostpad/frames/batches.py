@@ -15,8 +15,7 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.luma import tensor_luma
 
-ANYWHERE = 0.1
-"""Share of the windows that are drawn anywhere, changing pixel or not."""
+ANYWHERE = 0.1  # share of the windows that are drawn anywhere, changing pixel or not
 
 
 @dataclass(frozen=True)
@@ -54,15 +53,9 @@ class BatchLoader:
     """Loads batches of transitions of one split.
 
     On a CPU frames are read from the store's memory map. On a GPU all frames of the split are copied to the
-    device once if they fit into `budget_gb`; otherwise the two frames of each pair are copied from pinned
-    memory, and a thread reads the batches announced by `prefetch` while the device computes.
-
-    Args:
-        transitions: those of one split.
-        grayscale: one channel instead of three.
-        device: where batches are needed.
-        budget_gb: GiB of device memory that frames may take.
-        ahead: whether a thread prefetches; by default only where it helps.
+    device once if they fit into `budget_gb` GiB; otherwise the two frames of each pair are copied from pinned
+    memory, and a thread reads the batches announced by `prefetch` while the device computes. `ahead` says
+    whether there is such a thread; by default only where it helps.
     """
 
     def __init__(
@@ -162,16 +155,10 @@ def check_windows(window: tuple[int, int], size: tuple[int, int], cell: int) -> 
 
 
 def cut_windows(batch: Batch, window: tuple[int, int], cell: int, generator: torch.Generator) -> Batch:
-    """Cut one window from each transition, around a changing pixel (one in ten: anywhere).
+    """Cut one window (V, U) from each transition, around a changing pixel (one in ten: anywhere).
 
-    Args:
-        batch: whole frames.
-        window: size (V, U) of the windows.
-        cell: windows start at multiples of it, so that the grid of a window is a part of the frame's grid.
-        generator: source of the draws, on the CPU or on the batch's device.
-
-    Returns:
-        Transitions of (V, U) pixels.
+    Windows start at multiples of `cell`, so that the grid of a window is a part of the frame's grid. The
+    generator is on the CPU or on the batch's device.
     """
     changed_BHW = (batch.current != batch.next_frames).any(1)
     size, device = changed_BHW.shape, changed_BHW.device

@@ -13,8 +13,7 @@ from ghostpad.frames.pairs import Transitions
 def control_classes(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Group a game's controls by direction; the fire button makes no difference.
 
-    Returns:
-        Names of the directions, "stay" first, and the class of each control, (A,).
+    Returns the names of the directions, "stay" first, and the class of each control, (A,).
     """
     directions = [name.upper().removesuffix("FIRE").replace("NOOP", "") or "STAY" for name in names]
     classes = sorted(set(directions), key=lambda name: (name != "STAY", directions.index(name)))
@@ -24,14 +23,9 @@ def control_classes(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
 def read_controls(
     transitions: Transitions, rows: np.ndarray, directions: bool = True
 ) -> tuple[np.ndarray, list[str]] | None:
-    """Read the control that was held during transitions.
+    """Read the control that was held during transitions, most often where the stride is several frames.
 
-    Over a stride of several frames, the control that was held most often counts.
-
-    Args:
-        transitions: of any split.
-        rows: positions of T transitions.
-        directions: group the controls by direction; otherwise each control is a class of its own.
+    Controls are grouped by direction if `directions`, otherwise each is a class of its own.
 
     Returns:
         The class of each transition, (T,), −1 where none was recorded, and the names of the classes; None

@@ -144,11 +144,7 @@ def _fit_branches(branches: Branches, task: EncodeTask) -> Branches:
 
 
 def fit(colors: np.ndarray, size: Size, resize: bool, crop: bool) -> np.ndarray:
-    """Bring (H, W) colours to a size.
-
-    Raises:
-        BadInput: they have another size and `resize` is off.
-    """
+    """Bring (H, W) colours to a size; BadInput if they have another one and `resize` is off."""
     if colors.shape == size:
         return colors
     (height, width), (had_height, had_width) = size, colors.shape

@@ -12,8 +12,7 @@ MAX_COLORS = 256
 HEADER_BYTES = 128
 """Size of the header of every `.npy` file here: numpy pads it, so that it can be written last."""
 EncodingName = Literal["palette", "rgb", "gray"]
-Size = tuple[int, int]
-"""Height and width of a frame."""
+Size = tuple[int, int]  # height and width of a frame
 _BLOCK_FRAMES = 64  # frames in memory at a time
 _GRAY_LEVELS = tuple(level * 0x010101 for level in range(MAX_COLORS))
 
@@ -68,8 +67,7 @@ class Encoding:
 
 
 RGB = Encoding("rgb", ())
-NO_FRAMES = Encoding("gray", ())
-"""The encoding of an empty store, which suits whatever is added."""
+NO_FRAMES = Encoding("gray", ())  # the encoding of an empty store, which suits whatever is added
 
 
 def smallest_encoding(previous: Encoding, added: Iterable[tuple[Encoding, bool]]) -> Encoding:

@@ -101,13 +101,9 @@ def open_data(path: Path, workers: int | None = None, min_episodes: int = 1) -> 
 
     That store is reused while the recording is unchanged, and updated when it is not.
 
-    Args:
-        path: a store or a recording.
-        workers: processes that decode (default: one per core).
-        min_episodes: refuse a recording with fewer, before anything is ingested.
-
     Raises:
-        UserError: there is nothing to read at `path`, a file in it is bad, or there are too few episodes.
+        UserError: there is nothing to read at `path`, a file in it is bad, or there are too few episodes
+            (before anything is ingested).
     """
     if is_store(path):
         return FrameStore.open(path)

@@ -58,11 +58,7 @@ class Episode:
 
     @cached_property
     def metadata(self) -> dict[str, Any] | None:
-        """Metadata of the recording (`episode.json`), None without any.
-
-        Raises:
-            UserError: the store is damaged.
-        """
+        """Metadata of the recording (`episode.json`), None without any; a UserError if damaged."""
         path = self.files.with_suffix(".json")
         if not path.exists():
             return None
@@ -73,11 +69,7 @@ class Episode:
 
     @classmethod
     def from_row(cls, store: Path, row: dict[str, Any]) -> "Episode":
-        """Read the row of an episode in the manifest of `store`.
-
-        Raises:
-            KeyError, TypeError, ValueError: the row is damaged.
-        """
+        """Read a row of the manifest of `store`; KeyError, TypeError or ValueError if it is damaged."""
         texts = {
             name: str(row[name]) for name in ("name", "source", "unit", "split", "sha256", "first_frame")
         }
@@ -99,11 +91,7 @@ class Episode:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of the store at `path`.
-
-    Raises:
-        UserError: there is none, it is damaged, or it is of another version.
-    """
+    """Read the manifest of a store; a UserError if there is none of this version, or it is damaged."""
     try:
         manifest = read_json(path / MANIFEST)
     except (FileNotFoundError, NotADirectoryError):

@@ -35,11 +35,7 @@ class Replay:
     """controls held so far, as indices into the minimal action set of the game"""
 
     def emulator(self) -> Any:
-        """An `ALEInterface` at that frame.
-
-        Raises:
-            UserError: ale-py is missing or has no such game.
-        """
+        """An `ALEInterface` at that frame; a UserError without ale-py or its ROM."""
         emulator = open_emulator(self.game, self.seed, self.frame_skip, self.sticky)
         actions = emulator.getMinimalActionSet()
         for control in self.controls:
@@ -48,11 +44,7 @@ class Replay:
 
 
 def replay_of(store: FrameStore, episode_index: int, frame_index: int) -> Replay:
-    """How to reach a frame of a recording.
-
-    Raises:
-        UserError: the episode was not recorded by Ghostpad.
-    """
+    """How to reach a frame of a recording; a UserError if Ghostpad did not record it."""
     episode = store.episodes[episode_index]
     if not can_replay(store, episode_index) or episode.metadata is None:
         raise UserError(

@@ -61,9 +61,7 @@ class Splitting:
         """Assign a split to each episode; near-duplicates go with their original, so that nothing leaks.
 
         With fewer than three distinct episodes all of them train: evaluation will refuse, reading will not.
-
-        `originals` has for each episode the index of the first one that it duplicates, its own if there is
-        none.
+        `originals` are as `find_originals` gives them.
 
         Raises:
             UserError: an episode is missing from the user's own split.

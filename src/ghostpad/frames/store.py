@@ -14,9 +14,9 @@ import numpy as np
 from ghostpad.errors import UserError
 from ghostpad.frames.encoding import MAX_COLORS, Encoding, EncodingName, rgb_of
 from ghostpad.frames.manifest import MANIFEST, Episode, read_manifest
-from ghostpad.frames.recorded import RecordedControls
 from ghostpad.frames.splits import Splitting
 from ghostpad.luma import luma, to_channels
+from ghostpad.sources.actions import MOST_CONTROLS
 from ghostpad.sources.base import MAX_SIDE, BadInput, damage_is
 from ghostpad.sources.branches import Branches
 from ghostpad.sources.colors import pack_colors
@@ -175,11 +175,7 @@ class FrameStore:
             return dict(archive)
 
     def branches(self, episode_index: int) -> Branches | None:
-        """The next frame of some frames under every control, in RGB; None when not recorded.
-
-        Raises:
-            UserError: the store is damaged.
-        """
+        """The next frame of some frames under every control, in RGB; None when not recorded."""
         path = self.episodes[episode_index].files.with_suffix(".branches.npz")
         if not path.exists():
             return None
@@ -189,17 +185,49 @@ class FrameStore:
         except BadInput as bad:
             raise UserError(f"{path}: {bad}; delete {self.path} and ingest again") from None
 
-    @cached_property
-    def _recorded(self) -> RecordedControls:
-        return RecordedControls(self.episodes, self.action_offset)
-
     def controls(self, episode_index: int) -> np.ndarray | None:
-        """The control held during each transition, int8 (N − 1,); None when not recorded."""
-        return self._recorded.controls(episode_index)
+        """The control held during each transition, int8 (N − 1,); None when not recorded.
+
+        Some recordings store with a frame the action taken in it, others the one that led to it: the action
+        offset is applied here. Beyond the first and the last recorded action these are repeated.
+        """
+        metadata = self.episodes[episode_index].metadata
+        if not metadata or "controls" not in metadata:
+            return None
+        controls = np.array([*metadata["controls"], *metadata.get("controls_after", [])], np.int64)
+        if metadata.get("names_by_episode"):
+            shared = {name: number for number, name in enumerate(self._shared_names)}
+            numbers = [shared.get(name, MOST_CONTROLS - 1) for name in metadata["control_names"]]
+            controls = np.array(numbers, np.int64)[controls]
+        places = np.arange(len(metadata["controls"])) + self.action_offset
+        return controls[np.clip(places, 0, len(controls) - 1)].astype(np.int8)
 
     def control_names(self, episode_index: int) -> list[str] | None:
         """Names of the controls, by their number; None when no controls were recorded."""
-        return self._recorded.names(episode_index)
+        metadata = self.episodes[episode_index].metadata
+        if not metadata:
+            return None
+        if metadata.get("names_by_episode"):
+            return self._shared_names
+        return metadata.get("control_names") or (self._number_names if "controls" in metadata else None)
+
+    @cached_property
+    def _shared_names(self) -> list[str]:
+        """Names of all episodes that number them by themselves, in the order of their appearance."""
+        names: dict[str, None] = {}
+        for episode in self.episodes:
+            if (metadata := episode.metadata) and metadata.get("names_by_episode"):
+                names |= dict.fromkeys(metadata["control_names"])
+        return list(names) if len(names) <= MOST_CONTROLS else [*list(names)[: MOST_CONTROLS - 1], "other"]
+
+    @cached_property
+    def _number_names(self) -> list[str] | None:
+        """Names for controls that have none in any episode: their numbers."""
+        known = [episode.metadata for episode in self.episodes if episode.metadata]
+        if any(metadata.get("control_names") for metadata in known):
+            return None
+        highest = max((max(metadata.get("controls") or [-1]) for metadata in known), default=-1)
+        return [str(number) for number in range(highest + 1)]
 
 
 def _look_up(indices: bytes, table: bytes) -> np.ndarray:

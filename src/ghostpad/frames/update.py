@@ -43,8 +43,7 @@ def set_action_offset(store: FrameStore, offset: int, why: str) -> FrameStore:
 def open_previous(out: Path, options: dict[str, Any]) -> FrameStore:
     """Open the store that an ingest into `out` updates, an empty one if there is none; clean up after kills.
 
-    Raises:
-        UserError: `out` holds something else, or a store that was made with other options.
+    A UserError if `out` holds something else, or was made with other options.
     """
     store = FrameStore(out, 0, 0, NO_FRAMES, (), "", Splitting(), {}, {})
     if is_store(out):

@@ -4,18 +4,18 @@ Dimensions: N frames, A buttons.
 """
 
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ghostpad.sources.base import BadInput, IngestLog
+from ghostpad.sources.base import BadInput, Frame, IngestLog, Unit
 
-NOTHING_HELD = "NOOP"
-"""Name of the control that stands for no button at all."""
-MOST_CONTROLS = 128
-"""Controls are kept as int8."""
+NOTHING_HELD = "NOOP"  # name of the control that stands for no button at all
+MOST_CONTROLS = 128  # controls are kept as int8
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,33 @@ class Controls:
         return entries
 
 
-def note_actions(controls: Controls | str | None, log: IngestLog) -> None:
-    """Note what is not kept of the actions: all, for the reason given, or entries that are no buttons."""
-    if isinstance(controls, str):
-        log.note(f"{controls}; they are not kept")
-    elif controls and controls.ignored:
-        log.note(f"not kept of the actions, as they are no buttons: {', '.join(controls.ignored)}")
+class UnitWithActions(Unit):
+    """A unit whose recording may hold actions."""
+
+    @abstractmethod
+    def controls(self, episode: str) -> Controls | str | None:
+        """The controls of an episode, or why its actions are none; None without. BadInput if damaged."""
+
+    def decode(self, log: IngestLog) -> Iterator[Frame]:
+        """See `Unit.decode`; what is not kept of the actions is noted."""
+        noted = set[str]()
+        for frame in super().decode(log):
+            if frame.episode not in noted:
+                noted.add(frame.episode)
+                with suppress(BadInput):  # `metadata` raises it again
+                    self._note(self.controls(frame.episode), log)
+            yield frame
+
+    def _note(self, controls: Controls | str | None, log: IngestLog) -> None:
+        if isinstance(controls, str):
+            log.note(f"{controls}; they are not kept")
+        elif controls and controls.ignored:
+            log.note(f"not kept of the actions, as they are no buttons: {', '.join(controls.ignored)}")
+
+    def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
+        """The actions as controls."""
+        controls = self.controls(episode)
+        return (controls.metadata(start, num_frames) or None) if isinstance(controls, Controls) else None
 
 
 def controls_or_reason(actions: Any, names: Sequence[str] | None = None) -> Controls | str:

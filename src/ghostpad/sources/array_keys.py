@@ -4,6 +4,7 @@ Keys are paths in the file, `data/demo_0/obs/image`. A *trajectory* is a group o
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,7 @@ from ghostpad.errors import UserError
 from ghostpad.sources.base import BadInput, natural_key
 from ghostpad.sources.pixels import is_picture
 
-Shapes = dict[str, tuple[tuple[int, ...], np.dtype]]
-"""Shape and type of every array, by its key."""
+Shapes = dict[str, tuple[tuple[int, ...], np.dtype]]  # shape and type of every array, by its key
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -69,6 +69,12 @@ def plain_name(key: str) -> str:
     return re.sub(r"[^a-z]", "", key.rpartition("/")[2].lower())
 
 
+def most_telling(keys: Iterable[str], names: tuple[str, ...] = FRAMES) -> list[str]:
+    """The keys, in their order, whose plain names come first among `names`; others come last."""
+    rank = {key: (*names, plain_name(key)).index(plain_name(key)) for key in keys}
+    return [key for key in rank if rank[key] == min(rank.values())]
+
+
 def is_frames_name(name: str) -> bool:
     """Whether an array of this name, without a number, is likely to hold frames."""
     return name.lower() in FRAMES
@@ -79,11 +85,8 @@ def find_trajectories(
 ) -> list[Keys]:
     """The trajectories of a file in natural order.
 
-    Args:
-        shapes: shape and type of every array.
-        encoded: keys of arrays that hold encoded images.
-        frames_key: whole key of the frames, or the end of it; found when not given.
-        actions_key: the same for actions.
+    `encoded` are keys of arrays that hold encoded images. Frames and actions are found where no key, or the
+    end of one, is given.
 
     Raises:
         BadInput: there are no frames.
@@ -106,12 +109,9 @@ def find_trajectories(
             actions = [key for key in inside if _matches(key, actions_key)] or _matching(
                 shapes, actions_key, "--actions-key"
             )
-        actions.sort(
-            key=lambda key: (
-                ACTIONS.index(plain_name(key)) if plain_name(key) in ACTIONS else 0,
-                natural_key(key),
-            )
-        )
+        actions.sort(key=natural_key)
+        if len(frames) == 1:
+            actions = most_telling(actions, ACTIONS)
         borders = [key for key in inside if plain_name(key) in (*FLAGS, *STARTS, *ENDS, *LENGTHS, *IDS)]
         found.append(
             Keys(
@@ -171,8 +171,7 @@ def _choose_frames(keys: list[str], shapes: Shapes) -> tuple[str, ...]:
         if len(patterns) == 1:  # a picture each
             return tuple(sorted(keys, key=natural_key))
     keys = [key for key in keys if not any(word in plain_name(key) for word in _NOT_FRAMES)] or keys
-    rank = {key: FRAMES.index(plain_name(key)) if plain_name(key) in FRAMES else len(FRAMES) for key in keys}
-    best = [key for key in keys if rank[key] == min(rank.values())]
+    best = most_telling(keys)
     if len(best) > 1:
         listing = _listing({key: shapes[key] for key in best})
         raise UserError(f"several arrays may be the frames: {listing}; choose one with --frames-key")

@@ -6,30 +6,31 @@ here: frames are decoded, actions become controls; flags, positions, time or sce
 Dimensions: N frames, E episodes of T frames, H W frame, C channels.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.sources.actions import Controls, controls_or_reason, note_actions
+from ghostpad.sources.actions import Controls, UnitWithActions, controls_or_reason
 from ghostpad.sources.array_keys import Keys, Shapes, find_starts, find_trajectories, plain_name
 from ghostpad.sources.base import (
     Frame,
     IngestLog,
     Source,
     Unit,
+    damage_is,
     damage_is_rejected,
+    fingerprint,
     frame_rate,
     stamp,
+    stamps,
 )
-from ghostpad.sources.colors import is_scene_cut
 from ghostpad.sources.pixels import array_colors, image_colors
 
 BLOCK_BYTES = 1 << 22
@@ -37,7 +38,7 @@ _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF")  # JPEG, PNG, WebP
 
 
 class ArrayFile(ABC):
-    """An opened file of named arrays; a context manager."""
+    """An opened file of named arrays."""
 
     shapes: Shapes
     """Shape and type of every array, by its path in the file."""
@@ -71,12 +72,6 @@ class ArrayFile(ABC):
         first = next(self.blocks(key))[0]
         return not isinstance(first, str) and bytes(first)[:4].startswith(_MAGIC)
 
-    def __enter__(self) -> "ArrayFile":
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
 
 Opener = Callable[[Path], ArrayFile]
 
@@ -99,7 +94,7 @@ class ArraySource(Source):
         wanted = options.get("frames_key"), options.get("actions_key")
         trajectories: list[Keys] = []
         images, shapes, fps = tuple[str, ...](), Shapes(), None
-        with damage_is_rejected(path, log), opener(path) as file:
+        with damage_is_rejected(path, log), closing(opener(path)) as file:
             images = tuple(key for key in file.shapes if file.holds_images(key))
             trajectories = find_trajectories(file.shapes, images, *wanted)
             shapes, fps = file.shapes, frame_rate(file.attributes.get("fps"))
@@ -116,16 +111,14 @@ class ArraySource(Source):
             per_episode = shape[1] if len(shape) == 5 else None
             steps = per_episode or (round(seconds * fps) if seconds and fps else None)
             count = 1 + len(more) if more else shape[0] * (per_episode or 1)
-            fingerprint = hashlib.sha256(repr((name, stamps(path), keys)).encode()).hexdigest()
-            is_encoded, cut = keys.frames[0] in images, options.get("scene_cut")
-            units.append(
-                ArrayUnit(name, fingerprint, count, path, opener, keys, is_encoded, steps, cut, fps=fps)
-            )
+            own, is_encoded = fingerprint(repr((name, stamps(path), keys))), keys.frames[0] in images
+            extra = {"fps": fps, "scene_cut": options.get("scene_cut")}
+            units.append(ArrayUnit(name, own, count, path, opener, keys, is_encoded, steps, **extra))
         return units
 
 
 @dataclass(frozen=True)
-class ArrayUnit(Unit):
+class ArrayUnit(UnitWithActions):
     """The frames of one trajectory."""
 
     opener: Opener
@@ -134,25 +127,18 @@ class ArrayUnit(Unit):
     """Whether the frames are encoded images."""
     steps: int | None
     """Start a new episode after this many frames."""
-    scene_cut: float | None
 
     def frames(self, log: IngestLog) -> Iterator[Frame]:
-        """Decode the frames; what the actions are, if not controls, is noted."""
-        with self.opener(self.path) as file:
-            controls = self._controls(file)
-            note_actions(controls, log)
-            starts, before = self._starts(file), None
+        """Decode the frames."""
+        with closing(self.opener(self.path)) as file:
+            starts = self._starts(file)
             for number, picture in enumerate(self._pictures(file)):
-                colors, gray = (image_colors if self.is_encoded else array_colors)(picture, log)
-                cut = is_scene_cut(before, colors, self.scene_cut)
-                yield Frame(self.name, number, colors, gray, str(self.path), number in starts or cut)
-                before = colors
+                decoded = (image_colors if self.is_encoded else array_colors)(picture, log)
+                yield Frame(self.name, number, *decoded, str(self.path), number in starts)
 
-    def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """The actions as controls."""
-        with self.opener(self.path) as file:
-            controls = self._controls(file)
-        return controls.metadata(start, num_frames) if isinstance(controls, Controls) else None
+    def controls(self, episode: str) -> Controls | str | None:
+        """See `UnitWithActions`."""
+        return _read_controls(self, stamp(self.path)) if self.keys.actions else None
 
     def _pictures(self, file: ArrayFile) -> Iterator[Any]:
         first, *more = self.keys.frames
@@ -177,16 +163,6 @@ class ArrayUnit(Unit):
                 found |= set(find_starts(plain_name(key), values, self.num_frames).tolist())
         return found
 
-    def _controls(self, file: ArrayFile) -> Controls | str | None:
-        """The controls of all frames, or why the actions are none; None if there are no actions."""
-        return _read_controls(file, self) if self.keys.actions else None
-
-
-def stamps(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of a file, or of the files in a folder."""
-    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    return [(file.name, *stamp(file)) for file in files]
-
 
 def _stack_axis(block: np.ndarray) -> int:
     """The axis along which pictures are stacks, the newest frame last; 0 if they are no stacks."""
@@ -199,14 +175,10 @@ def _stack_axis(block: np.ndarray) -> int:
     return 0
 
 
-def _read_controls(file: ArrayFile, unit: ArrayUnit) -> Controls | str:
-    return _cached_controls(unit.opener, unit.path, stamp(unit.path), unit)
-
-
 @lru_cache(maxsize=8)
-def _cached_controls(opener: Opener, path: Path, when: tuple[int, int], unit: ArrayUnit) -> Controls | str:
+def _read_controls(unit: ArrayUnit, when: tuple[int, int]) -> Controls | str:
     keys, count = unit.keys, unit.num_frames
-    with opener(path) as file:
+    with damage_is("has actions that cannot be read"), closing(unit.opener(unit.path)) as file:
         first, *more = (file.read(key) for key in keys.actions)
         actions = np.stack([first, *more]) if more else first
         names = np.atleast_1d(file.read(keys.names)).astype(str).tolist() if keys.names else None

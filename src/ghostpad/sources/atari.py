@@ -58,13 +58,7 @@ class AtariEmulator:
 
 
 def open_emulator(game: str, seed: int, frame_skip: int = 4, sticky: float = 0.0) -> Any:
-    """Return an `ALEInterface` at the start of a game.
-
-    Args:
-        game: ROM name.
-        seed: of the console.
-        frame_skip: console frames per step.
-        sticky: probability that the console repeats the previous control.
+    """Return an `ALEInterface` at the start of a game; `sticky` is the probability that it repeats a control.
 
     Raises:
         UserError: ale-py is missing or has no such game.

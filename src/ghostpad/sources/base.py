@@ -21,13 +21,13 @@ import numpy as np
 
 from ghostpad.errors import UserError
 from ghostpad.sources.branches import Branches
+from ghostpad.sources.colors import is_scene_cut
 
 IMAGE_FORMATS: dict[str, tuple[str, ...] | None] = {".png": ("PNG",)}
 IMAGE_FORMATS |= dict.fromkeys((".jpg", ".jpeg"), ("JPEG", "MPO"))
 IMAGE_FORMATS |= dict.fromkeys((".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga", ".jp2", ".avif"))
 """By suffix of an image file: Pillow's names of the formats that it may hold, None for any."""
-MAX_SIDE = 4096
-"""Largest height and width of a frame, in pixels."""
+MAX_SIDE = 4096  # largest height and width of a frame, in pixels
 _NTSC_ROUNDING = Fraction(1, 2000)  # 23.976, 29.97 and 59.94 are written with two or three digits
 OnBad = Literal["fail", "skip"]
 
@@ -156,6 +156,8 @@ class Unit(ABC):
     """The file or folder that holds the frames."""
     fps: Fraction | None = field(default=None, kw_only=True)
     """Frames per second, None where the recording does not say."""
+    scene_cut: float | None = field(default=None, kw_only=True)
+    """Start a new episode where the mean brightness (0 to 1) changes by more than this."""
 
     @abstractmethod
     def frames(self, log: IngestLog) -> Iterator[Frame]:
@@ -165,22 +167,19 @@ class Unit(ABC):
         """
 
     def decode(self, log: IngestLog) -> Iterator[Frame]:
-        """The frames up to the first error, which is logged."""
-        number = 0
+        """The frames up to the first error, which is logged; cut where the scene changes."""
+        number, before = 0, None
         try:
             with damage_is("cannot be read"):
                 for frame in self.frames(log):
-                    number = frame.number + 1
-                    yield frame
+                    cut = is_scene_cut(before, frame.colors, self.scene_cut)
+                    number, before = frame.number + 1, frame.colors
+                    yield frame._replace(starts_episode=True) if cut else frame
         except BadInput as bad:
             log.reject(self.name, self.path, bad, number)
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """Metadata of `num_frames` frames from `start` on, as in `episode.json`; None if there is none.
-
-        Raises:
-            BadInput: it is damaged.
-        """
+        """Metadata of `num_frames` frames from `start` on, as in `episode.json`; BadInput if damaged."""
         return None
 
     def truth(self, start: int, num_frames: int) -> dict[str, np.ndarray] | None:
@@ -218,14 +217,10 @@ class Source(ABC):
 
     @abstractmethod
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
-        """List everything in `path` that holds frames, in order, without decoding it.
+        """List everything that holds frames in a `path` that it recognizes, in order, without decoding it.
 
-        Args:
-            path: a recording that this format recognizes.
-            options: those that the user gave, by name.
-            log: collects what is wrong.
-
-        Any error but `UserError` is taken for damage of the recording as a whole.
+        `options` are those that the user gave, by name; `log` collects what is wrong. Any error but
+        `UserError` is taken for damage of the recording as a whole.
         """
 
 
@@ -268,17 +263,14 @@ def stamp(path: Path) -> tuple[int, int]:
     return (status.st_size, status.st_mtime_ns) if status else (0, 0)
 
 
-def is_control(value: Any) -> bool:
-    """Whether a recorded action is a discrete control: an integer from 0 to 127."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= int(value) <= 127
+def stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of a file, or of the files in a folder."""
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    return [(file.name, *stamp(file)) for file in files]
 
 
 def choose_camera(root: Path, cameras: list[str], wanted: str | None) -> str:
-    """The image stream of a dataset to ingest: the wanted one, or the only one.
-
-    Raises:
-        UserError: there is none, or `wanted` does not decide between several.
-    """
+    """The image stream of a dataset: the wanted one, or the only one; a UserError lists several."""
     if wanted in cameras or (wanted is None and len(cameras) == 1):
         return wanted or cameras[0]
     if not cameras:

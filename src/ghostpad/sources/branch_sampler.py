@@ -34,10 +34,8 @@ class BranchSampler:
     def branches(self, emulator: Emulator, controls: list[int], folder: Path) -> Branches:
         """Step from each kept state with each control; the state of the emulator is lost.
 
-        Args:
-            emulator: the one that was offered.
-            controls: held from each frame of the episode to the next.
-            folder: holds the recorded frames.
+        `controls` were held from each frame of the episode to the next, and `folder` holds the recorded
+        frames.
 
         Raises:
             UserError: the recorded control does not lead to the recorded next frame.

@@ -34,11 +34,7 @@ class Branches:
 
     @classmethod
     def load(cls, path: Path) -> "Branches":
-        """Read what `save` wrote.
-
-        Raises:
-            Exception: of many kinds, where the file is damaged; ValueError, where it has another form.
-        """
+        """Read what `save` wrote; ValueError where it has another form, any error where it is damaged."""
         with np.load(path, allow_pickle=False) as archive:
             branches = cls(archive["frame_index"].astype(np.int64), archive["next_frames"])
         count, frames = len(branches.frame_index), branches.next_frames

@@ -17,8 +17,7 @@ import numpy as np
 from ghostpad.errors import UserError
 from ghostpad.sources.actions import MOST_CONTROLS
 
-_MOST_EXTENT = 1e6
-"""A box that reaches beyond is unbounded in all but name."""
+_MOST_EXTENT = 1e6  # a box that reaches beyond is unbounded in all but name
 
 
 class EnvironmentEmulator:
@@ -91,10 +90,8 @@ class EnvironmentEmulator:
 def make_environment(name: str, seed: int) -> Any:
     """Make an environment that renders RGB arrays.
 
-    Args:
-        name: `ID` of a registered environment; `module:ID`, where importing the module registers it; or
-            `module:function`, a function that takes a seed and returns an environment.
-        seed: for `module:function`.
+    The name is the `ID` of a registered environment, `module:ID`, where importing the module registers it, or
+    `module:function`, a function that takes the seed and returns an environment.
 
     Raises:
         UserError: Gymnasium is missing, or there is no such environment.
@@ -116,11 +113,7 @@ def make_environment(name: str, seed: int) -> Any:
 
 
 def load_entry_point(name: str, option: str) -> Any:
-    """Load `module:function`, from the working directory or the installed packages.
-
-    Raises:
-        UserError: there is no such module or function; the message begins with `option`.
-    """
+    """Load `module:function`; a UserError that begins with `option` if there is none."""
     module, _, attribute = name.partition(":")
     function = getattr(_import(module, option), attribute, None)
     if not callable(function):
@@ -142,15 +135,11 @@ def _first_line(error: Exception) -> str:
 
 
 def discrete_controls(env: Any, env_name: str) -> tuple[list[Any], list[str]]:
-    """Actions and names of the controls of an environment.
+    """Actions and names of the controls of a Gymnasium or Gym environment.
 
     A discrete space has one control per value. Any other vector of buttons or axes has the control "nothing"
     and one for each other value of each button, or for each end of each axis, the rest left alone. Names are
     those that the environment offers, else numbers.
-
-    Args:
-        env: a Gymnasium or Gym environment.
-        env_name: for errors.
 
     Raises:
         UserError: the space is nested or unbounded, or has too many controls.

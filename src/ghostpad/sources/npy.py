@@ -10,12 +10,7 @@ from ghostpad.sources.base import BadInput
 
 
 def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether columns come first, and type of the array that the stream holds.
-
-    Raises:
-        BadInput: it holds Python objects.
-        ValueError: it is not in NumPy's format.
-    """
+    """Shape, whether columns come first, and type; BadInput for Python objects, ValueError for no array."""
     version = npy_format.read_magic(file)  # type: ignore[arg-type]
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, by_columns, dtype = read(file)  # type: ignore[arg-type]
@@ -25,11 +20,7 @@ def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def read_npy_blocks(file: IO[bytes], num_bytes: int) -> Iterator[np.ndarray]:
-    """An array in blocks of about `num_bytes`.
-
-    Raises:
-        BadInput: it ends early, or holds Python objects.
-    """
+    """An array in blocks of about `num_bytes`; BadInput if it ends early or holds Python objects."""
     shape, by_columns, dtype = read_npy_header(file)
     row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
     total = shape[0] if shape else 1

@@ -32,13 +32,9 @@ ROTATED = "frames are turned as their files say (rotation or mirroring in the me
 
 
 def is_picture(shape: tuple[int, ...], dtype: Any, low: Any = None, high: Any = None) -> bool:
-    """Whether arrays of this shape and type are pictures, judged by what is declared.
+    """Whether arrays (H, W), (H, W, C) or (C, H, W) are pictures, by declared shape, type and bounds.
 
-    Args:
-        shape: of one array, (H, W), (H, W, C) or (C, H, W).
-        dtype: bytes are pictures; fractions must have three channels or bounds of 0 and 1.
-        low: declared lower bound, a number or an array.
-        high: declared upper bound.
+    Bytes are pictures; fractions must have three channels or bounds of 0 and 1.
     """
     dtype = np.dtype(dtype)
     if len(shape) == 3 and shape[2] not in _CHANNELS and shape[0] in (1, 3):
@@ -53,14 +49,10 @@ def is_picture(shape: tuple[int, ...], dtype: Any, low: Any = None, high: Any = 
 
 
 def array_colors(array: Any, log: IngestLog) -> tuple[np.ndarray, bool]:
-    """Colours of a picture in an array.
+    """Colours (H, W) uint32 of a picture in an array, as in `Frame`, and whether it is gray.
 
-    Args:
-        array: (H, W), (H, W, C) or (C, H, W), of integers from 0 to 255, fractions from 0 to 1, or booleans.
-        log: gets notices.
-
-    Returns:
-        Its colours (H, W) uint32, as in `Frame`, and whether it is gray.
+    The array is (H, W), (H, W, C) or (C, H, W), of integers from 0 to 255, fractions from 0 to 1, or
+    booleans.
 
     Raises:
         BadInput: it is no picture, or larger than 4096×4096.
@@ -100,15 +92,9 @@ def _as_bytes(array: np.ndarray, log: IngestLog) -> np.ndarray:
 
 
 def image_colors(data: bytes, log: IngestLog, only: tuple[str, ...] | None = None) -> tuple[np.ndarray, bool]:
-    """Colours of an encoded image.
+    """Colours (H, W) uint32 of an encoded image, as in `Frame`, and whether it is gray.
 
-    Args:
-        data: the bytes of a PNG, JPEG or whatever Pillow reads.
-        log: gets notices.
-        only: Pillow's names of the formats to accept.
-
-    Returns:
-        Its colours (H, W) uint32, as in `Frame`, and whether it is gray.
+    The format is one of `only`, in Pillow's names, or any that Pillow reads.
 
     Raises:
         BadInput: it is damaged, or larger than 4096×4096.
@@ -141,8 +127,7 @@ def image_colors(data: bytes, log: IngestLog, only: tuple[str, ...] | None = Non
 def _checked_png(data: bytes, log: IngestLog) -> bytes:
     """Compare every chunk with its checksum: Pillow does not notice a flipped bit in the pixels.
 
-    Returns:
-        The same PNG without chunks that say nothing of its pixels: Pillow refuses large texts and profiles.
+    Returns the PNG without chunks that say nothing of its pixels: Pillow refuses large texts and profiles.
     """
     if not data.startswith(_SIGNATURE) or data[12:16] != b"IHDR":
         raise BadInput("is not a PNG")

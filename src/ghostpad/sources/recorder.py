@@ -26,13 +26,10 @@ from ghostpad.sources.emulator import Emulator
 from ghostpad.sources.environments import EnvironmentEmulator, load_entry_point
 from ghostpad.workers import map_in_order
 
-_TRACKER_SHARE = 0.6
-"""Share of the episodes of a mixed recording that a scripted player plays."""
+_TRACKER_SHARE = 0.6  # share of the episodes of a mixed recording that a scripted player plays
 _POLICIES = ("mixed", "random", "tracker")
-_FRAME_SKIP = 4
-"""The default, for which the times that random players hold a control are meant."""
-_ATTEMPTS = 100
-"""Seeds to try for an episode of at least two frames."""
+_FRAME_SKIP = 4  # the default, for which the times that random players hold a control are meant
+_ATTEMPTS = 100  # seeds to try for an episode of at least two frames
 
 
 @dataclass(frozen=True)

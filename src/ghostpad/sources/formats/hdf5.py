@@ -14,12 +14,7 @@ class Hdf5File(ArrayFile):
     """The arrays of an HDF5 file; links to other files are left alone."""
 
     def __init__(self, path: Path) -> None:
-        """List all arrays.
-
-        Raises:
-            UserError: h5py is not installed.
-            OSError: the file is damaged.
-        """
+        """List all arrays; a UserError if h5py is missing."""
         self._file = import_reader("h5py", path).File(path, "r")
         self.attributes, self.shapes = dict(self._file.attrs), {}
         self._file.visititems(self._list)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ghostpad.io import read_json
+from ghostpad.sources.actions import MOST_CONTROLS
 from ghostpad.sources.base import (
     IMAGE_FORMATS,
     BadInput,
@@ -22,7 +23,6 @@ from ghostpad.sources.base import (
     Unit,
     damage_is,
     fingerprint,
-    is_control,
 )
 from ghostpad.sources.branches import Branches
 from ghostpad.sources.pixels import image_colors
@@ -204,4 +204,5 @@ def _has_sound_controls(metadata: dict[str, Any]) -> bool:
     controls, names = metadata.get("controls", []), metadata.get("control_names", [])
     if not isinstance(controls, list) or not isinstance(names, list):
         return False
-    return all(is_control(control) and (not names or control < len(names)) for control in controls)
+    most = min(len(names) or MOST_CONTROLS, MOST_CONTROLS)
+    return all(type(control) is int and 0 <= control < most for control in controls)

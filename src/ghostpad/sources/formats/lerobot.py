@@ -5,8 +5,8 @@ The layout: `meta/info.json` (features, fps, paths), `meta/episodes/**/*.parquet
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from ghostpad.errors import UserError
 from ghostpad.io import read_json
-from ghostpad.sources.actions import Controls, controls_or_reason, note_actions
+from ghostpad.sources.actions import Controls, UnitWithActions, controls_or_reason
 from ghostpad.sources.base import (
     BadInput,
     Frame,
@@ -69,14 +69,10 @@ class LeRobotDataset(Source):
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         """The files of the dataset that hold images of the chosen camera, several episodes in each."""
         info = read_json(path / _INFO)
-        features, fps, version = info["features"], frame_rate(info["fps"]), str(info["codebase_version"])
+        version = str(info["codebase_version"])
         if not version.startswith("v3"):
             raise UserError(f"{path}: LeRobotDataset {version} cannot be read; convert it to v3 with lerobot")
-        if fps is None:
-            raise ValueError("fps is not positive")
-        cameras = [name for name, feature in features.items() if feature["dtype"] in ("video", "image")]
-        camera = choose_camera(path, cameras, options.get("camera"))
-        names = action_names(features)
+        camera, names, fps = describe(path, info, options)
         tables = sorted((path / "meta" / "episodes").glob("**/*.parquet"))
         rows = [row for table in tables for row in pq.read_table(table).to_pylist()]
         located = [_locate(log, path, info, camera, row) for row in rows]
@@ -97,7 +93,7 @@ class LeRobotDataset(Source):
 
 
 @dataclass(frozen=True)
-class LeRobotUnit(Unit):
+class LeRobotUnit(UnitWithActions):
     """The episodes in one video, or, where images are stored in the table, in one data file."""
 
     camera: str
@@ -111,9 +107,6 @@ class LeRobotUnit(Unit):
         found = dict.fromkeys((span.name for span in self.spans), 0)
         try:
             for frame in self._images(log) if self.path.suffix == ".parquet" else self._video(log):
-                if not found[frame.episode]:
-                    with suppress(BadInput):  # `metadata` raises it again
-                        note_actions(self._controls(frame.episode), log)
                 found[frame.episode] += 1
                 yield frame
         except BadInput as bad:
@@ -151,23 +144,26 @@ class LeRobotUnit(Unit):
                     if episode in names:
                         yield Frame(names[episode], number, colors, gray, str(self.path))
 
-    def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """The actions as controls."""
-        controls = self._controls(episode)
-        return (controls.metadata(start, num_frames) or None) if isinstance(controls, Controls) else None
-
-    def _controls(self, episode: str) -> Controls | str | None:
+    def controls(self, episode: str) -> Controls | str | None:
+        """See `UnitWithActions`."""
         span = next(span for span in self.spans if span.name == episode)
         return _read_controls(span, self.action_names, stamp(span.data))
 
 
-def action_names(features: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the values of a single action, or of the entries of a vector of buttons."""
+def describe(
+    path: Path, info: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...], Fraction]:
+    """The chosen camera, names of the values of an action or of its buttons, and the frame rate."""
+    features, fps = info["features"], frame_rate(info["fps"])
+    if fps is None:
+        raise ValueError("fps is not positive")
+    cameras = [name for name, feature in features.items() if feature["dtype"] in ("video", "image")]
+    camera = choose_camera(path, cameras, options.get("camera"))
     action = features.get("action") or {}
     # `names` of a feature names its entries; the format has no place for the names of its values.
     names = action.get("names") if action.get("shape", [1]) != [1] else None
     names = (action.get("info") or {}).get("control_names") or names
-    return tuple(map(str, names)) if isinstance(names, list) else ()
+    return camera, tuple(map(str, names)) if isinstance(names, list) else (), fps
 
 
 @lru_cache(maxsize=2)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ghostpad.io import read_json
-from ghostpad.sources.base import IngestLog, Source, Unit, choose_camera, fingerprint, frame_rate, stamp
-from ghostpad.sources.formats.lerobot import LeRobotUnit, Span, action_names
+from ghostpad.sources.base import IngestLog, Source, Unit, fingerprint, stamp
+from ghostpad.sources.formats.lerobot import LeRobotUnit, Span, describe
 
 _INFO, _EPISODES = Path("meta") / "info.json", Path("meta") / "episodes.jsonl"
 _EPISODES_PER_CHUNK = 1000
@@ -29,12 +29,7 @@ class LeRobotDatasetV2(Source):
     def list_units(self, path: Path, options: Mapping[str, Any], log: IngestLog) -> list[Unit]:
         """A unit for each episode; those whose video is missing are rejected."""
         info = read_json(path / _INFO)
-        features, fps = info["features"], frame_rate(info["fps"])
-        if fps is None:
-            raise ValueError("fps is not positive")
-        cameras = [name for name, feature in features.items() if feature["dtype"] in ("video", "image")]
-        camera = choose_camera(path, cameras, options.get("camera"))
-        names = action_names(features)
+        camera, names, fps = describe(path, info, options)
         units: list[Unit] = []
         for line in (path / _EPISODES).read_text(encoding="utf-8-sig").splitlines():
             if not line.strip():
@@ -44,7 +39,7 @@ class LeRobotDatasetV2(Source):
             chunk = index // int(info.get("chunks_size") or _EPISODES_PER_CHUNK)
             place = {"episode_chunk": chunk, "episode_index": index, "video_key": camera}
             data = path / info["data_path"].format(**place)
-            is_video = features[camera]["dtype"] == "video"
+            is_video = info["features"][camera]["dtype"] == "video"
             file = path / info["video_path"].format(**place) if is_video else data
             log.check_link(file, path)
             span = Span(index, length, 0.0, data)

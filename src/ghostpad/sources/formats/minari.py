@@ -5,7 +5,6 @@ Minari keeps N + 1 observations and N actions per episode. Images are raw, or JP
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from ghostpad.io import read_json
-from ghostpad.sources.actions import Controls, controls_or_reason, note_actions
+from ghostpad.sources.actions import Controls, UnitWithActions, controls_or_reason
 from ghostpad.sources.base import (
     BadInput,
     Frame,
@@ -28,15 +27,14 @@ from ghostpad.sources.base import (
     fingerprint,
     import_reader,
     natural_key,
-    stamp,
+    stamps,
 )
 from ghostpad.sources.pixels import array_colors, image_colors, is_picture
 
 _METADATA = Path("data") / "metadata.json"
 _HDF5 = "main_data.hdf5"
 _BLOCK = 64  # rows in memory at a time
-Keys = tuple[str, ...]
-"""Keys that lead from the observations to an image."""
+Keys = tuple[str, ...]  # keys that lead from the observations to an image
 
 
 class MinariDataset(Source):
@@ -73,13 +71,13 @@ class MinariDataset(Source):
         keys = cameras[choose_camera(path, list(cameras), options.get("camera"))]
         units: list[Unit] = []
         for (name, place, group), count in zip(episodes, counts, strict=True):
-            own = fingerprint(repr([name, keys, _stamps(place)]))
+            own = fingerprint(repr([name, keys, stamps(place)]))
             units.append(MinariUnit(name, own, count, place, group, keys, shapes[keys]))
         return units
 
 
 @dataclass(frozen=True)
-class MinariUnit(Unit):
+class MinariUnit(UnitWithActions):
     """One episode of a Minari dataset."""
 
     group: str
@@ -90,15 +88,12 @@ class MinariUnit(Unit):
 
     def frames(self, log: IngestLog) -> Iterator[Frame]:
         """Decode the episode."""
-        with suppress(BadInput):  # `metadata` raises it again
-            note_actions(_read_controls(self), log)
         for number, value in enumerate(self.values("observations", self.camera)):
             yield Frame(self.name, number, *_colors(value, self.shape, log), str(self.path))
 
-    def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """The actions as controls."""
-        controls = _read_controls(self)
-        return (controls.metadata(start, num_frames) or None) if isinstance(controls, Controls) else None
+    def controls(self, episode: str) -> Controls | str | None:
+        """See `UnitWithActions`."""
+        return _read_controls(self)
 
     def values(self, column: str, keys: Keys) -> Iterator[Any]:
         """The rows of a column, a block at a time in memory."""
@@ -180,8 +175,3 @@ def _images_of_group(node: Any, keys: Keys = ()) -> dict[Keys, tuple[int, ...] |
     except BadInput:
         return {}
     return {keys: None}
-
-
-def _stamps(path: Path) -> list[tuple[str, int, int]]:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [(file.name, *stamp(file)) for file in files]

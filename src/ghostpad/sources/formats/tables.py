@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostpad.sources.actions import Controls, controls_or_reason, note_actions
+from ghostpad.sources.actions import Controls, UnitWithActions, controls_or_reason
 from ghostpad.sources.array_keys import FLAGS, IDS, STARTS, find_starts, plain_name
 from ghostpad.sources.base import (
     BadInput,
@@ -27,7 +27,6 @@ from ghostpad.sources.base import (
     natural_key,
     stamp,
 )
-from ghostpad.sources.colors import is_scene_cut
 from ghostpad.sources.columns import (
     Columns,
     decode_cell,
@@ -77,7 +76,8 @@ class ImageTables(Source):
             name, count = group[0].path.name, sum(table.num_rows for table in group)
             stamps = repr([(name, table.path.name, stamp(table.path), table.columns) for table in group])
             tables, cut = tuple(group), options.get("scene_cut")
-            units.append(TablesUnit(name, fingerprint(stamps), count, group[0].path, tables, cut))
+            own = fingerprint(stamps)
+            units.append(TablesUnit(name, own, count, group[0].path, tables, scene_cut=cut))
         return units
 
 
@@ -124,34 +124,24 @@ class Table:
 
 
 @dataclass(frozen=True)
-class TablesUnit(Unit):
+class TablesUnit(UnitWithActions):
     """The frames of files that belong together."""
 
     tables: tuple[Table, ...]
-    scene_cut: float | None
 
     def frames(self, log: IngestLog) -> Iterator[Frame]:
         """Decode the images."""
-        name, starts, before = self.tables[0].columns.frames, self._starts(), None
-        controls = self._controls()
-        note_actions(controls, log)
-        number = 0
+        name, starts, number = self.tables[0].columns.frames, self._starts(), 0
         for table in self.tables:
             for batch in read_batches(table.path, [name]):
-                column, is_new = batch.column(0), False
+                column = batch.column(0)
                 for row in range(len(column)):
                     images = row_images(column.slice(row, 1), table.has_episodes)
                     for place, image in enumerate(images):
-                        colors, gray = decode_cell(image, table.path, log)
                         is_new = place == 0 if table.has_episodes else number in starts
-                        cut = is_scene_cut(before, colors, self.scene_cut)
-                        yield Frame(self.name, number, colors, gray, str(table.path), is_new or cut)
-                        number, before = number + 1, colors
-
-    def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """The actions as controls."""
-        controls = self._controls()
-        return (controls.metadata(start, num_frames) or None) if isinstance(controls, Controls) else None
+                        decoded = decode_cell(image, table.path, log)
+                        yield Frame(self.name, number, *decoded, str(table.path), is_new)
+                        number += 1
 
     def _starts(self) -> set[int]:
         found = set[int]()
@@ -162,7 +152,8 @@ class TablesUnit(Unit):
             found |= set(find_starts(plain_name(name), values, len(values)).tolist())
         return found
 
-    def _controls(self) -> Controls | str | None:
+    def controls(self, episode: str) -> Controls | str | None:
+        """See `UnitWithActions`."""
         return _read_controls(self.tables, tuple(stamp(table.path) for table in self.tables))
 
 

@@ -21,7 +21,6 @@ from ghostpad.sources.base import (
     frame_rate,
     stamp,
 )
-from ghostpad.sources.colors import is_scene_cut
 from ghostpad.sources.containers import is_cut_off
 from ghostpad.sources.pixels import ALPHA, CUT, ROTATED
 
@@ -77,8 +76,9 @@ class Video(Source):
             log.reject(path.name, path, bad)
             return []
         resampled = frame_rate(min(fps, fastest)) if fps is not None else None
-        stamps, own = "\0".join(map(str, (path.name, *stamp(path)))), (resampled, seconds, cut, track)
-        return [VideoUnit(path.name, fingerprint(stamps), num_frames, path, *own, fps=resampled or rate)]
+        stamps, own = "\0".join(map(str, (path.name, *stamp(path)))), (resampled, seconds, track)
+        extra = {"fps": resampled or rate, "scene_cut": cut}
+        return [VideoUnit(path.name, fingerprint(stamps), num_frames, path, *own, **extra)]
 
 
 @dataclass(frozen=True)
@@ -89,29 +89,26 @@ class VideoUnit(Unit):
     """Take this many frames per second, evenly spaced; all as they are when None."""
     episode_seconds: float | None = None
     """Start a new episode after this many seconds."""
-    scene_cut: float | None = None
-    """Start a new episode where the mean brightness (0 to 1) changes by more than this."""
     track: int | None = None
     """Number of the video track, from 1; the default one when None."""
 
     def frames(self, log: IngestLog) -> Iterator[Frame]:
         """Decode the file; a picture that cannot be decoded ends an episode."""
         number = part = 0
-        start = before = None
-        time, gaps = 0.0, (np.inf, 0.0)
+        start = time = None
+        gaps = np.inf, 0.0
         pictures = read_video(self.path, log, self.track)
         for item in pictures if self.resampled is None else resample(pictures, float(self.resampled)):
             if isinstance(item, BadInput):
                 log.reject(self.name, self.path, item, number)
-                number, before = number + 1, None
+                number, time = number + 1, None
                 continue
             start = item.time if start is None else start
             seconds = item.time - start
-            if before is not None:
+            if time is not None:
                 gaps = min(gaps[0], item.time - time), max(gaps[1], item.time - time)
             now = int((seconds + _ROUNDING) / self.episode_seconds) if self.episode_seconds else 0
-            cut = is_scene_cut(before, item.colors, self.scene_cut)
-            starts_episode, part, before, time = now != part or cut, now, item.colors, item.time
+            starts_episode, part, time = now != part, now, item.time
             yield Frame(self.name, number, item.colors, item.gray, str(self.path), starts_episode)
             number += 1
         if gaps[1] - _ROUNDING > _UNEVEN_RATIO * (gaps[0] + _ROUNDING):
@@ -138,14 +135,7 @@ def resample(pictures: Iterator[Picture | BadInput], fps: float) -> Iterator[Pic
 
 
 def _announced(path: Path, track: int | None) -> tuple[int, Fraction | None, float]:
-    """What a file announces; nothing is decoded.
-
-    Returns:
-        Number of frames, frame rate, and the rate of which the times of all frames are multiples.
-
-    Raises:
-        BadInput: the file is not a readable video, or its frames are larger than 4096×4096.
-    """
+    """Announced number of frames, frame rate, and the rate of which all times are multiples; or BadInput."""
     with _open(path) as container:
         stream = _choose_track(container, track)
         _check_size(stream.codec_context)
@@ -162,11 +152,6 @@ def _announced(path: Path, track: int | None) -> tuple[int, Fraction | None, flo
 
 def read_video(path: Path, log: IngestLog, track: int | None = None) -> Iterator[Picture | BadInput]:
     """Decode all pictures of a video; a `BadInput` stands in place of one that could not be decoded.
-
-    Args:
-        path: the file.
-        log: gets notices.
-        track: number of the video track, from 1; the default one when None.
 
     Raises:
         BadInput: the file cannot be opened, or ends too early.

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ghostpad.sources.actions import Controls, note_actions, to_controls
+from ghostpad.sources.actions import Controls, UnitWithActions, to_controls
 from ghostpad.sources.base import BadInput, Frame, IngestLog, Unit, damage_is, fingerprint, stamp
 from ghostpad.sources.formats.video import SUFFIXES, Video, VideoUnit
 
@@ -49,7 +49,7 @@ class VideoWithActions(Video):
 
 
 @dataclass(frozen=True)
-class VideoWithActionsUnit(VideoUnit):
+class VideoWithActionsUnit(UnitWithActions, VideoUnit):
     """One video and its actions."""
 
     actions_key: str | None = None
@@ -62,20 +62,16 @@ class VideoWithActionsUnit(VideoUnit):
             count = frame.number + 1
             yield frame
         try:
-            controls = self._controls()
+            controls = self.controls(self.name)
         except BadInput:
             return  # `metadata` raises it again
         if len(controls.numbers) not in (count, count - 1):
             log.note(
                 f"{self.name} has {count} frames, but {len(controls.numbers)} lines of actions beside it"
             )
-        note_actions(controls, log)
 
-    def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """The held buttons as controls; errors as for `Unit.metadata`."""
-        return self._controls().metadata(start, num_frames) or None
-
-    def _controls(self) -> Controls:
+    def controls(self, episode: str) -> Controls:
+        """The held buttons as controls."""
         path = self.path.with_suffix(".jsonl")
         return _read_controls(path, self.actions_key, stamp(path))
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ghostpad.errors import UserError
-from ghostpad.sources.actions import Controls, controls_or_reason, note_actions
-from ghostpad.sources.array_keys import ACTIONS, FLAGS, FRAMES, IDS, STARTS, plain_name
+from ghostpad.sources.actions import Controls, UnitWithActions, controls_or_reason
+from ghostpad.sources.array_keys import ACTIONS, FLAGS, FRAMES, IDS, STARTS, most_telling, plain_name
 from ghostpad.sources.base import (
     IMAGE_FORMATS,
     BadInput,
@@ -30,11 +30,9 @@ from ghostpad.sources.base import (
     natural_key,
     stamp,
 )
-from ghostpad.sources.colors import is_scene_cut
 from ghostpad.sources.pixels import image_colors
 
-_NUMBERS = (".cls", ".action", ".control")
-"""Files that hold the action as a number."""
+_NUMBERS = (".cls", ".action", ".control")  # files that hold the action as a number
 _PACKED = (".mp4", ".mkv", ".webm", ".avi", ".npz", ".npy", ".pyd", ".pickle")
 
 
@@ -109,25 +107,21 @@ class WebDatasetShards(Source):
                 for number, (_, files) in zip(numbers, members, strict=True)
             )
             identity = fingerprint(repr((name, suffix, options.get("actions_key"), stamps)))
-            units.append(
-                WebDatasetUnit(name, identity, len(frames), path, frames, options.get("actions_key"), cut)
-            )
+            key = options.get("actions_key")
+            units.append(WebDatasetUnit(name, identity, len(frames), path, frames, key, scene_cut=cut))
         return units
 
 
 @dataclass(frozen=True)
-class WebDatasetUnit(Unit):
+class WebDatasetUnit(UnitWithActions):
     """The frames of one episode."""
 
     samples: tuple[Sample, ...]
     actions_key: str | None
-    scene_cut: float | None
 
     def frames(self, log: IngestLog) -> Iterator[Frame]:
         """Decode the images."""
-        before, ended = None, False
-        controls = _read_controls(self)
-        note_actions(controls, log)
+        ended = False
         for sample in self.samples:
             try:
                 colors, gray = image_colors(sample.image.read(), log)
@@ -136,15 +130,17 @@ class WebDatasetUnit(Unit):
                 continue
             details = {plain_name(name): value for name, value in _details(sample.details).items()}
             starts = ended or any(details.get(name) is True or details.get(name) == 1 for name in STARTS)
-            cut = is_scene_cut(before, colors, self.scene_cut)
-            yield Frame(self.name, sample.number, colors, gray, str(sample.image.shard), starts or cut)
-            before, ended = colors, any(details.get(name) in (True, 1) for name in FLAGS)
+            yield Frame(self.name, sample.number, colors, gray, str(sample.image.shard), starts)
+            ended = any(details.get(name) in (True, 1) for name in FLAGS)
 
     def metadata(self, episode: str, start: int, num_frames: int) -> dict[str, Any] | None:
-        """The actions as controls."""
-        controls = _read_controls(self)
+        """The actions as controls; samples whose image is missing have actions too."""
         place = next(place for place, sample in enumerate(self.samples) if sample.number == start)
-        return (controls.metadata(place, num_frames) or None) if isinstance(controls, Controls) else None
+        return super().metadata(episode, place, num_frames)
+
+    def controls(self, episode: str) -> Controls | str | None:
+        """See `UnitWithActions`."""
+        return _read_controls(self)
 
 
 @lru_cache(maxsize=2)
@@ -153,7 +149,7 @@ def _read_controls(unit: WebDatasetUnit) -> Controls | str | None:
     for sample in unit.samples:
         details = _details(sample.details)
         names = [name for name in details if plain_name(name) in ACTIONS]
-        name = unit.actions_key or min(names, key=lambda n: ACTIONS.index(plain_name(n)), default=None)
+        name = unit.actions_key or next(iter(most_telling(names, ACTIONS)), None)
         if name not in details:
             return "actions are missing from some frames" if actions else None
         actions.append(details[name])

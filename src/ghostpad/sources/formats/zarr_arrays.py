@@ -15,11 +15,7 @@ class ZarrFile(ArrayFile):
     """The arrays of a Zarr hierarchy."""
 
     def __init__(self, path: Path) -> None:
-        """List all arrays.
-
-        Raises:
-            UserError: zarr is not installed.
-        """
+        """List all arrays; a UserError if zarr is missing."""
         zarr = import_reader("zarr", path)
         self._store = zarr.storage.ZipStore(path, mode="r") if path.is_file() else None
         root = zarr.open(self._store or str(path), mode="r")
