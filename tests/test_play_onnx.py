@@ -69,5 +69,5 @@ def test_the_faster_of_the_two_is_taken(world, twin, store, monkeypatch, faster)
 
 
 def test_without_onnx_runtime_there_is_pytorch(world, store, monkeypatch):
-    monkeypatch.setattr(onnx_world.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(onnx_world, "has_onnx", lambda: False)
     assert fastest(world, begun(world, store)) == (world, f"PyTorch {torch.__version__}")

@@ -18,7 +18,7 @@ from ghostpad import cli
 from ghostpad.games.breakout.detector import detect
 from ghostpad.model import LatentActionModel
 from ghostpad.model.pretrained import shipped_models
-from ghostpad.play.networks import DrawFrame, Graph, graphs
+from ghostpad.play.networks import draw_graph, graphs
 from ghostpad.play.page_export import RUNTIME
 from ghostpad.play.starts import starts_of_world
 from ghostpad.world.decoding import decode
@@ -88,7 +88,7 @@ def test_the_graph_draws_as_the_model(store, kind):
         model = small_model(store, grayscale=False, motion="on")
     codes = torch.randint(0, model.codebook_size, (1, *model.grid), dtype=torch.int32)
     frame = torch.from_numpy(store.read(1, [20], model.config.frames.grayscale))
-    drawn = Session(Graph(DrawFrame(model), {"frame": frame, "codes": codes}))(frame, codes)
+    drawn = Session(draw_graph(model, frame, codes))(frame, codes)
     expected = (model.decode(frame, codes.long()) * 255).round()
     assert (drawn - expected).abs().max() <= (0 if kind == "palette" else 1)
 

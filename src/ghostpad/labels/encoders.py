@@ -3,7 +3,6 @@
 Dimensions: T frames, N pairs, C colour channels, H W frame, h w grid.
 """
 
-import importlib.util
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from ghostpad.labels.shards import RunEncoder
 from ghostpad.machine import resolve_precision
-from ghostpad.model.export import PairEncoder, encoder_onnx
+from ghostpad.model.export import PairEncoder, encoder_onnx, has_onnx, onnx_session
 from ghostpad.model.latent_action_model import LatentActionModel
 
 Runtime = Literal["auto", "onnx", "torch"]
@@ -27,12 +26,7 @@ class OnnxEncoder:
     def __init__(self, model: LatentActionModel, batch: int = CPU_BATCH) -> None:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        graph = encoder_onnx(model, "uint8")
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = onnx_session(encoder_onnx(model, "uint8"))
         self.name = f"onnxruntime {onnxruntime.__version__} cpu fp32"
         self.batch, self.history = batch, model.history
 
@@ -108,6 +102,5 @@ def fast_encoder(
     """Return the fastest encoder for `device`: ONNX Runtime on a CPU when it is installed, else PyTorch."""
     if runtime == "auto":
         suits_onnx = device.type == "cpu" and precision in ("auto", "fp32")
-        installed = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
-        runtime = "onnx" if suits_onnx and installed else "torch"
+        runtime = "onnx" if suits_onnx and has_onnx() else "torch"
     return OnnxEncoder(model) if runtime == "onnx" else TorchEncoder(model, device, precision)

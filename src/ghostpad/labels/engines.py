@@ -116,10 +116,9 @@ class ShardLabeller:
 
 
 def label_with_ray(job: Job, shards: list[Shard], workers: int | None, address: str | None) -> None:
-    """Label `shards` by actors of a Ray cluster.
+    """Label `shards` by actors of a Ray cluster; without an address one is started on this machine.
 
-    There is an actor for each GPU, or for each core without GPUs, unless `workers` says how many. Without an
-    address a cluster is started on this machine.
+    There is an actor for each GPU, or for each core without GPUs, unless `workers` says how many.
 
     Raises:
         UserError: Ray is not installed, the cluster does not answer, or an actor raised it.

@@ -110,11 +110,7 @@ def extract(config: ExtractConfig) -> Labels:
 
 
 def origin_of(model: "LatentActionModel", store: FrameStore, config: ExtractConfig) -> Origin:
-    """Return what the labels are made from.
-
-    Raises:
-        UserError: the model was trained on frames of another size.
-    """
+    """What the labels are made from; a UserError if the model takes frames of another size."""
     frames = model.config.frames
     if (frames.height, frames.width) != (store.height, store.width):
         raise UserError(

@@ -34,8 +34,7 @@ from ghostpad.labels.shards import (
 )
 from ghostpad.sources.base import frame_rate
 
-BUTTON = "button"
-"""Column that `extract --buttons` adds."""
+BUTTON = "button"  # column that `extract --buttons` adds
 MANIFEST, OLD_MANIFEST = "_labels.parquet", "labels.json"
 
 
@@ -83,11 +82,7 @@ class Labels:
             raise UserError(f"{path / MANIFEST}: damaged; delete it and run the same extract again") from None
 
     def table(self, shard: Shard, columns: list[str] | None = None) -> pa.Table:
-        """Read the file of a shard.
-
-        Raises:
-            UserError: it is missing or damaged.
-        """
+        """Read the file of a shard; a UserError if it is missing or damaged."""
         path = self.path / shard.file_name
         with _damage_is_reported(path):
             table = pq.read_table(path, columns=columns)
@@ -143,11 +138,7 @@ class Labels:
 
 
 def missing_shards(out: Path, origin: Origin, shards: list[Shard]) -> list[Shard]:
-    """Return the shards that have no file in `out` yet.
-
-    Raises:
-        UserError: `out` holds anything but labels of the same origin, cut in the same way.
-    """
+    """The shards without a file in `out`; a UserError if it holds other labels or other files."""
     if not out.exists():
         return shards
     if not out.is_dir():

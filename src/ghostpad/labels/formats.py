@@ -126,8 +126,7 @@ def write_jsonl(labels: Labels, folder: Path, store: Path | None, fps: Fraction 
     """Write `labels.jsonl`, a line per transition with the field names of LAPA (its laq/inference_sthv2.py).
 
     `delta` holds the codes as strings; `image` and `next_image` name the frames as in a folder of episodes.
-    The field `vision`, tokens of LAPA's own image tokenizer, is left to LAPA. Ours alone are `split` and, if
-    there are buttons, `button`.
+    The field `vision`, tokens of LAPA's own image tokenizer, is left to LAPA; `split` and `button` are ours.
     """
     episodes = labels.manifest["episodes"]
     with (folder / "labels.jsonl").open("w", encoding="utf-8") as file:

@@ -134,11 +134,7 @@ def label_shard(
 
 
 def read_metadata(path: Path) -> tuple[Origin, Shard, str]:
-    """Read a file's origin, shard, and the name of its encoder, whose last word is the precision.
-
-    Raises:
-        UserError: the file is damaged or was not written by this version.
-    """
+    """Read a file's origin, shard, and encoder, whose last word is the precision; a UserError if damaged."""
     try:
         metadata = json.loads((pq.read_schema(path).metadata or {})[METADATA])
         check_version(path, metadata)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ghostpad.errors import UserError
+from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.labels.folder import Labels
 from ghostpad.labels.shards import Shard, read_metadata
@@ -32,22 +33,16 @@ def verify(labels: Labels, store: FrameStore, model: LatentActionModel, num_samp
         UserError: a code differs by more than that; its file is named.
     """
     num_transitions = num_codes = num_ties = 0
-    for shard, rows in _sample(labels, num_samples, seed):
+    # Labels hold the transitions of all episodes in this order.
+    transitions = Transitions(store, None, labels.origin.stride, model.history)
+    for shard, first, rows in _sample(labels, num_samples, seed):
         path = labels.path / shard.file_name
-        table = labels.table(shard, ["episode_index", "frame_index"]).take(rows)
-        codes_Nhw = torch.from_numpy(labels.codes(shard)[rows].astype(np.int64))
+        codes_Nhw = torch.from_numpy(labels.codes(shard)[rows - first].astype(np.int64))
         *_, encoder = read_metadata(path)
         for start in range(0, len(rows), _BATCH):
             part = slice(start, start + _BATCH)
-            episodes, starts = (table[name].to_numpy()[part] for name in ("episode_index", "frame_index"))
-            steps = labels.origin.stride * np.arange(1 - model.history, 2)
-            read = [
-                store.read(int(episode), (frame + steps).clip(0), model.grayscale)
-                for episode, frame in zip(episodes, starts, strict=True)
-            ]
-            *history, next_frames = np.stack(read, 1)
-            frames = np.stack(history, 1) if len(history) > 1 else history[0]
-            ties, wrong = _compare(model, frames, next_frames, codes_Nhw[part], TIE[encoder.split()[-1]])
+            pair = transitions.read(rows[part], model.grayscale)
+            ties, wrong = _compare(model, *pair, codes_Nhw[part], TIE[encoder.split()[-1]])
             if wrong:
                 raise UserError(
                     f"{path}: {wrong} of {codes_Nhw[part].numel()} codes checked differ from those of the "
@@ -60,15 +55,15 @@ def verify(labels: Labels, store: FrameStore, model: LatentActionModel, num_samp
     return f"verified {num_transitions:,} transitions: {same}, {num_ties:,} tie with another code"
 
 
-def _sample(labels: Labels, num_samples: int, seed: int) -> Iterator[tuple[Shard, np.ndarray]]:
-    """Draw rows from all shards together; yields each shard drawn from with its rows, ascending."""
+def _sample(labels: Labels, num_samples: int, seed: int) -> Iterator[tuple[Shard, int, np.ndarray]]:
+    """Draw rows from all shards together; yields each shard drawn from, its first row, and those drawn."""
     ends = np.cumsum([shard.num_transitions for shard in labels.shards])
     total = int(ends[-1])
     drawn = np.sort(np.random.default_rng(seed).choice(total, min(num_samples, total), replace=False))
     owners = np.searchsorted(ends, drawn, side="right")
     for owner in np.unique(owners):
         shard = labels.shards[int(owner)]
-        yield shard, drawn[owners == owner] - (ends[owner] - shard.num_transitions)
+        yield shard, int(ends[owner]) - shard.num_transitions, drawn[owners == owner]
 
 
 def _compare(

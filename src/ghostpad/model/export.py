@@ -4,6 +4,7 @@ Dimensions: N pairs, C colour channels, H W frame, h w grid.
 """
 
 import copy
+import importlib.util
 import io
 import json
 import logging
@@ -145,6 +146,21 @@ def encoder_onnx(model: LatentActionModel, pixels: Literal["float32", "uint8"] =
     any_number = {0: torch.export.Dim("N")}
     names = ["frames", "next_frames"]
     return to_onnx(PairEncoder(model).cpu(), example, names, "codes", (any_number, any_number))
+
+
+def has_onnx() -> bool:
+    """Whether all that exports and runs ONNX is installed."""
+    return all(map(importlib.util.find_spec, ("onnx", "onnxscript", "onnxruntime")))
+
+
+def onnx_session(graph: bytes) -> Any:
+    """An `InferenceSession` of ONNX Runtime on the CPU, with one thread a call."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def to_onnx(

@@ -145,11 +145,7 @@ def to_pairs(
 def to_codes(
     given: np.ndarray | Tensor, shape: tuple[int, ...], num_codes: int, device: torch.device
 ) -> Tensor:
-    """Return codes as (N, h, w) int64 on `device`.
-
-    Raises:
-        UserError: they are no integers in [0, num_codes), or not of this shape.
-    """
+    """Return codes as (N, h, w) int64 on `device`; a UserError if they are not in [0, num_codes)."""
     codes = torch.as_tensor(given).to(device)
     if codes.is_floating_point() or codes.is_complex():
         raise UserError(f"codes are {codes.dtype}; give integers")
@@ -163,11 +159,7 @@ def to_codes(
 
 
 def palette_indices(frames_NCHW: Tensor, palette_PC: Tensor) -> Tensor:
-    """Indices (N, H, W) of the palette's colours in frames in [0, 1].
-
-    Raises:
-        UserError: a pixel has a colour that is not in the palette.
-    """
+    """Indices (N, H, W) of the palette's colours in frames in [0, 1]; a UserError for another colour."""
     frames, palette = (frames_NCHW * 255).round(), (palette_PC * 255).round()
     # A colour as one number below 2²⁴, which float32 holds exactly; on a CPU far faster than integers.
     base = [1.0, 256.0, 65536.0][: palette.shape[1]]

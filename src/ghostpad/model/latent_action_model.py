@@ -282,10 +282,8 @@ class LatentActionModel(nn.Module):
     ) -> "LatentActionModel":
         """Load a model in evaluation mode.
 
-        Args:
-            path_or_name: a folder (its `best.pt`, else `last.pt`, else `model.safetensors`), a file, or the
-                name of a shipped model.
-            device: where to put it.
+        It is in a folder (its `best.pt`, else `last.pt`, else `model.safetensors`), a file, or shipped under
+        a name.
 
         Raises:
             UserError: there is no model, or it is no latent action model of this version.

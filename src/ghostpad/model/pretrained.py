@@ -32,11 +32,7 @@ def shipped_models(kind: str = KIND) -> dict[str, Path]:
 
 
 def find_model(path_or_name: str | Path, kind: str = KIND) -> Path:
-    """Return the file that holds the model of one kind.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Return the file that holds the model of one kind; a UserError if there is none."""
     path = Path(path_or_name)
     if path.is_dir():
         for name in ("best.pt", "last.pt", "model.safetensors"):
@@ -55,11 +51,7 @@ def find_model(path_or_name: str | Path, kind: str = KIND) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of tensors and plain data onto the CPU.
-
-    Raises:
-        UserError: the file is damaged, no checkpoint of Ghostpad, or of another format version.
-    """
+    """Read a checkpoint of tensors and plain data onto the CPU; a UserError if it is damaged or none."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, ValueError) as error:
@@ -78,11 +70,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def read_weights(
     path_or_name: str | Path, kind: str, config_type: type[ConfigT]
 ) -> tuple[ConfigT, dict[str, Tensor]]:
-    """Read configuration and weights of a model of one kind.
-
-    Raises:
-        UserError: there is no model, or one of another kind.
-    """
+    """Read configuration and weights of a model; a UserError if there is none of this kind."""
     path = find_model(path_or_name, kind)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
     if content.get("kind") != kind:
@@ -92,11 +80,7 @@ def read_weights(
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path_or_name: str | Path) -> None:
-    """Load the weights that were read together with the model's config.
-
-    Raises:
-        UserError: they do not fit it.
-    """
+    """Load the weights that were read together with the model's config; a UserError if they do not fit."""
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -33,8 +33,7 @@ from ghostpad.play.session import (
 )
 
 STATIC = Path(__file__).parent / "static"
-JOIN_SECONDS = 5.0
-"""How long a connection may stay open without a `join`."""
+JOIN_SECONDS = 5.0  # how long a connection may stay open without a `join`
 _SECURITY_HEADERS = [
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
     (b"x-content-type-options", b"nosniff"),

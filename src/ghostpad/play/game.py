@@ -17,8 +17,7 @@ from ghostpad.play.starts import Starts
 from ghostpad.world.rollouts import Rollout
 from ghostpad.world.world_model import WorldModel
 
-RECORDED = 255
-"""Stands for the button and the control of a recorded frame."""
+RECORDED = 255  # stands for the button and the control of a recorded frame
 KEYS = ("up", "down", "left", "right", "fire")
 
 
@@ -62,11 +61,7 @@ class PixelFormat:
             self._keys = pack_colors(self.colors, 1)
 
     def pack(self, picture_HW3: np.ndarray) -> bytes:
-        """The bytes of a uint8 picture, row by row.
-
-        Raises:
-            UserError: a colour is not in the palette.
-        """
+        """The bytes of a uint8 picture, row by row; a UserError for a colour that the palette lacks."""
         if self.channels == 3:
             return picture_HW3.tobytes()
         if not len(self._keys):
@@ -151,11 +146,7 @@ class Game:
         self._button = 0
 
     def buttons_for(self, control: int | None, button: int | None) -> tuple[int, int]:
-        """The button to press in the world and the control to hold in the emulator.
-
-        Raises:
-            UserError: there is no such control or button.
-        """
+        """The button for the world and the control for the emulator; a UserError for unknown ones."""
         if control is not None:
             return self.controls.to_button(control), control
         if button not in self.world.buttons_in_use:

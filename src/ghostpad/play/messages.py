@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ghostpad.play.game import RECORDED, GameFrame
-from ghostpad.play.served import MAX_FPS, MAX_TEMPERATURE
 
-MAX_MESSAGE_BYTES = 1024
-"""Longest message that a page may send."""
+MAX_FPS = 60
+MAX_TEMPERATURE = 2.0
+MAX_MESSAGE_BYTES = 1024  # longest message that a page may send
 
 _Count = Annotated[int, Field(ge=0, lt=2**32)]
 _Index = Annotated[int, Field(ge=0, lt=RECORDED)]
@@ -91,11 +91,7 @@ class MalformedMessage(ValueError):
 
 
 def read_message(text: str) -> Message:
-    """Parse one message of a page.
-
-    Raises:
-        MalformedMessage: it does not follow the protocol.
-    """
+    """Parse one message of a page; MalformedMessage if it does not follow the protocol."""
     try:
         return _READER.validate_json(text)
     except ValidationError:

@@ -4,15 +4,13 @@ Dimensions: k frames of history, C colour channels, H W frame, D embedding, K co
 """
 
 import copy
-import importlib.util
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ghostpad.evaluation.rollouts.single_steps import seconds_per_step
-from ghostpad.model.export import to_onnx
+from ghostpad.model.export import has_onnx, onnx_session, to_onnx
+from ghostpad.play.networks import Network
 from ghostpad.world.dynamics import Dynamics
 from ghostpad.world.expectation import Prior, to_unit
 from ghostpad.world.world_model import WorldModel, WorldState
@@ -25,8 +23,7 @@ def fastest(world: WorldModel, state: WorldState) -> tuple[WorldModel, str]:
     pytorch = f"PyTorch {torch.__version__}"
     # On a CPU convolutions are faster with channels last.
     world = world.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    needed = ("onnx", "onnxscript", "onnxruntime")
-    if world.device.type != "cpu" or not all(map(importlib.util.find_spec, needed)):
+    if world.device.type != "cpu" or not has_onnx():
         return world, pytorch
     exported = export_world(world, state)
     if seconds_per_step(exported, state, _TRIALS) >= seconds_per_step(world, state, _TRIALS):
@@ -61,30 +58,13 @@ class _OnnxModule(nn.Module):
 
     def __init__(self, module: nn.Module, example: tuple[Tensor, ...]) -> None:
         super().__init__()
-        import onnxruntime
-
         self._names = [f"input_{number}" for number in range(len(example))]
-        options = onnxruntime.SessionOptions()
         # One thread for each game, as in PyTorch.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        graph = to_onnx(module.eval(), example, self._names, "output")
-        self._session: Any = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = onnx_session(to_onnx(module.eval(), example, self._names, "output"))
 
     def forward(self, *inputs: Tensor) -> Tensor:
         feed = {n: t.contiguous().numpy() for n, t in zip(self._names, inputs, strict=True)}
         return torch.from_numpy(self._session.run(None, feed)[0])
-
-
-class _Method(nn.Module):
-    """A method of the dynamics as the `forward` of a module."""
-
-    def __init__(self, dynamics: Dynamics, method: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.dynamics, self._method = dynamics, method
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self._method(*inputs)
 
 
 class _OnnxDynamics(Dynamics):
@@ -101,9 +81,9 @@ class _OnnxDynamics(Dynamics):
         def encode(history: Tensor, *prior: Tensor) -> Tensor:
             return dynamics.encode(history, Prior(*prior) if prior else None)
 
-        self._encode = _OnnxModule(_Method(dynamics, encode), (history, *(prior or ())))
+        self._encode = _OnnxModule(Network(encode, dynamics), (history, *(prior or ())))
         example = (features, torch.zeros(1, dtype=torch.int64), self._all_masked)
-        self._logits = _OnnxModule(_Method(dynamics, dynamics.logits), example)
+        self._logits = _OnnxModule(Network(dynamics.logits, dynamics), example)
 
     def encode(self, history_BkCHW: Tensor, prior: Prior | None = None) -> Tensor:
         return self._encode(history_BkCHW, *(prior or ()))

@@ -76,11 +76,7 @@ def _export_page(config: ExportConfig) -> None:
 
 
 def read_runtime(folder: Path | None) -> dict[str, bytes]:
-    """The files of ONNX Runtime Web, by the names of their parts.
-
-    Raises:
-        UserError: they are not in the folder of the npm package, `RUNTIME` when not given.
-    """
+    """The files of ONNX Runtime Web, by the names of their parts; a UserError if they are missing."""
     dist = (folder or RUNTIME) / "dist"
     try:
         return {name: (dist / file).read_bytes() for name, file in _RUNTIME_FILES.items()}
@@ -94,8 +90,7 @@ def read_runtime(folder: Path | None) -> dict[str, bytes]:
 def page_of_world(world: "WorldModel", name: str) -> tuple[str, dict[str, bytes]]:
     """The page that plays a world, but for its `<!--PARTS-->`, and these parts by name.
 
-    Raises:
-        UserError: the world has no starts, or the extra `onnx` is missing.
+    A UserError if the world has no starts, or the extra `onnx` is missing.
     """
     import numpy as np
 

@@ -9,11 +9,10 @@ from PIL import Image
 from ghostpad.buttons.control_map import ControlMap, noop_control
 from ghostpad.errors import UserError
 from ghostpad.play.game import Game, PixelFormat, keys_for, random_controls
+from ghostpad.play.messages import MAX_FPS, MAX_TEMPERATURE
 from ghostpad.play.starts import Starts
 from ghostpad.world.world_model import WorldModel
 
-MAX_FPS = 60
-MAX_TEMPERATURE = 2.0
 OBJECT_CENTRIC = {
     "Networks": "where each tracked object goes, the codes of all else, and the cells that these change.",
     "Code": "tracks the objects, composites them and fills in what was behind them.",
@@ -51,11 +50,7 @@ class ServedWorld:
         return Game(self.world, self.controls, self.starts, self.seed + number, not self.no_emulator)
 
     def picture(self, episode: int, frame: int) -> bytes:
-        """A frame to start from, as a PNG.
-
-        Raises:
-            UserError: there is no such frame.
-        """
+        """A frame to start from, as a PNG; a UserError if there is none."""
         self.starts.require(episode, frame)
         file = io.BytesIO()
         Image.fromarray(self.world.start(self.starts.read(episode, frame)).pictures[0]).save(file, "PNG")
@@ -100,11 +95,7 @@ class ServedWorld:
 
 
 def control_map_of(world: WorldModel) -> ControlMap | None:
-    """The control map in the folder of a world; None without one.
-
-    Raises:
-        UserError: it is damaged, or for another number of buttons.
-    """
+    """The control map in the folder of a world, None without one; a UserError if it does not fit."""
     found = ControlMap.read(world.folder) if world.folder else None
     if found is not None and len(found.control_given_button) != world.num_buttons:
         raise UserError(

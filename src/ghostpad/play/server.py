@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from ghostpad.play.served import ServedWorld
 
 TRAINED, SHIPPED = Path("checkpoints/world"), Path("breakout-world")
-MAX_CONNECTIONS = 256
-"""Open connections of all kinds; more get the HTTP status 503."""
+MAX_CONNECTIONS = 256  # open connections of all kinds; more get the HTTP status 503
 SHUTDOWN_SECONDS = 2
 
 
@@ -75,11 +74,7 @@ def play(config: PlayConfig) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind the address, before anything slow is done.
-
-    Raises:
-        UserError: it cannot be bound.
-    """
+    """Bind the address, before anything slow is done; a UserError if it cannot be bound."""
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port}: must be from 0 to 65535")
     try:
@@ -91,11 +86,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def load_world(config: PlayConfig) -> "ServedWorld":
-    """Load the world, its control map and the frames to start from, and play one frame.
-
-    Raises:
-        UserError: one of these is missing or does not fit.
-    """
+    """Load the world, its control map and starts, and play one frame; a UserError if it cannot be played."""
     from ghostpad.frames.ingest import open_data
     from ghostpad.machine import resolve_device
     from ghostpad.play import onnx_world

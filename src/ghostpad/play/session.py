@@ -28,8 +28,7 @@ from ghostpad.play.messages import (
     read_message,
 )
 
-POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER = 1008, 1011, 1013
-"""Close codes of RFC 6455."""
+POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER = 1008, 1011, 1013  # close codes of RFC 6455
 MAX_FRAMES_IN_FLIGHT = 3
 IDLE_SECONDS = 90.0
 """A page that sends nothing for so long is gone; ours sends every ten seconds, a hidden one every minute."""
@@ -105,12 +104,7 @@ class Session:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Play until the page goes.
-
-        Raises:
-            CloseConnection: the page broke a rule.
-            WebSocketDisconnect: it has gone.
-        """
+        """Play until the page goes (WebSocketDisconnect) or breaks a rule (CloseConnection)."""
         tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._play())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

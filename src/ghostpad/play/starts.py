@@ -31,11 +31,7 @@ class Starts:
     emulator: Callable[[int, int], Any] | None = None
 
     def require(self, episode: int, frame: int) -> None:
-        """Check that there is such a frame.
-
-        Raises:
-            UserError: there is none.
-        """
+        """Raise a UserError if there is no such frame."""
         if episode >= len(self.lengths) or frame >= self.lengths[episode]:
             raise UserError(f"there is no frame {frame} in episode {episode}")
 
@@ -51,11 +47,7 @@ class Starts:
 
 
 def starts_of_world(world: WorldModel) -> Starts:
-    """The histories in the folder of a world, as one episode.
-
-    Raises:
-        UserError: there are none, or they have another size.
-    """
+    """The histories in the folder of a world, as one episode; a UserError if none fit."""
     frames, replays = read_starts(world.folder)
     if frames.shape[2:4] != (world.height, world.width):
         raise UserError(
@@ -78,11 +70,7 @@ def starts_of_world(world: WorldModel) -> Starts:
 
 
 def starts_of_store(store: FrameStore, world: WorldModel) -> Starts:
-    """Every frame of a store.
-
-    Raises:
-        UserError: its frames have another size than the world's.
-    """
+    """Every frame of a store; a UserError if they have another size than the world's."""
     if (store.height, store.width) != (world.height, world.width):
         raise UserError(
             f"{store.path}: frames of {store.width} by {store.height}, but this world's are {world.width} by "
