@@ -93,7 +93,7 @@ def measure_games(options: argparse.Namespace) -> None:
 def measure_game(recording: Path, num_seeds: int) -> list[Any]:
     """The cells of a game after its name, see `measure_games`."""
     from ghostpad.buttons.control_map import fit_control_map
-    from ghostpad.buttons.persistence import PersistenceConfig, infer_persistent_buttons
+    from ghostpad.buttons.persistence import PersistenceConfig, fit_button_classifier, smoothed
     from ghostpad.evaluation.branches import branch_ceiling
     from ghostpad.evaluation.inverse_dynamics import supervised_ceilings
     from ghostpad.evaluation.probes import Labelled, label_budget, linear_probe
@@ -120,9 +120,9 @@ def measure_game(recording: Path, num_seeds: int) -> list[Any]:
     began = time.monotonic()
     scores = []
     for seed in range(num_seeds):
-        posterior = infer_persistent_buttons(
-            motion, everything.episode_index, splits == "train", PersistenceConfig(seed=seed)
-        )
+        options = PersistenceConfig(seed=seed)
+        classifier = fit_button_classifier(motion, everything.episode_index, splits == "train", options)
+        posterior = smoothed(classifier.posterior(motion.features_TF), everything.episode_index)
 
         def by_map(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:
             return (held_out @ fit_control_map(names, features, labels).control_given_button).argmax(1)

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ghostpad.buttons.control_map import ControlMap, fit_control_map
-from ghostpad.evaluation.controls.buttons import WorldButtons
+from ghostpad.evaluation.controls.buttons import world_buttons
 from ghostpad.frames.controls import control_classes
 from ghostpad.frames.ingest import open_data
 from ghostpad.frames.pairs import Transitions, read_sequences
@@ -344,7 +344,7 @@ def button_examples(store: FrameStore, transitions: Transitions, world_name: str
     episodes = len(np.unique(transitions.episode_index))
     path = folder / f"buttons_{world.model_hash[:12]}_{store.fingerprint[:12]}_{episodes}.npy"
     if not path.exists():
-        found = WorldButtons(world, num_cores()).posteriors(transitions, np.arange(len(transitions)))
+        found = world_buttons(world, num_cores()).posteriors(transitions, np.arange(len(transitions)))
         with whole_file(path) as temporary, temporary.open("wb") as file:
             np.save(file, found)
     return Examples(transitions, np.load(path))

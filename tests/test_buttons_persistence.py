@@ -5,11 +5,7 @@ import pytest
 import torch
 
 from ghostpad.buttons.memory import mutual_information
-from ghostpad.buttons.persistence import (
-    PersistenceConfig,
-    infer_persistent_buttons,
-    persistence,
-)
+from ghostpad.buttons.persistence import PersistenceConfig, fit_button_classifier, persistence, smoothed
 from ghostpad.errors import UserError
 from ghostpad.frames.ingest import open_data
 from ghostpad.motion import Motion, motion_features, region_shifts
@@ -44,7 +40,8 @@ def camera_motion(moves, controls, rng):
 def share_named_right(motion, controls):
     """Share of held-out transitions whose control is named right, each button by its commonest control."""
     train = EPISODE_INDEX < EPISODES - 3
-    posterior = infer_persistent_buttons(motion, EPISODE_INDEX, train, PersistenceConfig(NUM_BUTTONS))
+    classifier = fit_button_classifier(motion, EPISODE_INDEX, train, PersistenceConfig(NUM_BUTTONS))
+    posterior = smoothed(classifier.posterior(motion.features_TF), EPISODE_INDEX)
     assert np.allclose(posterior.sum(1), 1, atol=1e-4)
     buttons = posterior.argmax(1)
     counts = np.zeros((NUM_BUTTONS, controls.max() + 1))
@@ -146,10 +143,11 @@ def test_the_same_seed_gives_the_same_buttons():
     rng = np.random.default_rng(0)
     features, episodes = rng.normal(size=(120, 6)).astype(np.float32), np.repeat(np.arange(2), 60)
     args = (Motion(features, False), episodes, np.ones(120, bool), PersistenceConfig(num_buttons=4))
-    assert np.array_equal(infer_persistent_buttons(*args), infer_persistent_buttons(*args))
+    one, other = (fit_button_classifier(*args).posterior(features) for _ in range(2))
+    assert np.array_equal(one, other)
 
 
 def test_episodes_that_are_too_short_are_refused():
     motion, episodes = Motion(np.zeros((40, 6), np.float32), False), np.repeat(np.arange(4), 10)
     with pytest.raises(UserError, match="record longer ones"):
-        infer_persistent_buttons(motion, episodes, np.ones(40, bool), PersistenceConfig())
+        fit_button_classifier(motion, episodes, np.ones(40, bool), PersistenceConfig())

@@ -17,7 +17,7 @@ from ghostpad.config import to_plain
 from ghostpad.errors import UserError
 from ghostpad.evaluation.config import ControlsConfig
 from ghostpad.evaluation.controls.ask import choose, uncertainty
-from ghostpad.evaluation.controls.buttons import WorldButtons
+from ghostpad.evaluation.controls.buttons import world_buttons
 from ghostpad.evaluation.controls.mapping import fit_and_study
 from ghostpad.evaluation.inference import to_numpy
 from ghostpad.frames.ingest import open_data
@@ -84,7 +84,7 @@ class RandomButtons(PaddleButtons):
 
 def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
     found, report = fit_and_study(
-        WorldButtons(PaddleButtons()), played, ControlsConfig(ceiling_seeds=1, workers=1)
+        world_buttons(PaddleButtons()), played, ControlsConfig(ceiling_seeds=1, workers=1)
     )
     assert found.control_names == tuple(NAMES)
     assert found.button_for_control == (1, 1, 2, 0)
@@ -103,7 +103,7 @@ def test_buttons_that_follow_the_paddle_reach_most_of_the_ceiling(played):
 
 def test_random_buttons_name_no_control(played):
     _, report = fit_and_study(
-        WorldButtons(RandomButtons()), played, ControlsConfig(ceiling_seeds=1, workers=1)
+        world_buttons(RandomButtons()), played, ControlsConfig(ceiling_seeds=1, workers=1)
     )
     assert abs(report["share_of_ceiling"]) < 0.1
     assert abs(report["window_share_of_ceiling"]) < 0.1
@@ -112,7 +112,7 @@ def test_random_buttons_name_no_control(played):
 
 def test_labels_limits_the_transitions_that_the_map_is_fitted_to(played):
     few, report = fit_and_study(
-        WorldButtons(PaddleButtons()),
+        world_buttons(PaddleButtons()),
         played,
         ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100),
     )
@@ -121,13 +121,13 @@ def test_labels_limits_the_transitions_that_the_map_is_fitted_to(played):
     assert report["num_test"] <= 100
     assert list(report["label_budget"]) == ["8", "16", "32", "64"]
     again, _ = fit_and_study(
-        WorldButtons(PaddleButtons()),
+        world_buttons(PaddleButtons()),
         played,
         ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100),
     )
     assert again == few
     other, _ = fit_and_study(
-        WorldButtons(PaddleButtons()),
+        world_buttons(PaddleButtons()),
         played,
         ControlsConfig(ceiling_seeds=0, workers=1, labels=20, transitions=100, seed=1),
     )
@@ -138,7 +138,7 @@ def test_without_labels_buttons_are_named_by_their_effects(recorded, tmp_path):
     videos = tmp_path / "videos"
     shutil.copytree(recorded, videos, ignore=shutil.ignore_patterns("*.json", "*.npz"))
     found, report = fit_and_study(
-        WorldButtons(PaddleButtons()), open_data(videos), ControlsConfig(ceiling_seeds=0, workers=1)
+        world_buttons(PaddleButtons()), open_data(videos), ControlsConfig(ceiling_seeds=0, workers=1)
     )
     assert found.num_labels == 0
     assert found.to_button("paddle left") == 0
@@ -152,7 +152,7 @@ def test_in_an_unknown_game_without_labels_buttons_are_numbered(tmp_path):
     dark = {f"e{n}": [frame // 4 for frame in noise(6, "gray", n, (210, 160))] for n in range(3)}
     videos = write_pngs(tmp_path / "videos", dark)
     found, report = fit_and_study(
-        WorldButtons(RandomButtons()), open_data(videos), ControlsConfig(ceiling_seeds=0, workers=1)
+        world_buttons(RandomButtons()), open_data(videos), ControlsConfig(ceiling_seeds=0, workers=1)
     )
     assert found.control_names == ("button 0", "button 1", "button 2", "button 3")
     assert found.button_for_control == (0, 1, 2, 3)
@@ -177,7 +177,7 @@ def write_csv(path, played, splits=("train", "test"), every=3):
 def test_labels_by_hand_give_the_map_that_recorded_ones_give(played, tmp_path, capsys):
     path, _ = write_csv(tmp_path / "labels.csv", played)
     found, report = fit_and_study(
-        WorldButtons(PaddleButtons()), played, ControlsConfig(ceiling_seeds=0, workers=1, labels_file=path)
+        world_buttons(PaddleButtons()), played, ControlsConfig(ceiling_seeds=0, workers=1, labels_file=path)
     )
     names = set(found.control_names)
     assert names == {"noop", "fire", "right", "left"}
@@ -187,14 +187,14 @@ def test_labels_by_hand_give_the_map_that_recorded_ones_give(played, tmp_path, c
     assert "not used" not in capsys.readouterr().out
     everywhere, _ = write_csv(tmp_path / "all.csv", played, ("train", "validation", "test"))
     fit_and_study(
-        WorldButtons(PaddleButtons()),
+        world_buttons(PaddleButtons()),
         played,
         ControlsConfig(ceiling_seeds=0, workers=1, labels_file=everywhere, transitions=64),
     )
     assert re.search(r"all\.csv: \d+ labels in validation episodes are not used", capsys.readouterr().out)
     only_train, num = write_csv(tmp_path / "train.csv", played, ("train",))
     found, report = fit_and_study(
-        WorldButtons(PaddleButtons()),
+        world_buttons(PaddleButtons()),
         played,
         ControlsConfig(ceiling_seeds=0, workers=1, labels_file=only_train),
     )
@@ -203,7 +203,7 @@ def test_labels_by_hand_give_the_map_that_recorded_ones_give(played, tmp_path, c
     only_test, _ = write_csv(tmp_path / "test.csv", played, ("test",))
     with pytest.raises(UserError, match="label some of those"):
         fit_and_study(
-            WorldButtons(PaddleButtons()),
+            world_buttons(PaddleButtons()),
             played,
             ControlsConfig(ceiling_seeds=0, workers=1, labels_file=only_test),
         )

@@ -14,7 +14,7 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.world.config import DynamicsConfig, WorldConfig
 from ghostpad.world.conv_dynamics import ConvDynamics
-from ghostpad.world.sampling import Labelled, PrioritizedSampling, RolloutBuffer, WorldBatch
+from ghostpad.world.sampling import LabelledBatch, PrioritizedSampling, RolloutBuffer, WorldBatch
 from ghostpad.world.train import make_world_loop, train_world
 from ghostpad.world.trainable import TrainableWorld
 from ghostpad.world.world_model import WorldModel
@@ -266,7 +266,7 @@ def test_the_noop_button_wins_ties_and_a_button_without_effect_must_explain_much
 
 def test_only_controls_that_were_held_vote(config: WorldConfig, store: FrameStore) -> None:
     world, batch = trainable_world(config, store), batch_of(store, None)
-    labelled = Labelled(
+    labelled = LabelledBatch(
         batch.history, batch.next_frames[:, 0], torch.tensor([2, 3, 2, 3]), 0, torch.arange(4)
     )
     world(dataclasses.replace(batch, labelled=labelled))

@@ -6,13 +6,15 @@ for the value on a split and for every bootstrap resample of it.
 Dimensions: T transitions, E episodes, R resamples.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 Sums = dict[str, np.ndarray]
 """Quantities by name: one value per transition, or their sums over transitions as scalars or arrays."""
+Measured = tuple[dict[str, Any], dict[str, tuple[float, float]]]
+"""Metrics by name, and their 95 % intervals as far as there are any."""
 
 NUM_RESAMPLES = 1000
 COVERAGE = 0.95
@@ -65,3 +67,17 @@ def bootstrap(
     defined = {name: values for name, values in metrics.items() if np.isfinite(values).any()}
     bounds = {name: np.nanquantile(values, tails) for name, values in defined.items()}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+
+def estimate(
+    parts: Sequence[Mapping[str, Any]],
+    episode_index: np.ndarray | Sequence[int],
+    summarize: Callable[[Sums], Sums],
+    seed: int,
+) -> Measured:
+    """Metrics of sums that come in parts, and their intervals by `bootstrap`; empty without sums."""
+    if not any(parts):
+        return {}, {}
+    sums = {name: np.hstack([part[name] for part in parts]) for name in parts[0]}
+    metrics = {name: float(value) for name, value in summarize(total(sums)).items()}
+    return metrics, bootstrap(sums, np.asarray(episode_index), summarize, seed)

@@ -20,7 +20,6 @@ from ghostpad.buttons.persistence import (
     ButtonClassifier,
     PersistenceConfig,
     fit_button_classifier,
-    infer_persistent_buttons,
 )
 from ghostpad.buttons.selection import buttons_needed
 
@@ -37,7 +36,6 @@ __all__ = [
     "fit_button_classifier",
     "fit_control_map",
     "infer_buttons",
-    "infer_persistent_buttons",
     "read_labels",
     "recognize_buttons",
 ]

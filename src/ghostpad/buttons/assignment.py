@@ -25,12 +25,7 @@ ENOUGH_VOTES = 256  # labelled transitions after which the button of each contro
 
 
 class ButtonFinder(nn.Module):
-    """State of the inference; part of a world while it trains.
-
-    Args:
-        num_buttons: M.
-        num_rows: training transitions.
-    """
+    """State of the inference of M buttons for `num_rows` transitions; part of a world in training."""
 
     buttons: Tensor
     """(num_rows,) int8, the button of each training transition, -1 where its motion does not show it"""
@@ -63,11 +58,9 @@ class ButtonFinder(nn.Module):
             self.is_initialized.fill_(True)
 
     def responsibilities(self, nll_BM: Tensor, temperature: float) -> Tensor:
-        """The E step: the share (B, M) of each transition that each button explains.
+        """The E step: the share (B, M) of each transition that each button explains, from its nll in nats.
 
-        Args:
-            nll_BM: negative log-likelihood (nats) of the transitions under each button.
-            temperature: 1 for the posterior; higher is softer (deterministic annealing: Ueda, 1998).
+        Temperature 1 gives the posterior; higher is softer (deterministic annealing: Ueda, 1998).
         """
         nll_BM = nll_BM.detach().float()
         places = (self.num_seen + torch.arange(len(nll_BM), device=nll_BM.device)) % NUM_NEWEST
@@ -76,12 +69,7 @@ class ButtonFinder(nn.Module):
         return (-nll_BM / temperature).softmax(1)
 
     def prune(self, active_M: Tensor, min_buttons: int = 2) -> None:
-        """Drop the buttons that the newest transitions do not need; once, after the inference.
-
-        Args:
-            active_M: bool, the buttons in use; changed in place, as below.
-            min_buttons: least number to keep.
-        """
+        """Drop the buttons that the newest transitions do not need, in place; once, after the inference."""
         seen = min(int(self.num_seen), NUM_NEWEST)
         if seen:
             selection = buttons_needed(self.newest_nll[:seen].cpu().numpy())
@@ -110,13 +98,9 @@ class ButtonFinder(nn.Module):
         self.use_labels(active_M, inferred.in_use)
 
     def buttons_of(self, controls_B: Tensor, nll_BM: Tensor) -> Tensor:
-        """The button (B,) of each labelled transition.
+        """The button (B,) of each labelled transition, by its control and its nll in nats.
 
         Until there are enough votes it is the likeliest one, and gets a vote.
-
-        Args:
-            controls_B: numbers of the controls that were held.
-            nll_BM: negative log-likelihood (nats) of the transitions under each button.
         """
         settled = self.button_for_control(nll_BM[0] < UNUSED_NLL)
         if settled is not None:

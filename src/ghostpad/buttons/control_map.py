@@ -12,6 +12,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ghostpad.errors import UserError
+from ghostpad.frames.controls import read_controls
+from ghostpad.frames.pairs import Transitions
 from ghostpad.io import read_json, write_json
 
 CONTROLS_FILE = "controls.json"
@@ -23,11 +25,7 @@ _MIN_LIFT = 1.5  # P(control | button) / P(control), for the button to stand for
 
 @dataclass(frozen=True)
 class ControlMap:
-    """Buttons of a world and controls of its game.
-
-    Raises:
-        ValueError: the parts do not fit together.
-    """
+    """Buttons of a world and controls of its game; ValueError if the parts do not fit together."""
 
     control_names: tuple[str, ...]
     """(C,) names of the real controls, or of the effects of the buttons where there are no labels."""
@@ -46,11 +44,7 @@ class ControlMap:
 
     @classmethod
     def read(cls, folder: Path) -> "ControlMap | None":
-        """Read the map in a world's folder; None where there is none.
-
-        Raises:
-            UserError: the file is damaged.
-        """
+        """Read the map in a world's folder, None where there is none; a UserError if it is damaged."""
         path = Path(folder) / CONTROLS_FILE
         try:
             plain = read_json(path)
@@ -72,28 +66,26 @@ class ControlMap:
         return path
 
     def to_button(self, control: str | int) -> int:
-        """The button to press for a control, by its name (in any case) or number.
-
-        Raises:
-            UserError: there is no such control.
-        """
+        """The button for a control, by its name in any case, or number; a UserError if there is none."""
         numbers = {name.lower(): number for number, name in enumerate(self.control_names)}
         number = numbers.get(control.lower(), -1) if isinstance(control, str) else control
         if not 0 <= number < len(self.control_names):
             raise UserError(f"there is no control {control!r}; there are {', '.join(self.control_names)}")
         return self.button_for_control[number]
 
+    def recorded_buttons(self, transitions: Transitions, rows: np.ndarray) -> np.ndarray | None:
+        """The buttons for the recorded controls of transitions, shaped as `rows`; None if one is unknown."""
+        found = read_controls(transitions, rows.ravel(), directions=False)
+        if found is None or (found[0] < 0).any():
+            return None
+        return np.array([self.to_button(name) for name in found[1]])[found[0]].reshape(rows.shape)
+
 
 def fit_control_map(names: Sequence[str], buttons_TK: np.ndarray, controls_T: np.ndarray) -> ControlMap:
-    """Fit the map to labelled transitions.
+    """Fit the map to T labelled transitions: their P(button | transition), and numbers of controls.
 
-    P(control | button) comes from soft counts: each transition is shared among buttons that may explain it.
-    A Dirichlet prior shrinks it towards P(control), which is all that is known of an unseen button.
-
-    Args:
-        names: of the C controls.
-        buttons_TK: (T, K) P(button | transition).
-        controls_T: (T,) number of the control held, 0…C-1.
+    P(control | button) comes from soft counts: each transition is shared among buttons that may explain it. A
+    Dirichlet prior shrinks it towards P(control), which is all that is known of an unseen button.
     """
     counts_KC = buttons_TK.T.astype(np.float64) @ np.eye(len(names))[controls_T]
     marginal_C = (counts_KC.sum(0) + 1) / (counts_KC.sum() + len(names))

@@ -39,13 +39,9 @@ MOST_DISPLACEMENTS = 5  # buttons of the mixture; more stand for the velocities 
 
 
 class DisplacementMixture(nn.Module):
-    """Laplace mixture over displacements: what the past predicts, plus the displacement of one of M buttons.
+    """Laplace mixture over displacements: what F features of the past predict, plus that of one of M buttons.
 
-    Args:
-        num_buttons: M.
-        spread_2: pixels along each axis; the buttons start evenly between −`spread_2` and `spread_2`.
-        num_features: F.
-        width: of the layers that see the past.
+    The buttons start evenly between −`spread_2` and `spread_2` pixels along each axis.
     """
 
     def __init__(
@@ -116,13 +112,8 @@ class InferredButtons:
 def find_controllable(tracked: Sequence[TrackedObject], max_buttons: int, seed: int) -> Controllable | None:
     """Find the object whose motion buttons explain best, and how many buttons there are.
 
-    Args:
-        tracked: objects and their displacements; those that look alike are taken for one object.
-        max_buttons: largest number of buttons.
-        seed: of the fits.
-
-    Returns:
-        None where no object is seen often enough, or buttons explain none of them.
+    Tracked objects that look alike are taken for one. None where no object is seen often enough, or buttons
+    explain none of them.
     """
     best, best_gain = None, 0.0
     max_buttons = min(max_buttons, MOST_DISPLACEMENTS)
@@ -145,10 +136,7 @@ def find_controllable_of_buttons(
 ) -> Object | None:
     """Find the object whose motion known buttons explain best beyond its past; None where they explain none.
 
-    Args:
-        tracked: as in `find_controllable`.
-        buttons_T: buttons of all training transitions, −1 where unknown.
-        seed: of the fits.
+    The buttons are those of all training transitions, −1 where unknown.
     """
     best, most = None, 0.0
     known = [each for each in tracked if buttons_T[each.row] >= 0]
@@ -170,10 +158,8 @@ def infer_buttons(
 ) -> InferredButtons:
     """Infer the buttons of transitions by Bayes' rule from the mixture that was found.
 
-    Args:
-        controllable: the object and its mixture.
-        tracked: observations of it (`Object.is_controllable`) and of other objects.
-        max_buttons: largest number of buttons; where it leaves room, one stands for spawns.
+    `tracked` are observations of the controllable and of other objects. One of at most `max_buttons` stands
+    for spawns, where the mixture leaves room for it.
     """
     num_buttons, seen = len(controllable.displacements), _inside(_displaced(tracked))
     pasts, displacements = _features(seen)
@@ -199,10 +185,7 @@ def recognize_buttons(
 ) -> InferredButtons:
     """Infer the buttons of transitions by Bayes' rule from the motion that a trained world has learned.
 
-    Args:
-        prior: of the world: how its buttons move the controllable object, and what spawns with which.
-        in_use: its buttons.
-        tracked: observations of the controllable object (`Object.is_controllable`) and of other objects.
+    `tracked` are observations of the controllable and of other objects, `in_use` the buttons of the world.
     """
     spawn_button, spawned = int(prior.scene.spawn_button), prior.scene.object("spawn")
     moving = [button for button in in_use if button != spawn_button]

@@ -20,8 +20,7 @@ from ghostpad.labels.extract import extract as extract_codes
 from ghostpad.labels.folder import BUTTON, Labels, write_manifest
 from ghostpad.motion import Motion, motion_features
 
-MOST_BUTTONS = np.iinfo(np.int8).max
-"""That the column can hold."""
+MOST_BUTTONS = np.iinfo(np.int8).max  # that the column can hold
 
 
 def extract(config: ExtractConfig) -> Labels:
@@ -49,22 +48,14 @@ def extract(config: ExtractConfig) -> Labels:
 
 
 def transition_buttons(store: FrameStore, stride: int, config: PersistenceConfig) -> np.ndarray:
-    """The likeliest button of every transition, (T,) int64; inference is fitted to the training episodes.
-
-    Raises:
-        UserError: see `fit_button_classifier`.
-    """
+    """The likeliest button of every transition, (T,) int64; errors as in `fit_button_classifier`."""
     motion, classifier = fit_buttons(store, stride, config)
     posterior_TM = classifier.posterior(motion.features_TF)
     return smoothed(posterior_TM, Transitions(store, None, stride).episode_index).argmax(1)
 
 
 def fit_buttons(store: FrameStore, stride: int, config: PersistenceConfig) -> tuple[Motion, ButtonClassifier]:
-    """Motion of all transitions of a store, and the classifier of buttons, fitted to training episodes.
-
-    Raises:
-        UserError: see `fit_button_classifier`.
-    """
+    """Motion of all transitions, and the classifier, which is fitted to the training episodes."""
     episode_index = Transitions(store, None, stride).episode_index
     train = np.array([episode.split == "train" for episode in store.episodes])[episode_index]
     motion = motion_features(store, stride)

@@ -25,8 +25,7 @@ _NUM_CLASSES = 5
 """Into which a feature is divided to measure its information."""
 _LEAST_SHIFT, _LEAST_SHARE_SHIFTED = 0.05, 0.02
 """Smallest shift that counts, and the share of transitions that must have one."""
-_LARGE = 1.3
-"""Times the median shift, from which a shift counts as large."""
+_LARGE = 1.3  # times the median shift, from which a shift counts as large
 
 
 def mutual_information(one_BM: Tensor, other_BM: Tensor) -> Tensor:
@@ -41,11 +40,8 @@ def mutual_information(one_BM: Tensor, other_BM: Tensor) -> Tensor:
 def short_memory(motion: Motion, left_T: np.ndarray) -> np.ndarray:
     """Mask (F,) of the features that tell much about the next transition and little about later ones.
 
-    All shifts are kept where none scores above 0. Colours compete with colours alone.
-
-    Args:
-        motion: of all transitions.
-        left_T: how many transitions may be used after each; 0 where none may.
+    All shifts are kept where none scores above 0. Colours compete with colours alone. `left_T` says how many
+    transitions may be used after each.
     """
     lags = [lag for lag in _LATER_LAGS if (left_T >= lag).any()]
     shifts_FT, colors_FT = np.split(motion.features_TF.T, [motion.num_shifts])

@@ -52,9 +52,7 @@ class PersistenceConfig:
 class PersistentButtons(nn.Module):
     """Posterior over M buttons from the motion of a transition.
 
-    Args:
-        config: number of buttons.
-        motion_TF: features of training transitions; their mean and deviation standardize the input.
+    Mean and deviation of the features of training transitions, `motion_TF`, standardize the input.
     """
 
     def __init__(self, config: PersistenceConfig, motion_TF: Tensor) -> None:
@@ -94,24 +92,13 @@ class ButtonClassifier:
             return self.network(torch.from_numpy(features_TF[:, self.kept_F])).numpy()
 
 
-def infer_persistent_buttons(
-    motion: Motion, episode_index: np.ndarray, train: np.ndarray, config: PersistenceConfig
-) -> np.ndarray:
-    """Infer P(button | motion of the episode), (T, M) float32; see `fit_button_classifier`."""
-    classifier = fit_button_classifier(motion, episode_index, train, config)
-    return smoothed(classifier.posterior(motion.features_TF), episode_index)
-
-
 def fit_button_classifier(
     motion: Motion, episode_index: np.ndarray, train: np.ndarray, config: PersistenceConfig
 ) -> ButtonClassifier:
     """Find buttons without labels: of several networks, keep that with the most persistent buttons.
 
-    Args:
-        motion: of all transitions, see `motion_features`.
-        episode_index: (T,) episode of each.
-        train: (T,) bool, the transitions that the networks are fitted to.
-        config: number of buttons, and the seed.
+    They are fitted to the transitions of `train` (T,) bool, whose motion and episodes are given with all
+    others.
 
     Raises:
         UserError: no training episode is longer than `LATER_LAGS[0]` transitions.

@@ -22,12 +22,9 @@ def mixture_bits(nll_TM: np.ndarray) -> float:
 
 
 def buttons_needed(nll_TM: np.ndarray) -> dict[str, Any]:
-    """Select buttons greedily: at each step the one that lowers `mixture_bits` most.
+    """Select buttons greedily: at each step the one that lowers `mixture_bits` of the nll (nats) most.
 
     A button that is of no help costs the bits to say that it was not held.
-
-    Args:
-        nll_TM: negative log-likelihood (nats) of the codes under each button.
 
     Returns:
         `order` of the buttons, `bits` with the first 1, 2, … of them, and the `needed` number: the smallest

@@ -34,11 +34,9 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.games import Game, recognize
 from ghostpad.sums import Sums, bootstrap, ratio, total
 
-_NUM_DETECTOR_FRAMES = 2000
-"""True frames on which the detector is compared with recorded truth."""
+_NUM_DETECTOR_FRAMES = 2000  # true frames on which the detector is compared with recorded truth
 _NO_CELLS = "the codes do not belong to cells of the frame"
-_NUM_RECOGNIZED = 64
-"""Frames, spread over the data, by which the game is recognized."""
+_NUM_RECOGNIZED = 64  # frames, spread over the data, by which the game is recognized
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ Dimensions: n branched states, A controls, D directions of controls, h w grid of
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +20,8 @@ from ghostpad.frames.store import FrameStore
 from ghostpad.luma import to_channels
 from ghostpad.motion import features_of_pairs
 from ghostpad.progress import progress
-from ghostpad.sums import Sums, bootstrap, ratio, total
+from ghostpad.sources.branches import Branches
+from ghostpad.sums import Measured, Sums, estimate, ratio
 
 NO_BRANCHES = (
     "needs branches of training and of other episodes (ghostpad record --branches), and a stride of 1"
@@ -34,8 +33,6 @@ BUTTON_KEYS = ("button_accuracy", "equal_buttons", "equal_buttons_other_control"
 """Of `button_controllability`, under `controllability` in `metrics.json`."""
 _SHARED_KEYS = ("accuracy", "equal_codes", "equal_codes_other_control")
 """What `BUTTON_KEYS` are for codes."""
-Measured = tuple[dict[str, Any], dict[str, tuple[float, float]]]
-"""Numbers of `metrics.json` and their intervals, by key."""
 
 
 def outcomes(next_frames_nAHWC: np.ndarray) -> np.ndarray:
@@ -50,10 +47,8 @@ def outcomes(next_frames_nAHWC: np.ndarray) -> np.ndarray:
 def branch_ceiling(transitions: Transitions, names: Sequence[str], held: np.ndarray) -> dict[str, float]:
     """How well directions can be named from one next frame at best, by the branches of all episodes.
 
-    The policy is how often each control is held, whatever the state. A player who acts by what is on the
-    screen can be guessed better.
-
-    `held` are the controls (T,) of the transitions, −1 where unknown.
+    The policy is how often each control is held, whatever the state: `held` are the controls (T,) of the
+    transitions, −1 where unknown. A player who acts by what is on the screen can be guessed better.
 
     Returns:
         `branch_ceiling`, the expected accuracy of naming, in each class, the direction that the policy holds
@@ -80,23 +75,20 @@ def branch_ceiling(transitions: Transitions, names: Sequence[str], held: np.ndar
 def controllability(model: Model, store: FrameStore, split: str, most: int, seed: int) -> Measured:
     """How well codes name the control of a branch, every control being equally frequent.
 
-    A linear probe is fitted to branches of training episodes and scored on those of `split`; at most `most`
-    of each are encoded.
-
-    Returns:
-        The keys of `controllability` in `metrics.json` and their intervals; empty without branches.
+    A linear probe is fitted to branches of training episodes and scored on those of `split`, at most `most`
+    of each: the keys of `controllability` in `metrics.json`. Empty without branches.
     """
     if int(getattr(model, "stride", 1)) != 1:
         return {}, {}
 
-    def encode(branched: Branched) -> np.ndarray:
-        num, num_controls = branched.next_frames.shape[:2]
+    def encode(episode: int, branches: Branches) -> np.ndarray:
+        num, num_controls = branches.next_frames.shape[:2]
         steps = np.arange(1 - getattr(model, "history", 1), 1)
-        indices_nT = (branched.frame_index[:, None] + steps).clip(0)
-        read = store.read(branched.episode, indices_nT.ravel(), model.grayscale)
+        indices_nT = (branches.frame_index[:, None] + steps).clip(0)
+        read = store.read(episode, indices_nT.ravel(), model.grayscale)
         frames = read.reshape(*indices_nT.shape, *read.shape[1:])
         before = np.repeat(frames if len(steps) > 1 else frames[:, 0], num_controls, 0)
-        flat = branched.next_frames.reshape(-1, *branched.next_frames.shape[2:])
+        flat = branches.next_frames.reshape(-1, *branches.next_frames.shape[2:])
         seen = to_channels(flat, model.grayscale)
         codes = [to_numpy(model.encode(before[rows], seen[rows])) for rows in batches(model, len(seen))]
         return np.concatenate(codes).reshape(num, num_controls, *model.grid)
@@ -105,25 +97,22 @@ def controllability(model: Model, store: FrameStore, split: str, most: int, seed
 
 
 def button_controllability(store: FrameStore, split: str, most: int, num_buttons: int, seed: int) -> Measured:
-    """The same for buttons: the likeliest one given the motion from a frame to its branch, and nothing else.
+    """The same for buttons (`BUTTON_KEYS`): the likeliest one given the motion from a frame to its branch.
 
     The classifier is that of `extract --buttons`. It is not smoothed over neighbours here: a branch has none
     after it, and those before it say the same of every control.
-
-    Returns:
-        `BUTTON_KEYS` and their intervals; empty without branches.
 
     Raises:
         UserError: the training episodes are too short for buttons.
     """
     motion, classifier = fit_buttons(store, 1, PersistenceConfig(num_buttons, seed))
 
-    def infer(branched: Branched) -> np.ndarray:
-        num, num_controls = branched.next_frames.shape[:2]
-        frames = store.read(branched.episode, branched.frame_index, False)
-        after = to_channels(branched.next_frames.reshape(-1, *branched.next_frames.shape[2:]), False)
+    def infer(episode: int, branches: Branches) -> np.ndarray:
+        num, num_controls = branches.next_frames.shape[:2]
+        frames = store.read(episode, branches.frame_index, False)
+        after = to_channels(branches.next_frames.reshape(-1, *branches.next_frames.shape[2:]), False)
         before = np.repeat(frames, num_controls, 0)
-        features = features_of_pairs(motion, store, branched.episode, before, after)
+        features = features_of_pairs(motion, store, episode, before, after)
         return classifier.posterior(features).argmax(1).reshape(num, num_controls, 1, 1)
 
     numbers, bounds = (
@@ -133,33 +122,28 @@ def button_controllability(store: FrameStore, split: str, most: int, num_buttons
     return numbers, bounds
 
 
-@dataclass(frozen=True)
-class Branched:
-    """Branched states of one episode: some of its `Branches`."""
-
-    episode: int
-    frame_index: np.ndarray
-    next_frames: np.ndarray
-
-
 def _measure(
-    encode: Callable[[Branched], np.ndarray], store: FrameStore, split: str, most: int, seed: int
+    encode: Callable[[int, Branches], np.ndarray], store: FrameStore, split: str, most: int, seed: int
 ) -> Measured:
     """Measure codes (n, A, h, w) of branches; the keys of `controllability` and their intervals."""
     if split == "train":
         return {}, {}
     fitted, held_out = (_branched(store, part, most) for part in ("train", split))
-    if len({part.next_frames.shape[1] for part in (*fitted, *held_out)}) != 1 or not fitted or not held_out:
+    if (
+        len({part.next_frames.shape[1] for _, part in (*fitted, *held_out)}) != 1
+        or not fitted
+        or not held_out
+    ):
         return {}, {}
     train, test = (
-        np.concatenate([encode(part) for part in progress(parts, what="encode branches", unit="episodes")])
+        np.concatenate([encode(*part) for part in progress(parts, what="encode branches", unit="episodes")])
         for parts in (fitted, held_out)
     )
     num_states, num_controls = test.shape[:2]
     labels, truth = (np.tile(np.arange(num_controls), len(part)) for part in (train, test))
     features, unseen = one_hot(*(part.reshape(-1, *part.shape[2:]) for part in (train, test)))
     right = linear_probe(features, labels, unseen, 0) == truth
-    classes = np.concatenate([outcomes(part.next_frames) for part in held_out])
+    classes = np.concatenate([outcomes(part.next_frames) for _, part in held_out])
     sums = {
         "accuracy": right.reshape(num_states, -1).mean(1),
         "upper_bound": (classes == np.arange(num_controls)).mean(1),
@@ -170,22 +154,21 @@ def _measure(
     def means(sums: Sums) -> Sums:
         return {key: ratio(values, sums["states"]) for key, values in sums.items() if key != "states"}
 
-    numbers = {key: float(value) for key, value in means(total(sums)).items()}
-    numbers |= {"chance": 1 / num_controls, "num_train": labels.size, "num_test": truth.size}
-    episodes = np.concatenate([np.full(len(part.frame_index), part.episode) for part in held_out])
-    return numbers, bootstrap(sums, episodes, means, seed)
+    episodes = np.concatenate([np.full(len(part), episode) for episode, part in held_out])
+    numbers, intervals = estimate([sums], episodes, means, seed)
+    counts = {"chance": 1 / num_controls, "num_train": labels.size, "num_test": truth.size}
+    return numbers | counts, intervals
 
 
-def _branched(store: FrameStore, split: str, most: int) -> list[Branched]:
-    """States spread evenly over a split, with at most `most` branches."""
+def _branched(store: FrameStore, split: str, most: int) -> list[tuple[int, Branches]]:
+    """Episodes of a split with states spread evenly over them, at most `most` branches in all."""
     episodes = [index for index, episode in enumerate(store.episodes) if episode.split == split]
     found = []
     for episode in episodes:
         branches = store.branches(episode)
         if branches is not None and len(branches):
             num_controls = branches.next_frames.shape[1]
-            some = branches.spread(max(1, most // num_controls // len(episodes)))
-            found.append(Branched(episode, some.frame_index, some.next_frames))
+            found.append((episode, branches.spread(max(1, most // num_controls // len(episodes)))))
     return found
 
 

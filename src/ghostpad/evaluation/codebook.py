@@ -15,12 +15,7 @@ ACTIVE_SHARE = 0.1
 def summarize_codes(
     codes_Thw: np.ndarray, codebook_size: int, changing_Thw: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Describe the choices of codes.
-
-    Args:
-        codes_Thw: (T, h, w) integers in [0, K).
-        codebook_size: K.
-        changing_Thw: (T, h, w) bool from `changing_cells`; None where codes do not belong to cells.
+    """Describe the choices (T, h, w) of codes; `changing_Thw` is None where codes do not belong to cells.
 
     Returns:
         `size` K; `usage`, share of codes chosen at least once; `active`, share of codes with at least

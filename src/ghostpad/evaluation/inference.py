@@ -41,11 +41,7 @@ class Model(Protocol):
 
 
 def load_model(path: Path, store: FrameStore, split: str, device: str) -> "LatentActionModel":
-    """Load a model and check that it can read the frames of a store.
-
-    Raises:
-        UserError: there is no such model, or it does not fit.
-    """
+    """Load a model; a UserError if there is none, or it cannot read the frames of the store."""
     from ghostpad.machine import resolve_device
     from ghostpad.model.latent_action_model import LatentActionModel
 

@@ -21,30 +21,21 @@ from ghostpad.model.frame_format import FrameScale
 from ghostpad.progress import progress
 from ghostpad.training.fit import fit
 
-MAX_SIDE = 84
-"""Pixels; larger frames are averaged down, which keeps motion of less than a pixel."""
+MAX_SIDE = 84  # pixels; larger frames are averaged down, which keeps motion of less than a pixel
 MAX_LABELS = 8192
 """Training transitions that are used at most, so that an evaluation takes a minute of two cores."""
-MIN_LABELS = 128
-"""Training transitions below which the network would be no ceiling."""
+MIN_LABELS = 128  # training transitions below which the network would be no ceiling
 BATCH_SIZE = 64
 EPOCHS, MAX_STEPS = 20, 400
 LEARNING_RATE, WEIGHT_DECAY = 3e-3, 1e-2
 VALIDATIONS = 10
 """Of a fit, each on held-out training episodes; the best weights stay (early stopping)."""
-_HELD_OUT = 8
-"""One of so many training episodes is held out."""
+_HELD_OUT = 8  # one of so many training episodes is held out
 _CHUNK = 64
 
 
 class InverseDynamicsModel(nn.Module):
-    """Names the control from the frames of a window: a small convolutional network.
-
-    Args:
-        num_frames: F.
-        size: (H, W) of a frame.
-        num_classes: of controls.
-    """
+    """Names the control from the F frames (H, W) of a window: a small convolutional network."""
 
     def __init__(self, num_frames: int, size: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
@@ -90,13 +81,11 @@ class Clips:
 def supervised_ceilings(
     training: Transitions, controls: np.ndarray, test: Labelled, num_classes: int, num_seeds: int, seed: int
 ) -> dict[str, float]:
-    """Share of the test transitions whose control the network names, for each of `WINDOWS`.
+    """Share of the test transitions whose control the network names, by prefix of `WINDOWS`.
 
     `controls` are the classes of all `training` transitions, −1 where unknown. The accuracy is the mean of
-    `num_seeds` networks, on the test transitions that `agreement` scores.
-
-    Returns:
-        Accuracy by prefix of the window; without windows that have too few labels.
+    `num_seeds` networks, on the test transitions that `agreement` scores. Windows with too few labels are
+    left out.
     """
     rows = np.flatnonzero(controls >= 0)
     rows = rows[draw_blocks(len(rows), MAX_LABELS, seed)]

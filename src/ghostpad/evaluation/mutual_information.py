@@ -15,10 +15,8 @@ from scipy.sparse import csr_matrix
 from scipy.special import xlogy
 
 NUM_SHUFFLES = 200
-CLEAR_LEVEL = 0.95
-"""Share of the shuffles that a clear pattern must exceed."""
-MIN_COUNT = 5
-"""Choices of a code in a cell from which its lift is reported."""
+CLEAR_LEVEL = 0.95  # share of the shuffles that a clear pattern must exceed
+MIN_COUNT = 5  # choices of a code in a cell from which its lift is reported
 _CHUNK = 64
 
 

@@ -16,8 +16,7 @@ from ghostpad.frames.pairs import Transitions
 
 WINDOW = (-1, 0, 1, 2)
 """Transitions around the one whose control is asked for, in strides: t-1 … t+2."""
-WINDOWS = {"": (0,), "window_": WINDOW}
-"""By the prefix of their keys in `metrics.json`."""
+WINDOWS = {"": (0,), "window_": WINDOW}  # by the prefix of their keys in `metrics.json`
 BUDGETS = (8, 16, 32, 64, 128, 256, 512, 1024)
 NUM_SEEDS = 5
 _INVERSE_REGULARIZATION = 0.1
@@ -72,11 +71,9 @@ class Labelled:
 def agreement(
     train: Labelled, test: Labelled, num_classes: int, seed: int, ceilings: Mapping[str, float]
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Fit probes on training episodes and score them on test episodes.
+    """Fit probes on training episodes and score them on test episodes: the keys of `agreement`.
 
-    Returns:
-        The keys of `agreement` in `metrics.json`, without those of missing ceilings;
-        and (T,) whether the control of each test transition was named right, NaN where it is unknown.
+    Also (T,) whether the control of each test transition was named right, NaN where it is unknown.
     """
     right = np.full(len(test.codes), np.nan)
     result: dict[str, Any] = {"num_train": int((train.controls >= 0).sum())}

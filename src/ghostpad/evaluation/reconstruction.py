@@ -10,11 +10,9 @@ from scipy.ndimage import maximum_filter
 
 from ghostpad.sums import Sums, ratio
 
-PSNR_CAP_DB = 100.0
-"""PSNR of a perfect prediction, instead of infinity."""
+PSNR_CAP_DB = 100.0  # PSNR of a perfect prediction, instead of infinity
 SSIM_WINDOW = 11
-MOVING_MARGIN = 2
-"""Pixels by which changed pixels are dilated for the moving PSNR."""
+MOVING_MARGIN = 2  # pixels by which changed pixels are dilated for the moving PSNR
 
 
 def psnr_db(mse: np.ndarray | float) -> np.ndarray:
@@ -53,13 +51,14 @@ def pair_sums(predicted: np.ndarray, true: np.ndarray, current: np.ndarray) -> S
     return sums
 
 
-def summarize(sums: Sums) -> Sums:
-    """Metrics of sums over transitions; NaN where there is nothing to divide by.
+def squared_error(frames_NCHW: np.ndarray, others_NCHW: np.ndarray) -> np.ndarray:
+    """(N,) sums over the values, in [0, 1], of uint8 frames."""
+    error = (frames_NCHW.astype(np.float32) - others_NCHW) / 255
+    return np.square(error).sum((1, 2, 3), dtype=np.float64)
 
-    Returns:
-        PSNR (dB) from the pooled MSE, L1 and L2 (mean absolute and squared error of values in [0, 1]), the
-        PSNR over moving pixels (dB); the same for copying; and the gain over copying (dB).
-    """
+
+def summarize(sums: Sums) -> Sums:
+    """Metrics of sums over transitions, see docs/metrics.md; NaN where there is nothing to divide by."""
     metrics = {}
     for prefix in ("", "copy_"):
         metrics[f"{prefix}psnr_db"] = psnr_db(ratio(sums[f"{prefix}squared"], sums["pixels"]))
@@ -94,17 +93,9 @@ def counterfactual_sums(
     source: np.ndarray,
     next_source: np.ndarray,
 ) -> Sums:
-    """Effect of decoding with the codes of another transition.
+    """Effect of decoding with the codes of another transition, whose frames are `source` and `next_source`.
 
-    All frames are (N, C, H, W) float32.
-
-    Args:
-        swapped: decoded from the current frames and the codes of other transitions.
-        predicted: decoded from the current frames and their own codes.
-        true: true next frames.
-        current: current frames.
-        source: frames of the transitions that the other codes come from.
-        next_source: next frames of those.
+    All frames are (N, C, H, W) float32; `swapped` is decoded with those codes, `predicted` with their own.
 
     Returns:
         `swapped_squared` and `own_squared` for ΔPSNR (as in Genie, https://arxiv.org/abs/2402.15391);

@@ -6,8 +6,7 @@ from typing import Any
 
 from ghostpad.games import GAMES, REFERENCE_GAME, Game, Metric
 
-VERSION = 2
-"""Raised whenever a key changes its name, unit or meaning."""
+VERSION = 2  # raised whenever a key changes its name, unit or meaning
 UNKNOWN_GAME = "no detector recognizes this game"
 NOT_IN_GAME = "not part of this game"
 
@@ -163,10 +162,7 @@ def keys_of(game: Game | None) -> dict[str, Metric]:
 def complete(metrics: dict[str, Any], absent: dict[str, str], game: Game | None) -> dict[str, Any]:
     """Fill in missing keys with `null`, and give a reason for every `null`.
 
-    Args:
-        metrics: what was measured, nested; NaN and infinity become `null`.
-        absent: reasons, by key or by the beginning of keys (`elements` for all of `elements.…`).
-        game: whose keys are expected, None for an unknown game.
+    `absent` has reasons by key or by the beginning of keys (`elements` for all of `elements.…`).
 
     Returns:
         A copy ready for JSON, with floats rounded to 6 decimals, and the reasons that apply under `absent`.

@@ -18,10 +18,8 @@ from ghostpad.frames.pairs import current_frames
 from ghostpad.games import recognize
 from ghostpad.sums import Sums, total
 
-IGNORED_DB = 0.5
-"""ΔPSNR below which the decoder counts as ignoring the codes."""
-COLLAPSED_USAGE = 0.05
-"""Share of codes in use below which the codebook counts as collapsed."""
+IGNORED_DB = 0.5  # ΔPSNR below which the decoder counts as ignoring the codes
+COLLAPSED_USAGE = 0.05  # share of codes in use below which the codebook counts as collapsed
 # SSIM is slow and steady: every fourth pair is enough.
 _SSIM_EVERY = 4
 
@@ -35,9 +33,8 @@ def validation_metrics(model: Model, frames: np.ndarray, next_frames: np.ndarray
         next_frames: (N, C, H, W) uint8, one for each of `frames`.
 
     Returns:
-        `psnr_db`, `gain_over_copy_db`, `moving_psnr_db`, `delta_psnr_db` (dB), `ssim`, `usage` (share of
-        codes), `perplexity`, `alarms` (their number), and the key metrics of the game. A number that is not
-        defined on these pairs is left out.
+        Numbers under their names in `metrics.json`, `alarms` (how many), and the key metrics of the game. A
+        number that is not defined on these pairs is left out.
     """
     num = len(frames)
     codes = np.concatenate(

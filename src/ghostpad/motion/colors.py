@@ -7,10 +7,8 @@ Dimensions: N frames, H W frame, K colours, S shifts.
 
 import numpy as np
 
-NUM_COLORS = 12
-"""Colours tracked at most: the commonest off the background."""
-BANDS = 3
-"""Bands of rows, and of columns."""
+NUM_COLORS = 12  # colours tracked at most: the commonest off the background
+BANDS = 3  # bands of rows, and of columns
 _LEAST_OVERLAP = 0.6
 """Least ratio of the smaller to the larger of a colour's two pixel counts; below it the shift is 0."""
 
@@ -24,13 +22,9 @@ def coarse_colors(frames_NCHW: np.ndarray) -> np.ndarray:
 def color_shifts(
     colors_NHW: np.ndarray, background_HW: np.ndarray, tracked_K: np.ndarray, stride: int = 1
 ) -> np.ndarray:
-    """How far each colour's pixels off the background move from a frame to its next frame.
+    """How far each tracked colour's pixels off the background move from a frame to its next frame.
 
-    Args:
-        colors_NHW: see `coarse_colors`.
-        background_HW: the commonest colour of each pixel.
-        tracked_K: the colours to track.
-        stride: frames from a frame to its next frame.
+    `colors_NHW` are `coarse_colors`, and `background_HW` is the commonest of each pixel.
 
     Returns:
         Pixels (N - stride, S) float32: for each colour the shift of its centroid down and right, in the whole

@@ -17,13 +17,11 @@ from ghostpad.motion.pose import ScreenFixedCells, cell_means
 from ghostpad.motion.shift import region_shifts
 from ghostpad.progress import progress
 
-LONGEST_SIDE = 160
-"""Pixels that a frame is averaged down to, if it is larger."""
+LONGEST_SIDE = 160  # pixels that a frame is averaged down to, if it is larger
 FIXED_SHARE = 0.75
 """The camera counts as fixed if at least this share of the pixels equals the background of their episode.
 Chosen on the twelve games of docs/games.md: 0.8 to 1.0 in MiniGrid and Atari, 0.3 to 0.7 in the others."""
-_TOLERANCE = 5
-"""Gray levels up to which a pixel equals the background."""
+_TOLERANCE = 5  # gray levels up to which a pixel equals the background
 _FRAMES_FOR_BACKGROUND, _EPISODES_FOR_CAMERA = 24, 32
 _AT_ONCE, _WHITE = 64, 255
 
@@ -51,12 +49,7 @@ class Motion:
 
 
 def motion_features(store: FrameStore, stride: int = 1) -> Motion:
-    """Measure the motion of all transitions: of colours before a fixed camera, else of regions and sprite.
-
-    Args:
-        store: of any game.
-        stride: frames from a frame to its next frame.
-    """
+    """Measure the motion of all transitions: of colours before a fixed camera, else of regions and sprite."""
     fixed, tracked_K = _camera(store)
     if fixed:
         return Motion(_color_motion(store, stride, tracked_K), True, tracked_K)
@@ -74,12 +67,7 @@ def features_of_pairs(
 ) -> np.ndarray:
     """Features (N, F), as in `motion`, of pairs of uint8 RGB frames that are not neighbours in the store.
 
-    Args:
-        motion: of the store.
-        store: which the pairs belong to.
-        episode: whose background the pairs have.
-        before_NCHW: the frames.
-        after_NCHW: their next frames.
+    They have the background of an episode.
     """
     if motion.fixed_camera:
         assert motion.tracked_K is not None
@@ -106,13 +94,9 @@ def _scale(store: FrameStore) -> FrameScale:
 def region_motion(
     store: FrameStore, stride: int = 1, off_background: bool = False, cells: ScreenFixedCells | None = None
 ) -> np.ndarray:
-    """Shifts (T, F) of the regions of the frame, as in `Motion`.
+    """Shifts (T, F) of the regions of the frame, as in `Motion`, or of what is off the background there.
 
-    Args:
-        store: of any game.
-        stride: frames from a frame to its next frame.
-        off_background: measure the shift of what differs from the episode's background.
-        cells: is given all pairs of frames and the shifts of the whole picture.
+    `cells` are given all pairs of frames and the shifts of the whole picture.
     """
     scale, found = _scale(store), []
     for index in progress(range(len(store.episodes)), what="motion", unit="episodes"):

@@ -6,10 +6,8 @@ Dimensions: N pairs, H W frame, R regions.
 import torch
 from torch import Tensor
 
-PARTS = (2, 3)
-"""Into how many bands of rows, and of columns, a frame is cut besides the whole."""
-_FLOOR = 1e-3
-"""Share of the strongest frequency below which frequencies count as noise."""
+PARTS = (2, 3)  # into how many bands of rows, and of columns, a frame is cut besides the whole
+_FLOOR = 1e-3  # share of the strongest frequency below which frequencies count as noise
 
 
 def regions(height: int, width: int) -> list[tuple[slice, slice]]:
@@ -25,15 +23,10 @@ def regions(height: int, width: int) -> list[tuple[slice, slice]]:
 
 
 def phase_correlation(frames_NHW: Tensor, next_NHW: Tensor, windowed: bool = True) -> tuple[Tensor, Tensor]:
-    """The shift of the picture from frames to next frames (Kuglin and Hines, 1975).
+    """The shift of the picture from frames to next frames, float (Kuglin and Hines, 1975).
 
     The cross-power spectrum of two shifted pictures has the phase of a pure shift, so its inverse Fourier
-    transform has a peak there.
-
-    Args:
-        frames_NHW: float, one channel.
-        next_NHW: the same size.
-        windowed: weigh pixels by a Hann window, which keeps the borders of a moving picture out.
+    transform has a peak there. A Hann window keeps the borders of a moving picture out.
 
     Returns:
         Pixels (N, 2), down and right, from minus to plus half of the frame; and the height (N,) of the peak,

@@ -40,12 +40,7 @@ class ControlState:
 
 
 class ActionMotion(nn.Module):
-    """Predicts the displacements of controllable objects.
-
-    Args:
-        num_buttons: M.
-        width: of the layers.
-    """
+    """Predicts the displacements of controllable objects under each of M buttons."""
 
     is_trained: Tensor
     lowest: Tensor
@@ -114,12 +109,8 @@ class ActionMotion(nn.Module):
     ) -> tuple[np.ndarray, ControlState]:
         """Positions (n, 2) of objects in the next frame, and their control state there.
 
-        Args:
-            objects: as they are now.
-            buttons_n: that are held.
-            control: how they were driven; unknown when not given.
-            temperature: 0 for the likeliest, else samples.
-            generator: of the samples.
+        `control` says how they were driven before; unknown when not given. Temperature 0 takes the likeliest
+        positions, others sample.
         """
         control = control or ControlState(torch.full_like(buttons_n, -1), np.zeros((len(objects), 2), int))
         logits = self._logits(objects, buttons_n, control.buttons)

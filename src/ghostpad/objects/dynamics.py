@@ -31,13 +31,7 @@ VELOCITY_SCALE = 8  # pixels a frame by which velocities are divided
 
 
 class ObjectDynamics(nn.Module):
-    """Predicts the displacements of sprites.
-
-    Args:
-        num_channels: C.
-        widths: channels after each convolution of stride 2.
-        width: of the layer before the last.
-    """
+    """Predicts the displacements of sprites in frames of C channels."""
 
     is_trained: Tensor
 
@@ -73,10 +67,7 @@ class ObjectDynamics(nn.Module):
     ) -> list[Tracks]:
         """The same tracks with the predicted positions of sprites; unchanged before training.
 
-        Args:
-            tracks: of N worlds.
-            temperature: 0 for the likeliest positions, else they are sampled.
-            generator: of the samples.
+        Temperature 0 takes the likeliest positions, others sample.
         """
         seen = [
             (each.newest, each.previous, sprite, each.controllable)

@@ -29,13 +29,7 @@ from ghostpad.objects.tracking import locate_next_controllable, track, track_nex
 
 
 class ObjectPrior(nn.Module):
-    """Tracks objects, predicts where they go and draws them.
-
-    Args:
-        num_channels: C.
-        size: H and W.
-        num_buttons: M.
-    """
+    """Tracks objects in frames of C channels and `size` (H, W), predicts where they go and draws them."""
 
     def __init__(self, num_channels: int, size: tuple[int, int], num_buttons: int) -> None:
         super().__init__()
@@ -54,11 +48,9 @@ class ObjectPrior(nn.Module):
         return self.dynamics.out.weight.device
 
     def track(self, history_NkCHW: np.ndarray, last: Sequence[Tracks] | None = None) -> list[Tracks]:
-        """Track the objects of each history.
+        """Track the objects of uint8 histories, the newest frame last, k at least 2.
 
-        Args:
-            history_NkCHW: uint8, the newest frame last, k at least 2.
-            last: the tracks of the histories a frame before; saves time.
+        `last` are the tracks of the histories a frame before, which save time.
         """
         scene = self.scene.arrays
         each = zip(history_NkCHW, last or [None] * len(history_NkCHW), strict=True)
@@ -84,12 +76,8 @@ class ObjectPrior(nn.Module):
     ) -> list[Tracks]:
         """The same tracks with the positions in the next frame of all objects that it can predict.
 
-        Args:
-            tracks: of N worlds.
-            buttons_N: that are held; the controllable object is left as it is when not given.
-            control: how it was driven before; `initial_control` when not given.
-            temperature: 0 for the likeliest positions, else they are sampled.
-            generator: of the samples.
+        Without buttons the controllable object is left as it is. `control` says how it was driven before;
+        `initial_control` when not given. Temperature 0 takes the likeliest positions, others sample.
         """
         predicted = list(tracks)
         driven = {row: each.controllable for row, each in enumerate(tracks) if each.controllable is not None}

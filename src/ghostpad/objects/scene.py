@@ -94,10 +94,6 @@ class SceneModel(nn.Module):
 
     It stores appearance and position of three objects of one colour: the `controllable` one, the `spawn` that
     appears with the `spawn_button` (negative where there is none), and the `small` one with row colours.
-
-    Args:
-        num_channels: C.
-        size: H and W.
     """
 
     spawn_button: torch.Tensor

@@ -34,10 +34,8 @@ MIN_OUTLINE = 0.5  # share of the controllable object's outline that must be vis
 def track(history_kCHW: np.ndarray, scene: Scene | None = None, last: Tracks | None = None) -> Tracks:
     """Track all that moves in a history, and the controllable object whether it moves or not.
 
-    Args:
-        history_kCHW: uint8, the newest frame last, k at least 2.
-        scene: the scene model.
-        last: tracks of the history a frame before, with the same scene; saves time.
+    The newest of the k ≥ 2 frames (uint8) is last. `last` are the tracks of the history a frame before in the
+    same scene, which save time.
     """
     scene = scene or Scene()
     tracks = _track_moving(history_kCHW, scene, last)

@@ -39,10 +39,9 @@ MIN_DISPLACEMENTS = 512  # of the controllable object, below which its motion is
 def train_object_dynamics(
     dynamics: ObjectDynamics, recordings: Recordings, tracked: Sequence[TrackedObject], num_steps: int
 ) -> int:
-    """Train object dynamics in place on the sprites among tracked objects.
+    """Train object dynamics in place on the sprites among tracked objects; returns how many there are.
 
-    Returns:
-        The number of sprites; with fewer than `MIN_SPRITES` nothing is trained.
+    Nothing is trained on fewer than `MIN_SPRITES`.
     """
     sprites = [
         each for each in tracked if each.object.is_sprite and not (each.object.is_controllable or each.is_new)
@@ -113,9 +112,8 @@ def train_action_motion(
 ) -> None:
     """Train in place how each button moves the controllable object, and set its visible range.
 
-    Nothing is trained from fewer than `MIN_DISPLACEMENTS` inside its range.
-
-    Buttons and those before them (`Recordings.previous`) are of all training transitions, −1 where unknown.
+    Nothing is trained from fewer than `MIN_DISPLACEMENTS` inside its range. Buttons and those before them
+    (`Recordings.previous`) are of all training transitions, −1 where unknown.
     """
     seen = [each for each in tracked if each.object.is_controllable and each.displacement is not None]
     if not seen:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ghostpad.frames.pairs import read_sequences
 from ghostpad.objects.detection import label_components, temporal_mode
 from ghostpad.world.config import WorldConfig
-from ghostpad.world.sampling import Labelled, Labels, WorldBatch
+from ghostpad.world.sampling import LabelledBatch, Labels, WorldBatch
 from ghostpad.world.trainable import TrainableWorld
 
 LABELLED_SHARE = 4  # transitions of a batch for each labelled one that is trained on beside them
@@ -81,7 +81,7 @@ class Batches:
         drawn = self._choose(some, rng, labels.rows)
         beside, controls = self._recorded(drawn), self._on_device(labels.controls[drawn])
         assert beside.rows is not None
-        labelled = Labelled(beside.history, beside.next_frames[:, 0], controls, labels.noop, beside.rows)
+        labelled = LabelledBatch(beside.history, beside.next_frames[:, 0], controls, labels.noop, beside.rows)
         return dataclasses.replace(batch, labelled=labelled)
 
     def _known_buttons(self, rows: np.ndarray) -> Tensor | None:

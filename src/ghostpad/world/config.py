@@ -86,11 +86,7 @@ class WorldConfig(LoopConfig):
     """processes for reading episodes; all cores when not given"""
 
     def check(self) -> None:
-        """Refuse contradictory settings.
-
-        Raises:
-            UserError: stages that do not follow each other, or numbers out of range.
-        """
+        """Raise a UserError for stages that do not follow each other and numbers out of range."""
         stages = (0, self.buttons_until, self.rollouts_from, 1)
         if list(stages) != sorted(stages) or not 0 <= self.warmup_share < 1 or self.first_temperature < 1:
             raise UserError(

@@ -16,15 +16,12 @@ from ghostpad.world.config import DynamicsConfig
 from ghostpad.world.dynamics import Dynamics
 from ghostpad.world.expectation import Prior
 
-BRIGHTNESS = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue: ITU-R 601 luma."""
+BRIGHTNESS = (0.299, 0.587, 0.114)  # weights of red, green and blue: ITU-R 601 luma
 PATCH = 4
 """Side of a patch of the first convolution, pixels. Overlapping patches at a higher resolution took three
 quarters of a step's time and predicted no better."""
-RESIDUAL_BIAS = 6.0
-"""Logit that the expected code has ahead of the others before training, nats."""
-FLAT = 1e-3
-"""Power of features below which a norm fades them out instead of amplifying noise."""
+RESIDUAL_BIAS = 6.0  # logit that the expected code has ahead of the others before training, nats
+FLAT = 1e-3  # power of features below which a norm fades them out instead of amplifying noise
 
 
 class ChannelNorm(nn.Module):
@@ -51,12 +48,8 @@ def _normed(convolution: nn.Conv2d) -> nn.Sequential:
 class Stem(nn.Sequential):
     """Frames of history to features on the grid: (B, C + k, H, W) → (B, F, h, w) or a little finer.
 
-    Convolutions of stride 2 stop where the next would be coarser than the grid.
-
-    Args:
-        in_channels: C + k.
-        widths: channels after each convolution.
-        cell: pixels of a cell of the grid along each side.
+    Convolutions of stride 2 stop where the next would be coarser than the grid, whose cells have a side of
+    `cell` pixels.
     """
 
     def __init__(self, in_channels: int, widths: tuple[int, ...], cell: int) -> None:

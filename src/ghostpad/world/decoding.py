@@ -14,10 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CONFIDENT = 0.9
-"""Probability from which a code is fixed in the first pass."""
-NUM_PASSES = 4
-"""Passes over the cells that are still open after it."""
+CONFIDENT = 0.9  # probability from which a code is fixed in the first pass
+NUM_PASSES = 4  # passes over the cells that are still open after it
 
 
 @torch.no_grad()

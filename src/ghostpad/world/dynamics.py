@@ -24,15 +24,9 @@ DYNAMICS = {"conv": "ghostpad.world.conv_dynamics:ConvDynamics"}
 
 
 class Dynamics(nn.Module, ABC):
-    """Predicts the grid of codes of the next transition for each button.
+    """Predicts the grid (h, w) of codes (K) of the next transition for each button.
 
     The history is encoded once, whatever buttons are then asked for.
-
-    Args:
-        config: sizes.
-        num_channels: C.
-        num_codes: K.
-        grid: h and w.
     """
 
     active: Tensor
@@ -63,10 +57,7 @@ class Dynamics(nn.Module, ABC):
     def logits(self, features: Tensor, buttons_B: Tensor, given_Bhw: Tensor | None = None) -> Tensor:
         """Logits (B, K, h, w) of the codes under one button each.
 
-        Args:
-            features: of `encode`.
-            buttons_B: numbers of buttons.
-            given_Bhw: codes that are decided, `mask_code` elsewhere; all cells are open when not given.
+        `given_Bhw` are codes that are decided, `mask_code` elsewhere; all cells are open when not given.
         """
 
     def nll(self, features: Tensor, codes_Bhw: Tensor) -> Tensor:
@@ -86,11 +77,7 @@ class Dynamics(nn.Module, ABC):
 def make_dynamics(
     config: DynamicsConfig, num_channels: int, num_codes: int, grid: tuple[int, int], cell: int
 ) -> Dynamics:
-    """Build the dynamics that the config names; `cell` is the side of a cell of the grid in pixels.
-
-    Raises:
-        UserError: the registry has no such kind.
-    """
+    """Build the dynamics that the config names; `cell` is the side of a cell of the grid in pixels."""
     if config.kind not in DYNAMICS:
         raise UserError(f"--dynamics.kind {config.kind}: must be one of {', '.join(DYNAMICS)}")
     module, _, name = DYNAMICS[config.kind].partition(":")

@@ -50,13 +50,9 @@ class WorldEnv(gymnasium.Env[np.ndarray, np.int64]):
         temperature: float = 0.0,
         device: str = "cpu",
     ) -> None:
-        """Load a world.
+        """Load a world: a model, its folder, or the name of a shipped one.
 
-        Args:
-            world: a world model, its folder, or the name of a shipped one.
-            render_mode: None or `rgb_array`.
-            temperature: sampling temperature of the codes, 0 for the likeliest.
-            device: where to compute.
+        A `temperature` above 0 samples the codes; `render_mode` is None or `rgb_array`.
 
         Raises:
             UserError: there is no such world, it has no starts, or the temperature is negative.

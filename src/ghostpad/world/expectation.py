@@ -19,8 +19,7 @@ from ghostpad.objects.action_motion import ControlState
 from ghostpad.objects.prior import ObjectPrior
 from ghostpad.objects.scene import Tracks
 
-Pictures = list[np.ndarray]
-"""Frames (C, H, W) uint8, one for each world."""
+Pictures = list[np.ndarray]  # frames (C, H, W) uint8, one for each world
 
 
 class Prior(NamedTuple):

@@ -20,8 +20,7 @@ from ghostpad.progress import progress
 from ghostpad.workers import map_in_order
 from ghostpad.world.world_model import WorldModel
 
-CHUNK = 64
-"""Transitions per task of a process."""
+CHUNK = 64  # transitions per task of a process
 WORTH_PROCESSES = 4 * CHUNK
 """Transitions from which several processes are faster, although each takes seconds to start."""
 
@@ -64,10 +63,9 @@ def _chunk_nll(world: WorldModel | bytes, transitions: Transitions, rows: np.nda
 def describe_buttons(
     world: WorldModel, transitions: Transitions, limit: int, seed: int = 0, num_workers: int = 1
 ) -> dict[str, Any]:
-    """Use of the buttons without labels, on at most `limit` transitions, as plain data.
+    """Use of the buttons without labels on at most `limit` transitions, as plain data.
 
-    Returns:
-        `share` of transitions and mean posterior (`certainty`) of the likeliest button, and `buttons_needed`.
+    `share` of transitions and mean posterior (`certainty`) of the likeliest button, and `buttons_needed`.
     """
     rows = np.arange(len(transitions))
     if len(rows) > limit:

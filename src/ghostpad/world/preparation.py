@@ -33,14 +33,11 @@ from ghostpad.world.sampling import Labels, draw_labels
 from ghostpad.world.trainable import TrainableWorld
 from ghostpad.world.world_model import WorldModel
 
-MIN_HELD_SHARE = 0.01
-"""Share of the assigned transitions below which a button counts as never held."""
+MIN_HELD_SHARE = 0.01  # share of the assigned transitions below which a button counts as never held
 FIRST_STRIDE, FIRST_MINIMUM = 2, 8192
 """One of how many transitions is tracked to find the controllable object, and how many at least."""
-MIN_GAIN_DB = 0.1
-"""Gain of the object prior over copying from which it is used."""
-GAIN_TRANSITIONS = 256
-"""Held-out transitions on which the object prior is compared with copying."""
+MIN_GAIN_DB = 0.1  # gain of the object prior over copying from which it is used
+GAIN_TRANSITIONS = 256  # held-out transitions on which the object prior is compared with copying
 
 
 def prepare(config: WorldConfig, world: TrainableWorld, held_out: Transitions) -> None:
@@ -228,11 +225,7 @@ def _recognized(config: WorldConfig, world: TrainableWorld, rows: np.ndarray) ->
 
 
 def require_same_buttons(config: WorldConfig, world: TrainableWorld, labels: Labels) -> None:
-    """Refuse labels that would give the buttons of the world that this one starts from another meaning.
-
-    Raises:
-        UserError: most labels name another button than the motion of the controllable object does.
-    """
+    """Raise a UserError if most labels name other buttons than the motion of the controllable object does."""
     named = _recognized(config, world, labels.rows)
     if len(named.rows) and (labels.controls[named.rows] == named.buttons).mean() < 0.5:
         raise UserError(f"--labels: their buttons are not those of {config.start_from}; leave --labels out")

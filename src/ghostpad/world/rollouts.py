@@ -50,11 +50,7 @@ class Rollout:
 
     @classmethod
     def from_world(cls, world: WorldModel, num: int) -> "Rollout":
-        """N games with the control map and the starts that lie in the folder of a world.
-
-        Raises:
-            UserError: the folder holds no starts, or a damaged file.
-        """
+        """N games with the control map and starts in the folder of a world; a UserError without starts."""
         frames, _ = read_starts(world.folder)
         game = recognize(frames[:, -1].transpose(0, 3, 1, 2))
         control_map = ControlMap.read(world.folder) if world.folder else None
@@ -100,13 +96,10 @@ class Rollout:
         return self.press(self.button_for_control[controls], temperature)
 
     def press(self, buttons: Buttons, temperature: float = 0.0) -> Tensor:
-        """Hold a button in each game, (N,) or one for all, for one frame.
+        """Hold a button in each game, (N,) or one for all, for one frame; errors as in `WorldModel.step`.
 
         Returns:
             The codes (N, h, w) of the transition.
-
-        Raises:
-            UserError: as in `WorldModel.step`.
         """
         assert self.state is not None, "start first"
         self.state, codes_Nhw = self.world.step(self.state, buttons, temperature, self._generator)

@@ -35,7 +35,7 @@ class WorldBatch:
     rows: Tensor | None = None
     buttons: Tensor | None = None
     temperature: float | None = None
-    labelled: "Labelled | None" = None
+    labelled: "LabelledBatch | None" = None
     is_rollout: bool = False
 
     @property
@@ -45,7 +45,7 @@ class WorldBatch:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledBatch:
     """Recorded transitions with controls.
 
     Attributes:
@@ -65,8 +65,7 @@ class Labelled:
 
 OBJECTS_DIVERGENCE_DB = 43.0
 """PSNR below which a frame of a rollout differs too much, with the object prior."""
-COPIED = 512
-"""Transitions whose frames are compared for `RolloutBuffer.limit_divergence`."""
+COPIED = 512  # transitions whose frames are compared for `RolloutBuffer.limit_divergence`
 
 
 @dataclass(frozen=True)
@@ -94,11 +93,7 @@ class Labels:
 
 
 def draw_labels(transitions: Transitions, num: int, seed: int) -> Labels:
-    """Draw `num` transitions and read their controls.
-
-    Raises:
-        UserError: no controls were recorded with these frames, or too many different ones.
-    """
+    """Draw `num` transitions and read their controls; a UserError if none, or too many, were recorded."""
     rows = np.random.default_rng(seed).permutation(len(transitions))[:num]
     read = read_controls(transitions, rows, directions=False)
     if read is None or not (read[0] >= 0).any() or len(read[1]) > MAX_CONTROLS:
@@ -149,17 +144,11 @@ class PrioritizedSampling(nn.Module):
 class RolloutBuffer(nn.Module):
     """The worlds of a training batch, each running on its own predictions beside its recording.
 
-    A rollout is restarted from another recorded transition when its frames differ too much for some time
-    (after a bounce that went the other way the recording is no target any more), at the end of the recorded
-    episode, and now and then by chance. All state is in buffers, and so in the checkpoint.
-
-    Args:
-        transitions: of the training episodes.
-        shape: (B, k, C, H, W).
-        divergence_db: PSNR against the recording below which a frame differs too much; `limit_divergence`
-            sets it later where it is not given.
-        mean_length: mean transitions after which a rollout is restarted anyway.
-        patience: frames in a row that may differ too much.
+    A rollout is restarted from another recorded transition when its frames differ from the recording by a
+    PSNR below `divergence_db` for more than `patience` frames in a row (after a bounce that went the other
+    way the recording is no target any more), at the end of the recorded episode, and by chance after
+    `mean_length` transitions in the mean. All state is in buffers of `shape` (B, k, C, H, W), and so in the
+    checkpoint. Where `divergence_db` is not given, `limit_divergence` may set the limit later.
     """
 
     history: Tensor

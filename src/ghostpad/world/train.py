@@ -24,8 +24,7 @@ from ghostpad.world.sampling import RolloutBuffer, WorldBatch, draw_labels
 from ghostpad.world.trainable import TrainableWorld
 from ghostpad.world.world_model import KIND, WorldModel, WorldModelConfig
 
-VALIDATION_LENGTH = 8
-"""Frames of a rollout in validation."""
+VALIDATION_LENGTH = 8  # frames of a rollout in validation
 
 
 def train_world(config: WorldConfig) -> dict[str, float]:

@@ -18,15 +18,14 @@ from ghostpad.frames.batches import Batch
 from ghostpad.model.frame_format import palette_indices
 from ghostpad.world.decoding import decode, randomly_masked
 from ghostpad.world.expectation import RecordedTransitions
-from ghostpad.world.sampling import Labelled, RolloutBuffer, WorldBatch
+from ghostpad.world.sampling import LabelledBatch, RolloutBuffer, WorldBatch
 from ghostpad.world.world_model import WorldModel, WorldModelConfig
 
 DECODER_SHARE = 0.1
 """Learning rate of the decoder, which is trained already, as a share of that of the dynamics."""
 TIE_MARGIN = 2.0
 """Difference of negative log-likelihoods, nats, below which two buttons explain a transition equally well."""
-LABELLED_WEIGHT = 0.5
-"""Weight of labelled transitions, which are few, beside all others."""
+LABELLED_WEIGHT = 0.5  # weight of labelled transitions, which are few, beside all others
 IDLE_PENALTY = 10.0
 """Nats by which a mostly idle button must explain a transition better than others."""
 IDLE_SHARE = 0.5
@@ -37,13 +36,8 @@ class TrainableWorld(WorldModel):
     """A world model in training; its checkpoint is read as a `WorldModel`.
 
     Encoder and codebook stay as they are: they define the codes. The decoder may be trained further, since in
-    rollouts it meets frames that the latent action model never saw.
-
-    Args:
-        config: of the world model.
-        rollouts: the worlds of the training batch.
-        reconstruction_weight: weight of the drawn frame's loss beside the cross-entropy of the codes.
-        least_buttons: buttons to keep, at least, when those that explain nothing are dropped.
+    rollouts it meets frames that the latent action model never saw: `reconstruction_weight` is that of its
+    loss beside the cross-entropy of the codes. At least `least_buttons` are kept when buttons are dropped.
     """
 
     def __init__(
@@ -127,7 +121,7 @@ class TrainableWorld(WorldModel):
         # Masked cells alone: where most are given there is little left to learn.
         return recorded, buttons, (losses * (given == self.dynamics.mask_code)).mean()
 
-    def _noop(self, labelled: Labelled | None) -> Tensor | None:
+    def _noop(self, labelled: LabelledBatch | None) -> Tensor | None:
         """The button () that stands for pressing nothing, once labels have shown it."""
         stands = self.finder.button_for_control(self.dynamics.active) if labelled is not None else None
         return stands[labelled.noop] if labelled is not None and stands is not None else None
@@ -145,7 +139,7 @@ class TrainableWorld(WorldModel):
         nll = nll + IDLE_PENALTY * is_idle
         return torch.where(nll[:, noop] < nll.amin(1) + TIE_MARGIN, noop, nll.argmin(1))
 
-    def _labelled_loss(self, labelled: Labelled, noop: Tensor | None) -> Tensor:
+    def _labelled_loss(self, labelled: LabelledBatch, noop: Tensor | None) -> Tensor:
         """Cross-entropy of the codes under the button that stands for the recorded control."""
         recorded = self.encode_recorded(labelled.history, labelled.next_frames)
         with torch.no_grad():

@@ -98,9 +98,7 @@ class WorldModel(nn.Module):
     def start(self, frames: np.ndarray | Tensor) -> WorldState:
         """Start worlds from recorded frames, of which the last k count; the oldest of fewer is repeated.
 
-        Args:
-            frames: uint8 or float in [0, 1], the newest last: (N, n, H, W, 3) or (N, n, C, H, W), without N
-                for one world.
+        Frames are uint8 or float in [0, 1]: (N, n, H, W, 3) or (N, n, C, H, W), without N for one world.
 
         Raises:
             UserError: shapes, types or ranges do not fit.
@@ -118,14 +116,10 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def predict(self, state: WorldState, buttons: Buttons) -> Tensor:
-        """Logits (N, K, h, w) of the codes of the next transition.
-
-        Args:
-            state: N worlds.
-            buttons: (N,) integers in [0, M), or one for all.
+        """Logits (N, K, h, w) of the codes of the next transition under buttons (N,), or one for all.
 
         Raises:
-            UserError: a button is out of range, or there is not one for each world.
+            UserError: a button is not in [0, M), or there is not one for each world.
         """
         buttons_N = self._checked(state, buttons)
         return self.dynamics.logits(self._forecast(state, buttons_N).features, buttons_N).float()
@@ -140,12 +134,8 @@ class WorldModel(nn.Module):
     ) -> tuple[WorldState, Tensor]:
         """Hold a button for one transition; buttons and errors as in `predict`.
 
-        Args:
-            state: N worlds.
-            buttons: (N,), or one for all.
-            temperature: 0 takes the likeliest codes and object positions, 1 draws them from the predicted
-                distributions, higher values flatten these.
-            generator: source of the draws.
+        Temperature 0 takes the likeliest codes and object positions, 1 draws them from the predicted
+        distributions, and higher values flatten these.
 
         Returns:
             The worlds one frame later, and the codes (N, h, w) int64 of the transition.
@@ -226,14 +216,8 @@ class WorldModel(nn.Module):
     def nll(self, frames: np.ndarray | Tensor, next_frames: np.ndarray | Tensor) -> Tensor:
         """Negative log-likelihood (N, M), nats, of recorded transitions under each button.
 
-        That of their codes, and with the object prior that of where the controllable object goes.
-
-        Args:
-            frames: histories as in `start`.
-            next_frames: the N next frames, as `LatentActionModel.encode` takes them.
-
-        Raises:
-            UserError: shapes, types or ranges do not fit.
+        That of their codes, and with the object prior that of where the controllable object goes. Histories
+        are as in `start`, the N next frames as `LatentActionModel.encode` takes them; errors as there.
         """
         state = self.start(frames)
         self._checked(state, 0)

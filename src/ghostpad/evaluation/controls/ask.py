@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ghostpad.buttons.control_labels import HEADER, LabelFile
-from ghostpad.evaluation.controls.buttons import Buttons
+from ghostpad.evaluation.controls.buttons import ButtonSource
 from ghostpad.evaluation.inference import draw_blocks
 from ghostpad.evaluation.report.format import page_environment
 from ghostpad.evaluation.report.pictures import to_rgb
@@ -37,14 +37,10 @@ def uncertainty(counts_KC: np.ndarray, seed: int) -> np.ndarray:
 def choose(
     buttons_T: np.ndarray, doubt_K: np.ndarray, labels_K: np.ndarray, number: int, seed: int
 ) -> np.ndarray:
-    """Choose transitions to label: more of a button the more it is used and the less certain its control is.
+    """Choose `number` transitions: more of a button the more it is used and the less certain its control is.
 
-    Args:
-        buttons_T: likeliest button of each candidate.
-        doubt_K: see `uncertainty`.
-        labels_K: how many labels each button has already.
-        number: how many to choose; all candidates if there are fewer.
-        seed: of the choice within a button.
+    `buttons_T` are the likeliest buttons of the candidates, `doubt_K` comes from `uncertainty`, and
+    `labels_K` says how many labels each button has already.
     """
     shuffled = np.random.default_rng(seed).permutation(len(buttons_T))
     waiting = [list(shuffled[buttons_T[shuffled] == button]) for button in range(len(doubt_K))]
@@ -59,7 +55,7 @@ def choose(
 
 
 def ask_for_labels(
-    source: Buttons,
+    source: ButtonSource,
     training: Transitions,
     known: LabelFile | None,
     most: int,
@@ -67,17 +63,7 @@ def ask_for_labels(
     out: Path,
     seed: int,
 ) -> Path:
-    """Write the page that asks for `number` labels, and print how much they would help.
-
-    Args:
-        source: the buttons.
-        training: transitions of the training episodes.
-        known: labels so far.
-        most: transitions to choose from.
-        number: labels to ask for.
-        out: folder of the page.
-        seed: of all draws.
-    """
+    """Write the page that asks for `number` of `most` drawn labels, and print how much they would help."""
     rows = draw_blocks(len(training), most, seed, _BLOCK)
     labels_T = known.of(training) if known else np.full(len(training), -1)
     labelled = np.flatnonzero(labels_T >= 0)

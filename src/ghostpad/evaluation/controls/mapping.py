@@ -12,7 +12,7 @@ from ghostpad.config import check_minimum
 from ghostpad.errors import UserError
 from ghostpad.evaluation.config import ControlsConfig
 from ghostpad.evaluation.controls.ask import ask_for_labels
-from ghostpad.evaluation.controls.buttons import Buttons, ExtractedButtons, WorldButtons
+from ghostpad.evaluation.controls.buttons import ButtonSource, extracted_buttons, world_buttons
 from ghostpad.evaluation.controls.study import Sample, mutual_information, study_controls
 from ghostpad.evaluation.ground_truth import read_ground_truth
 from ghostpad.evaluation.inference import draw_blocks
@@ -24,6 +24,7 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import recognize
 from ghostpad.io import whole_file
+from ghostpad.labels.folder import Labels
 from ghostpad.machine import num_cores, resolve_device
 from ghostpad.world.world_model import WorldModel
 
@@ -42,18 +43,18 @@ def map_controls(config: ControlsConfig) -> ControlMap | None:
         UserError: world, data or labels cannot be read, or do not fit.
     """
     check_minimum(config, {"labels": 1, "transitions": 1, "ask": 1})
-    buttons: Buttons
     if config.buttons is not None:
         out = config.out or config.buttons
-        buttons = ExtractedButtons.open(config.buttons)
+        labels = Labels.open(config.buttons)
+        buttons = extracted_buttons(labels)
         place = config.data and open_data(config.data, config.workers).path
-        store = buttons.labels.open_store(place, "--data STORE")
+        store = labels.open_store(place, "--data STORE")
     else:
         world = WorldModel.from_pretrained(config.world, device=str(resolve_device(config.device)))
         out = config.out or (world.folder if Path(config.world).exists() else None)
         if out is None:
             raise UserError(f"{config.world} is part of the package; give a folder to write to with --out")
-        buttons = WorldButtons(world, config.workers or num_cores())
+        buttons = world_buttons(world, config.workers or num_cores())
         store = open_data(config.data or Path("bulk_videos"), config.workers)
     if config.ask is not None:
         training = Transitions(store, "train", buttons.stride)
@@ -71,7 +72,7 @@ def map_controls(config: ControlsConfig) -> ControlMap | None:
 
 
 def fit_and_study(
-    buttons: Buttons, store: FrameStore, config: ControlsConfig
+    buttons: ButtonSource, store: FrameStore, config: ControlsConfig
 ) -> tuple[ControlMap, dict[str, Any]]:
     """The map, and a report: what each button does and, with labels, how well the map names the controls."""
     splits = [Transitions(store, split, buttons.stride) for split in ("train", "test")]
@@ -109,13 +110,14 @@ def _labels(splits: list[Transitions], config: ControlsConfig) -> tuple[list[str
         return file.names, labels
     read = [read_controls(part, np.arange(len(part)), directions=False) for part in splits]
     names = read[0][1] if read[0] else None
-    labels = [part[0] if part and part[1] == names else None for part in read]
-    unknown = [np.full(len(part), -1) for part in splits]
-    return names, [none if part is None else part for part, none in zip(labels, unknown, strict=True)]
+    pairs = zip(read, splits, strict=True)
+    return names, [
+        found[0] if found and found[1] == names else np.full(len(part), -1) for found, part in pairs
+    ]
 
 
 def _sample(
-    source: Buttons, transitions: Transitions, controls: np.ndarray, config: ControlsConfig
+    source: ButtonSource, transitions: Transitions, controls: np.ndarray, config: ControlsConfig
 ) -> Sample:
     """Draw blocks of labelled transitions, or of any where none is labelled."""
     known = np.flatnonzero(controls >= 0)

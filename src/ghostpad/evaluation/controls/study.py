@@ -80,11 +80,9 @@ class Sample:
 def study_controls(
     train: Sample, test: Sample, names: Sequence[str], ceilings: Mapping[str, float], seed: int
 ) -> dict[str, Any]:
-    """Name the controls of test episodes from labels of training episodes, by buttons and by codes.
+    """Name the controls of test episodes from labels of training episodes: the keys of `agreement`.
 
-    Returns:
-        The keys of `agreement` in `metrics.json`: for buttons, for buttons of a window (`window_…`), and for
-        codes (under `codes`).
+    They are given for buttons, for buttons of a window (`window_…`), and for codes (under `codes`).
     """
     directions, classes_C = control_classes(names)
     sides = (train.labelled(classes_C), test.labelled(classes_C))

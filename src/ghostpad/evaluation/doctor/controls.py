@@ -2,18 +2,18 @@
 
 A quick classifier names the control of held-out transitions from their motion alone, without a model.
 
-Dimensions: N transitions, E control changes, F features.
+Dimensions: N transitions, F features.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ghostpad.errors import UserError
-from ghostpad.evaluation.doctor.motion import classifier_features, shrink
+from ghostpad.evaluation.action_offset import measure_action_offset
+from ghostpad.evaluation.doctor.motion import control_forest, motion_of
 from ghostpad.evaluation.doctor.verdict import Verdict, unknown
 from ghostpad.evaluation.inference import draw_blocks
 from ghostpad.evaluation.probes import label_budget, scores
@@ -23,29 +23,16 @@ from ghostpad.frames.pairs import Transitions
 from ghostpad.frames.splits import SPLITS
 from ghostpad.frames.store import FrameStore
 
-if TYPE_CHECKING:
-    from sklearn.ensemble import ExtraTreesClassifier
-
 TRAIN_TRANSITIONS, HELD_OUT_TRANSITIONS = 1024, 384
 """Transitions to fit on; and to score on, from each of validation and test."""
-CHANGES, HELD_OUT_CHANGES = 800, 400
-"""Changes of the control to fit and to score on, drawn from `MOST_EPISODES` each."""
-MOST_EPISODES, FEWEST_CHANGES = 60, 30
 VISIBLE_GAIN = 0.1
 """(accuracy - chance) / (1 - chance) below which controls do not show in the motion: at least 0.3 in Pong,
 Breakout, Doom, Crafter and CoinRun; about 0 in Ms. Pac-Man, who turns at junctions only."""
 BETTER_STRIDE = 0.08
 """Gain by which a longer stride must be better: twice the standard error, as neighbours are correlated."""
-STEADIER = 0.1
-"""The same for the share of steady motion, as a share of the best."""
-CLEAR_JUMP = 0.1
-"""Rise of the accuracy where a new control begins to show: 0.18 to 0.6 in the same games, 0.05 in
-Ms. Pac-Man."""
-OFFSETS = range(2, -4, -1)
-"""Action offsets, from controls of the future to controls of the past."""
+STEADIER = 0.1  # the same for the share of steady motion, as a share of the best
 BUDGETS = (16, 64, 256, 1024)
-FLAT_GAIN = 0.03
-"""Accuracy that four times as many labels must add to be worth their while."""
+FLAT_GAIN = 0.03  # accuracy that four times as many labels must add to be worth their while
 _BLOCK = 32
 
 
@@ -75,13 +62,6 @@ def classify(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray, see
     return control_forest(seed).fit(features, labels).predict(held_out)
 
 
-def control_forest(seed: int) -> "ExtraTreesClassifier":
-    """An unfitted classifier of controls by motion; a forest needs no scaling of the features."""
-    from sklearn.ensemble import ExtraTreesClassifier
-
-    return ExtraTreesClassifier(60, min_samples_leaf=3, max_features="sqrt", random_state=seed, n_jobs=1)
-
-
 def labelled_motion(store: FrameStore, stride: int, seed: int) -> LabelledMotion | str:
     """Motion and controls of drawn transitions, or why there are none."""
     parts = {}
@@ -97,7 +77,7 @@ def labelled_motion(store: FrameStore, stride: int, seed: int) -> LabelledMotion
             return "the controls were not recorded"
         known = controls[0] >= 0
         if known.any():
-            parts[split] = _motion(transitions, rows[known]), controls[0][known]
+            parts[split] = motion_of(transitions, rows[known]), controls[0][known]
     held_out = [parts[split] for split in SPLITS[1:] if split in parts]
     if "train" not in parts or not held_out or len(parts["train"][1]) < BUDGETS[0]:
         return "there are too few transitions with controls for training and held-out episodes"
@@ -132,86 +112,18 @@ def best_stride(
 def alignment(store: FrameStore, seed: int, obstacle: str = "") -> Verdict:
     """Whether the control of each transition is the one that was recorded for it.
 
-    Names the new control after each change from the motion around it. Before the control takes effect, motion
-    says nothing about it, so the first rise of at least half the largest is where it begins to show. A later
-    one may be larger, where objects have inertia.
-
-    Args:
-        store: the recording.
-        seed: of the draws.
-        obstacle: why it cannot be measured, if it cannot.
+    `obstacle` says why that cannot be measured, if it cannot.
     """
     name = "controls shifted"
     if obstacle:
         return unknown(name, obstacle)
-    drawn = _control_changes(store, seed)
-    if isinstance(drawn, str):
-        return unknown(name, drawn)
-    (features, controls), (held_out, truth) = drawn
-    accuracies = [
-        scores(classify(features[:, place], controls, held_out[:, place], seed), truth)["accuracy"]
-        for place in range(len(OFFSETS))
-    ]
-    jumps = np.diff(accuracies)
-    listed = ", ".join(f"{o:+d}: {value:.0%}" for o, value in zip(OFFSETS, accuracies, strict=True))
-    found = f"new controls named from the motion by action offset: {listed}"
-    if jumps.max() < CLEAR_JUMP:
-        return unknown(name, f"controls do not show in the motion within three frames; {found}")
-    offset = OFFSETS[int((jumps >= jumps.max() / 2).argmax()) + 1]
-    direction = "start" if offset > 0 else "end"
-    setting = f"move `controls` in each episode.json by {abs(offset)} towards the {direction}"
-    status, setting = ("problem", setting) if offset else ("ok", "")
-    return Verdict(name, status, found, offset, f"{offset:+d} frames", "0 frames", setting)
-
-
-def _control_changes(
-    store: FrameStore, seed: int
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | str:
-    """Motion (E, offsets, F) around control changes, and the new controls (E,): to fit on, and held out."""
-    rng, transitions, chosen = np.random.default_rng(seed), Transitions(store, None), []
-    for splits, most in ((SPLITS[:1], CHANGES), (SPLITS[1:], HELD_OUT_CHANGES)):
-        every = [index for index, episode in enumerate(store.episodes) if episode.split in splits]
-        drawn = rng.permutation(every)[:MOST_EPISODES]
-        parts = [changes_of(transitions, episode, -(-most // len(drawn)), rng) for episode in drawn]
-        parts = [part for part in parts if part is not None]
-        if not parts:
-            return "no control changes are recorded"
-        chosen.append(tuple(np.concatenate(part) for part in zip(*parts, strict=True)))
-    if min(len(part[1]) for part in chosen) < FEWEST_CHANGES or len(np.unique(chosen[0][1])) < 2:
-        return f"fewer than {FEWEST_CHANGES} control changes are recorded"
-    return chosen[0], chosen[1]
-
-
-def changes_of(
-    transitions: Transitions, episode: int, most: int, rng: np.random.Generator, offsets: range = OFFSETS
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Motion (E, offsets, F) around at most `most` control changes of an episode, and the new controls (E,).
-
-    `offsets` go from the future to the past, as `OFFSETS`. None without control changes.
-    """
-    rows = np.flatnonzero(transitions.episode_index == episode)
-    read = read_controls(transitions, rows) if len(rows) else None
-    if read is None:
-        return None
-    controls = read[0]
-    changes = np.flatnonzero((controls[1:] != controls[:-1]) & (controls[1:] >= 0) & (controls[:-1] >= 0)) + 1
-    # The motion at t - offset is paired with the control that begins at t.
-    changes = changes[(changes >= offsets[0]) & (changes - offsets[-1] < len(controls))]
-    changes = np.sort(rng.permutation(changes)[:most])
-    if not len(changes):
-        return None
-    wanted, places = np.unique(changes[:, None] - np.array(offsets), return_inverse=True)
-    features = _motion(transitions, rows[wanted])
-    return features[places.reshape(len(changes), -1)], controls[changes]
-
-
-def _motion(transitions: Transitions, rows: np.ndarray) -> np.ndarray:
-    """Motion features (N, F) of transitions, read in blocks to save memory."""
-    parts = []
-    for start in range(0, len(rows), _BLOCK):
-        pair = transitions.read(rows[start : start + _BLOCK], grayscale=True)
-        parts.append(classifier_features(*(shrink(frames[:, 0]) for frames in pair)))
-    return np.concatenate(parts)
+    found = measure_action_offset(store, seed)
+    if found.offset is None or not found.is_sure:
+        return unknown(name, str(found))
+    direction = "start" if found.offset > 0 else "end"
+    setting = f"move `controls` in each episode.json by {abs(found.offset)} towards the {direction}"
+    status, setting = ("problem", setting) if found.offset else ("ok", "")
+    return Verdict(name, status, str(found), found.offset, f"{found.offset:+d} frames", "0 frames", setting)
 
 
 def labels_needed(labelled: LabelledMotion | str, seed: int) -> Verdict:

@@ -12,8 +12,7 @@ from ghostpad.frames.ingest import open_data
 from ghostpad.io import whole_file, write_json
 from ghostpad.progress import progress
 
-HEALTHY, PROBLEM = 0, 1
-"""Exit statuses."""
+HEALTHY, PROBLEM = 0, 1  # exit statuses
 PAGE, VALUES = "doctor.html", "doctor.json"
 
 

@@ -14,8 +14,7 @@ from ghostpad.frames.splits import MIN_EPISODES
 from ghostpad.frames.store import FrameStore
 from ghostpad.luma import luma
 
-STRIDES = (1, 2, 4, 8)
-"""Strides that are compared."""
+STRIDES = (1, 2, 4, 8)  # strides that are compared
 EPISODES = Limit(10, MIN_EPISODES, at_least=True)
 """From ten on, validation and test have a tenth of the episodes each; below three there are no splits."""
 STILL = Limit(0.5, 0.9, "%")

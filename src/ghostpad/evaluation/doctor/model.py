@@ -27,11 +27,7 @@ TOO_FEW_BITS = Limit(1, 0, at_least=True)
 
 
 def model_verdicts(model: Model, store: FrameStore, seed: int) -> list[Verdict]:
-    """Whether the codebook is in use, the predictions are good, and the codes are needed, clean and small.
-
-    Raises:
-        UserError: there are no held-out transitions.
-    """
+    """Whether the codebook is in use, predictions are good, and the codes are needed, clean and small."""
     transitions = transitions_of(model, store, "test")
     rows = draw_blocks(len(transitions), TRANSITIONS, seed, block=8)
     measured = measure(model, transitions, rows, None, seed, num_counterfactual=len(rows))

@@ -3,18 +3,23 @@
 Dimensions: N transitions, h w frame after averaging blocks of pixels, R C blocks or cells, F features.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
+from ghostpad.frames.pairs import Transitions
 from ghostpad.model.frame_format import FrameScale
 from ghostpad.motion import phase_correlation
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import ExtraTreesClassifier
 
 LONGEST_SIDE = 112
 """Pixels to which frames are averaged down, which halves Atari frames; their shifts stay visible."""
 CELLS = 6
 """Rows and columns of the grid in which changes are described; objects of Atari games fit into a cell."""
-BLOCK = 4
-"""Side of a matched block (averaged pixels)."""
+BLOCK = 4  # side of a matched block (averaged pixels)
 SEARCH_SHARE = 8
 """A block is searched within 1/8 of the longer side: Crafter shifts by 7 of 64 pixels at once."""
 CHANGED_LEVELS = 6.0
@@ -24,6 +29,25 @@ EXPLAINED_SHARE = 0.5
 """Share of that difference that the best displacement may leave for the block to count as found."""
 STEADY_PIXELS, STEADY_SHARE = 1.0, 0.1
 """Two displacements are equal if they differ by at most a pixel and a tenth of their length."""
+
+
+_AT_ONCE = 32  # transitions in memory at a time
+
+
+def control_forest(seed: int) -> "ExtraTreesClassifier":
+    """An unfitted classifier of controls by motion; a forest needs no scaling of the features."""
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    return ExtraTreesClassifier(60, min_samples_leaf=3, max_features="sqrt", random_state=seed, n_jobs=1)
+
+
+def motion_of(transitions: Transitions, rows: np.ndarray) -> np.ndarray:
+    """Motion features (N, F) of transitions; see `classifier_features`."""
+    parts = []
+    for start in range(0, len(rows), _AT_ONCE):
+        pair = transitions.read(rows[start : start + _AT_ONCE], grayscale=True)
+        parts.append(classifier_features(*(shrink(frames[:, 0]) for frames in pair)))
+    return np.concatenate(parts)
 
 
 def shrink(frames_NHW: np.ndarray) -> np.ndarray:
@@ -65,11 +89,9 @@ def _moments(change_Nhw: np.ndarray) -> np.ndarray:
 def steady_share(triples_N3hw: np.ndarray) -> float:
     """Share of the moving blocks of the middle frames that keep their displacement; NaN if none moves.
 
-    A block is searched in the frame before and in the frame after. Where frames are close in time, it is
-    found in both, and the two displacements are opposite; where they are far apart, chance decides.
-
-    Args:
-        triples_N3hw: float32; three frames one stride apart.
+    A block is searched in the frame before and in the frame after, one stride away. Where frames are close in
+    time, it is found in both, and the two displacements are opposite; where they are far apart, chance
+    decides.
     """
     past, current, future = triples_N3hw.transpose(1, 0, 2, 3)
     still, found, where = zip(*(_search(current, other) for other in (past, future)), strict=True)

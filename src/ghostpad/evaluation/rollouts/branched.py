@@ -16,7 +16,7 @@ from ghostpad.evaluation.reconstruction import psnr_db
 from ghostpad.frames.store import FrameStore
 from ghostpad.luma import to_channels
 from ghostpad.progress import progress
-from ghostpad.sums import Sums, bootstrap, ratio, total
+from ghostpad.sums import Measured, Sums, estimate, ratio
 from ghostpad.world.world_model import WorldModel
 
 MOST_STATES = 100
@@ -42,17 +42,10 @@ KEYS = {
 """Unit and meaning of the numbers of `branched_steps`."""
 
 
-def branched_steps(
-    world: WorldModel, control_map: ControlMap, store: FrameStore, seed: int = 0
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Step the world from branched states of the test split under every control.
+def branched_steps(world: WorldModel, control_map: ControlMap, store: FrameStore, seed: int = 0) -> Measured:
+    """Step the world from branched states of the test split under every control: numbers of `KEYS`.
 
-    Returns:
-        Numbers of `KEYS`, and their 95 % intervals by bootstrap over episodes; both empty without branches
-        or with a stride above 1.
-
-    Raises:
-        UserError: the map lacks a control.
+    None without branches or with a stride above 1.
     """
     owners, parts = [], []
     episodes = [index for index, episode in enumerate(store.episodes) if episode.split == "test"]
@@ -68,11 +61,8 @@ def branched_steps(
             true = to_channels(true, world.grayscale)
             parts.append(_sums(world, history, buttons, true, int(held[frame])))
             owners.append(episode)
-    if not parts:
-        return {}, {}
-    sums = {name: np.array([part[name] for part in parts]) for name in parts[0]}
-    numbers = {name: float(value) for name, value in _summarize(total(sums)).items()}
-    return numbers | {"num_branched": len(parts)}, bootstrap(sums, np.array(owners), _summarize, seed)
+    numbers, intervals = estimate(parts, owners, _summarize, seed)
+    return numbers | ({"num_branched": len(parts)} if parts else {}), intervals
 
 
 def _sums(

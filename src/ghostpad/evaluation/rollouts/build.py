@@ -7,7 +7,7 @@ import numpy as np
 
 from ghostpad.buttons.control_map import ControlMap, fit_control_map
 from ghostpad.errors import UserError
-from ghostpad.evaluation.controls.buttons import WorldButtons
+from ghostpad.evaluation.controls.buttons import world_buttons
 from ghostpad.evaluation.inference import draw_blocks
 from ghostpad.evaluation.rollouts import branched, open_loop, recorded, sequences, single_steps
 from ghostpad.evaluation.rollouts.film import write_rollout_film
@@ -42,10 +42,7 @@ def build_world(config: WorldConfig) -> dict[str, Any]:
     """Train a world model with its buttons, measure it, and write what play and controls need beside it.
 
     The folder then holds the checkpoints, `metrics.json`, `starts.npz` and, where the emulator can replay the
-    recordings, `rollout.gif`.
-
-    Returns:
-        The content of `metrics.json`.
+    recordings, `rollout.gif`. Returns the content of `metrics.json`.
 
     Raises:
         UserError: model, data or folder do not fit.
@@ -76,10 +73,7 @@ def describe(
     seed: int = 0,
     num_workers: int = 1,
 ) -> dict[str, Any]:
-    """The content of `metrics.json`: the buttons of a world, and how true it is on held-out episodes.
-
-    Arguments as in `measure`; `num_workers` processes compute likelihoods.
-    """
+    """The content of `metrics.json`: the buttons of a world, and how true it is on held-out episodes."""
     transitions = Transitions(store, "validation", world.latent_action_model.stride)
     return {
         "version": FORMAT,
@@ -103,12 +97,8 @@ def measure(
 ) -> dict[str, Any]:
     """All numbers of a world: open-loop rollouts, sequences under inferred buttons, single steps and speed.
 
-    Arguments as in `open_loop`; there are `num_starts` sequences too. Without a control map or a scripted
-    player there are no open-loop rollouts.
-
-    Returns:
-        Every key of `KEYS` and of the recorded game, None where a number is missing, with the reason in
-        `absent`; `intervals`.
+    There are `num_starts` rollouts and as many sequences. Without a control map or a scripted player there
+    are no rollouts. A missing number is None, with the reason in `absent`.
 
     Raises:
         UserError: no test episode is long enough for a single step.
@@ -166,7 +156,7 @@ def recorded_map(
     held, names = recorded
     known = held >= 0
     return fit_control_map(
-        names, WorldButtons(world, num_workers).posteriors(transitions, rows[known]), held[known]
+        names, world_buttons(world, num_workers).posteriors(transitions, rows[known]), held[known]
     )
 
 

@@ -18,19 +18,14 @@ from ghostpad.io import whole_file
 from ghostpad.world.world_model import WorldModel
 
 FORMATS = (".gif", ".mp4")
-FRAMES_PER_S = 15
-"""The speed of an Atari console at frame skip 4."""
+FRAMES_PER_S = 15  # the speed of an Atari console at frame skip 4
 _ENLARGED, _CAPTION, _GAP = 2, 24, 8
 
 
 def film_rollout(
     world: WorldModel, control_map: ControlMap, store: FrameStore, start: Start, num_frames: int, seed: int
 ) -> list[OpenLoopStep]:
-    """An open-loop rollout from one start, which ends with the emulator's game at the latest.
-
-    Raises:
-        UserError: as in `open_loop_steps`.
-    """
+    """An open-loop rollout from one start, which ends with the emulator's game at the latest."""
     steps = []
     for step in open_loop_steps(world, control_map, store, [start], num_frames, seed):
         steps.append(step)
@@ -48,8 +43,6 @@ def write_rollout_film(
     seed: int = 0,
 ) -> list[OpenLoopStep]:
     """Write a GIF or mp4, by the suffix of `path`, of a world beside the emulator from a held-out start.
-
-    Arguments as in `open_loop`.
 
     Raises:
         UserError: the suffix is another, or as in `open_loop`.

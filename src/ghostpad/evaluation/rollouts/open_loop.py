@@ -16,18 +16,17 @@ from tqdm import tqdm
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
-from ghostpad.evaluation.reconstruction import psnr_db
+from ghostpad.evaluation.reconstruction import psnr_db, squared_error
 from ghostpad.frames.replay import can_replay, replay
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import REFERENCE_GAME, Game, GameState, RolloutStates, game_named
 from ghostpad.luma import to_channels
 from ghostpad.progress import progress
-from ghostpad.sums import Sums, as_floats, bootstrap, ratio, total
+from ghostpad.sums import Measured, Sums, as_floats, estimate, ratio
 from ghostpad.world.rollouts import Rollout
 from ghostpad.world.world_model import WorldModel
 
-NUM_STARTS, NUM_FRAMES = 20, 500
-"""Enough for `ghostpad world`; the full measurement has 100 starts."""
+NUM_STARTS, NUM_FRAMES = 20, 500  # enough for `ghostpad world`; the full measurement has 100 starts
 CPU_BATCH, GPU_BATCH = 8, 100
 """Rollouts in a batch. On a CPU larger batches are slower per world: their activations leave its caches."""
 PSNR_FRAMES = (1, 10, 100)
@@ -174,18 +173,11 @@ def open_loop(
     num_starts: int = NUM_STARTS,
     num_frames: int = NUM_FRAMES,
     seed: int = 0,
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Compare rollouts of a world with the emulator, from held-out starts.
+) -> Measured:
+    """Compare rollouts of a world with the emulator: the numbers of `KEYS` as far as `num_frames` reaches.
 
-    The store holds recordings by 'ghostpad record' of a game with a scripted player; its test split is used.
-    The seed is that of starts, players and resampling.
-
-    Returns:
-        The numbers of `KEYS` as far as `num_frames` reaches, and their 95 % intervals by bootstrap over the
-        episodes of the starts.
-
-    Raises:
-        UserError: as in `draw_starts` and `open_loop_steps`.
+    They start from test episodes that 'ghostpad record' made of a game with a scripted player. Errors as in
+    `draw_starts` and `open_loop_steps`.
     """
     if num_starts < 1 or num_frames < 1:
         raise UserError("open-loop rollouts need at least 1 start and 1 frame")
@@ -200,11 +192,9 @@ def open_loop(
             names = store.control_names(group[0].episode_index) or ()
             lives = np.array([start.lives for start in group])
             parts.append(score(steps, game, tuple(names), lives))
-    sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     summary = partial(summarize, game=game, num_frames=num_frames)
-    metrics = {name: float(value) for name, value in summary(total(sums)).items()}
-    episodes = np.array([start.episode_index for start in starts])
-    return metrics | {"num_starts": num_starts}, bootstrap(sums, episodes, summary, seed)
+    metrics, intervals = estimate(parts, [start.episode_index for start in starts], summary, seed)
+    return metrics | {"num_starts": num_starts}, intervals
 
 
 def _counted(steps: Iterable[OpenLoopStep], bar: tqdm) -> Iterator[OpenLoopStep]:
@@ -233,16 +223,11 @@ def score(
         elif number in PSNR_FRAMES:
             going = np.all(running, 0)
             errors[f"values_{number}"] = going * start[0].size
-            errors[f"squared_{number}"] = going * _squared_error(step.imagined, step.true)
-            errors[f"copy_squared_{number}"] = going * _squared_error(start, step.true)
+            errors[f"squared_{number}"] = going * squared_error(step.imagined, step.true)
+            errors[f"copy_squared_{number}"] = going * squared_error(start, step.true)
     valid = np.logical_and.accumulate(np.stack(running))
     states = RolloutStates(_stack(imagined), _stack(true), np.stack(controls), control_names, valid, lives)
     return as_floats({"frames": valid[1:].sum(0), **game.score_rollouts(states), **errors})
-
-
-def _squared_error(frames_NCHW: np.ndarray, others_NCHW: np.ndarray) -> np.ndarray:
-    error = (frames_NCHW.astype(np.float32) - others_NCHW) / 255
-    return np.square(error).sum((1, 2, 3), dtype=np.float64)
 
 
 def _stack(states: list[GameState]) -> GameState:

@@ -6,17 +6,20 @@ were recorded, and with showing the start for as long.
 Dimensions: N rollouts, k frames of history, C colour channels, H W frame.
 """
 
+from functools import partial
+
 import numpy as np
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.buttons.memory import transitions_left
-from ghostpad.evaluation.reconstruction import pair_sums, psnr_db, summarize
-from ghostpad.frames.controls import read_controls
+from ghostpad.evaluation.inference import as_unit
+from ghostpad.evaluation.reconstruction import psnr_db, summarize
+from ghostpad.evaluation.rollouts.single_steps import frame_sums
 from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import Game, recognize
 from ghostpad.progress import progress
-from ghostpad.sums import Sums, bootstrap, ratio, total
+from ghostpad.sums import Measured, Sums, estimate, ratio
 from ghostpad.world.world_model import WorldModel
 
 NUM_ROLLOUTS = 48
@@ -43,47 +46,38 @@ def keys_of(game: Game | None) -> dict[str, tuple[str, str]]:
 
 def recorded_rollouts(
     world: WorldModel, control_map: ControlMap, store: FrameStore, seed: int = 0
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+) -> Measured:
     """Continue test episodes under their recorded controls, from starts spread evenly over their frames.
 
-    Returns:
-        Numbers of `keys_of`, up to the longest horizon that half of the episodes allow; and their 95 %
-        intervals by bootstrap over episodes. Both empty without recorded controls.
-
-    Raises:
-        UserError: the map lacks a control.
+    Numbers of `keys_of`, up to the longest horizon that half of the episodes allow; none without controls.
     """
     transitions, generator = Transitions(store, "test", world.stride), np.random.default_rng(seed)
     horizons, rows = _starts(transitions)
     game = recognize(store.read(int(transitions.episode_index[0]), np.zeros(1, np.int64), world.grayscale))
-    sums: list[dict[int, Sums]] = []
-    kept = []
+    parts: list[dict[int, Sums]] = []
+    episodes: list[int] = []
     for first in progress(range(0, len(rows), _BATCH), what="rollouts", unit="batches"):
         batch = rows[first : first + _BATCH]
         steps = batch + world.stride * np.arange(horizons[-1])[:, None]
-        buttons = _buttons(control_map, transitions, steps)
-        if buttons is None:
-            continue
-        kept.append(transitions.episode_index[batch])
-        random = generator.choice(world.buttons_in_use, buttons.shape)
-        sums.append(_batch_sums(world, transitions, batch, horizons, (buttons, random), game))
+        buttons = control_map.recorded_buttons(transitions, steps)
+        if buttons is not None:
+            episodes += transitions.episode_index[batch].tolist()
+            random = generator.choice(world.buttons_in_use, buttons.shape)
+            parts.append(_batch_sums(world, transitions, batch, horizons, (buttons, random), game))
     numbers, intervals = {}, {}
-    for horizon in horizons if sums else ():
-        parts = [part[horizon] for part in sums]
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-        def metrics(sums: Sums, horizon: int = horizon) -> Sums:
-            summary = summarize(sums)
-            random_db = psnr_db(ratio(sums["random_squared"], sums["pixels"]))
-            summary["delta_psnr_db"] = summary["psnr_db"] - random_db
-            found = {name: summary[name] for name in _NUMBERS}
-            if game:
-                found |= game.summarize_single_steps(sums)
-            return {f"{PREFIX}{name}_{horizon}": value for name, value in found.items()}
-
-        numbers |= {name: float(value) for name, value in metrics(total(joined)).items()}
-        intervals |= bootstrap(joined, np.concatenate(kept), metrics, seed)
+    for horizon in horizons:
+        sums = [part[horizon] for part in parts]
+        found, bounds = estimate(sums, episodes, partial(_summarize, game, horizon), seed)
+        numbers, intervals = numbers | found, intervals | bounds
     return numbers, intervals
+
+
+def _summarize(game: Game | None, horizon: int, sums: Sums) -> Sums:
+    summary = summarize(sums)
+    random_db = psnr_db(ratio(sums["random_squared"], sums["pixels"]))
+    summary["delta_psnr_db"] = summary["psnr_db"] - random_db
+    metrics = {name: summary[name] for name in _NUMBERS} | (game.summarize_single_steps(sums) if game else {})
+    return {f"{PREFIX}{name}_{horizon}": value for name, value in metrics.items()}
 
 
 def _starts(transitions: Transitions) -> tuple[list[int], np.ndarray]:
@@ -97,15 +91,6 @@ def _starts(transitions: Transitions) -> tuple[list[int], np.ndarray]:
             places = np.linspace(0, len(rows) - 1, min(NUM_ROLLOUTS, len(rows)))
             return list(HORIZONS[:count]), rows[places.astype(int)]
     return [], np.zeros(0, np.int64)
-
-
-def _buttons(control_map: ControlMap, transitions: Transitions, rows: np.ndarray) -> np.ndarray | None:
-    """The buttons for the recorded controls of these transitions, in the same shape; None if unknown."""
-    found = read_controls(transitions, rows.ravel(), directions=False)
-    if found is None or (found[0] < 0).any():
-        return None
-    buttons = np.array([control_map.to_button(name) for name in found[1]])
-    return buttons[found[0]].reshape(rows.shape)
 
 
 def _batch_sums(
@@ -123,10 +108,8 @@ def _batch_sums(
     for step in range(horizons[-1]):
         states = [world.step(state, held[step])[0] for state, held in zip(states, buttons, strict=True)]
         if step + 1 in horizons:
-            shown = (states[0].frames[:, -1], future[:, step], history[:, -1])
-            drawn, true, start = (part.astype(np.float32) / 255 for part in shown)
-            error = states[1].frames[:, -1].astype(np.float32) / 255 - true
-            elements = game.score_elements(*map(game.detect, shown)) if game else {}
-            sums[step + 1] = pair_sums(drawn, true, start) | elements
+            drawn, by_chance = (state.frames[:, -1] for state in states)
+            sums[step + 1] = frame_sums(game, drawn, future[:, step], history[:, -1])
+            error = as_unit(by_chance) - as_unit(future[:, step])
             sums[step + 1]["random_squared"] = np.square(error).sum((1, 2, 3), dtype=np.float64)
     return sums

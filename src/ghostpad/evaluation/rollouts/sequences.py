@@ -12,11 +12,11 @@ Dimensions: N sequences, T frames, C colour channels, H W frame.
 
 import numpy as np
 
-from ghostpad.evaluation.reconstruction import psnr_db
+from ghostpad.evaluation.reconstruction import psnr_db, squared_error
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import recognize
 from ghostpad.progress import progress
-from ghostpad.sums import Sums, as_floats, bootstrap, ratio, total
+from ghostpad.sums import Measured, Sums, as_floats, estimate, ratio
 from ghostpad.world.rollouts import Rollout
 from ghostpad.world.world_model import WorldModel
 
@@ -39,14 +39,11 @@ KEYS: dict[str, tuple[str, str]] = {
 """Unit and meaning of every number of `sequences`."""
 
 
-def sequences(
-    world: WorldModel, store: FrameStore, num_sequences: int, seed: int = 0
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Imagine held-out sequences under inferred buttons, `num_sequences` for each protocol.
+def sequences(world: WorldModel, store: FrameStore, num_sequences: int, seed: int = 0) -> Measured:
+    """Imagine held-out sequences under inferred buttons, `num_sequences` a protocol: numbers of `KEYS`.
 
-    Returns:
-        Numbers of `KEYS`, without those for which every test episode is too short, and without CADDY's where
-        no detector finds what the player moves; their 95 % intervals by bootstrap over episodes.
+    Those for which every test episode is too short are missing, and CADDY's where no detector finds what the
+    player moves.
     """
     metrics, intervals = {}, {}
     for length, compare, summarize in (
@@ -61,11 +58,8 @@ def sequences(
                 frames = np.stack([store.read(*where, world.grayscale) for where in group])
                 parts.append(compare(world, frames, np.random.default_rng([seed, first])))
                 bar.update(len(group))
-        sums = {name: np.concatenate([part[name] for part in parts]) for name in (parts or [{}])[0]}
-        if sums:
-            episodes = np.array([episode for episode, _ in drawn])
-            metrics |= {name: float(value) for name, value in summarize(total(sums)).items()}
-            intervals |= bootstrap(sums, episodes, summarize, seed)
+        found, bounds = estimate(parts, [episode for episode, _ in drawn], summarize, seed)
+        metrics, intervals = metrics | found, intervals | bounds
     return metrics, intervals
 
 
@@ -135,9 +129,8 @@ def _compare_buttons(world: WorldModel, frames_NTCHW: np.ndarray, rng: np.random
     chosen = {"inferred": inferred, "random": rng.choice(world.buttons_in_use, inferred.shape)}
     sums: Sums = {"values": np.full(len(frames_NTCHW), frames_NTCHW[0, -1].size, np.float64)}
     for name, buttons in chosen.items():
-        last = imagine(world, frames_NTCHW[:, :given], buttons)[:, -1]
-        error = (last.astype(np.float32) - frames_NTCHW[:, -1]) / 255
-        sums[name] = np.square(error).sum((1, 2, 3), dtype=np.float64)
+        imagined = imagine(world, frames_NTCHW[:, :given], buttons)
+        sums[name] = squared_error(imagined[:, -1], frames_NTCHW[:, -1])
     return sums
 
 

@@ -12,12 +12,13 @@ import torch
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.errors import UserError
+from ghostpad.evaluation.inference import as_unit
 from ghostpad.evaluation.reconstruction import pair_sums, summarize
 from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.frames.store import FrameStore
 from ghostpad.games import Game, recognize
 from ghostpad.machine import num_cores
-from ghostpad.sums import Sums, bootstrap, total
+from ghostpad.sums import Measured, Sums, estimate
 from ghostpad.world.world_model import WorldModel, WorldState
 
 NUM_TRANSITIONS = 400
@@ -61,16 +62,10 @@ def single_steps(
     store: FrameStore,
     num_transitions: int = NUM_TRANSITIONS,
     seed: int = 0,
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Predict held-out next frames, each from recorded frames.
+) -> Measured:
+    """Predict at most `num_transitions` held-out next frames from recorded ones: numbers of `keys_of`.
 
-    At most `num_transitions` of the test split are drawn. Without a control map there are inferred buttons
-    only.
-
-    Returns:
-        Numbers of `keys_of`, without those named `one_step_…` where the map or the recorded controls are
-        missing and without elements of games that have no detector; their 95 % intervals by bootstrap over
-        episodes.
+    Those named `one_step_…` are missing without a map or recorded controls.
 
     Raises:
         UserError: no test episode is long enough, or the map lacks a control.
@@ -82,50 +77,43 @@ def single_steps(
         raise UserError(f"{store.path}: no test episode is longer than the history of {world.history} frames")
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:num_transitions])
     episodes, frames = transitions.episode_index[rows], transitions.frame_index[rows]
-    recorded = control_map and all(store.controls(episode) is not None for episode in np.unique(episodes))
+    recorded = control_map.recorded_buttons(transitions, rows) if control_map else None
     game = recognize(store.read(episodes[0], frames[:1], world.grayscale))
     metrics, intervals = {}, {}
-    for kind, used_map in (("one_step", control_map), ("inferred", None)):
-        if kind == "one_step" and not recorded:
+    for kind, buttons in (("one_step", recorded), ("inferred", None)):
+        if kind == "one_step" and buttons is None:
             continue
         parts = []
         for first in range(0, len(rows), _BATCH):
             batch = slice(first, first + _BATCH)
-            parts.append(_step_sums(world, used_map, transitions, rows[batch], game))
-        sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        summary = partial(_summarize, game, f"{kind}_")
-        metrics |= {name: float(value) for name, value in summary(total(sums)).items()}
-        intervals |= bootstrap(sums, episodes, summary, seed)
+            held = None if buttons is None else buttons[batch]
+            parts.append(_step_sums(world, transitions, rows[batch], held, game))
+        found, bounds = estimate(parts, episodes, partial(_summarize, game, f"{kind}_"), seed)
+        metrics, intervals = metrics | found, intervals | bounds
     return metrics, intervals
 
 
 def _step_sums(
     world: WorldModel,
-    control_map: ControlMap | None,
     transitions: Transitions,
     rows: np.ndarray,
+    buttons: np.ndarray | None,
     game: Game | None,
 ) -> Sums:
-    """Sums over a batch, for `_summarize`; without a map, under the likeliest buttons."""
+    """Sums over a batch, for `_summarize`; under the likeliest buttons where none are given."""
     shown = read_sequences(transitions, rows, world.history, 1, world.grayscale)
     histories, true = shown[:, :-1], shown[:, -1]
-    if control_map is None:
+    if buttons is None:
         buttons = world.button_probabilities(histories, true).argmax(1).cpu().numpy()
-    else:
-        places = zip(transitions.episode_index[rows], transitions.frame_index[rows], strict=True)
-        buttons = np.array([_button(control_map, transitions.store, e, f) for e, f in places])
     state, _ = world.step(world.start(histories), buttons)
     drawn = state.pictures[..., : true.shape[1]].transpose(0, 3, 1, 2)
-    current = histories[:, -1]
-    unit = [pictures.astype(np.float32) / 255 for pictures in (drawn, true, current)]
-    sums = pair_sums(*unit)
-    return sums | game.score_elements(*map(game.detect, (drawn, true, current))) if game else sums
+    return frame_sums(game, drawn, true, histories[:, -1])
 
 
-def _button(control_map: ControlMap, store: FrameStore, episode: int, frame: int) -> int:
-    controls, names = store.controls(episode), store.control_names(episode)
-    assert controls is not None and names is not None
-    return control_map.to_button(names[controls[frame]])
+def frame_sums(game: Game | None, *frames: np.ndarray) -> Sums:
+    """Sums over predicted, true and current frames, each (N, C, H, W) uint8: `pair_sums`, and elements."""
+    sums = pair_sums(*map(as_unit, frames))
+    return sums | game.score_elements(*map(game.detect, frames)) if game else sums
 
 
 def _summarize(game: Game | None, prefix: str, sums: Sums) -> Sums:
