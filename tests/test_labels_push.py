@@ -54,6 +54,7 @@ def test_a_dry_run_lists_the_files_and_sends_nothing(labels, hub, capsys):
     push(PushConfig("user/labels", labels=labels, dry_run=True))
     shown = capsys.readouterr().out
     assert "README.md" in shown and "data/train-000000.parquet" in shown
+    assert "exported to" not in shown  # a folder that no longer exists
     assert "to the dataset user/labels" in shown and "nothing was uploaded" in shown
     assert not hub.repository
 

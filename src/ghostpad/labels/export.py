@@ -45,6 +45,16 @@ class ExportConfig:
 
 
 def export(config: ExportConfig) -> None:
+    """Write `config.out`, whole or not at all, and say so.
+
+    Raises:
+        UserError: as `write_export`.
+    """
+    write_export(config)
+    print(f"exported to {config.out}")
+
+
+def write_export(config: ExportConfig) -> None:
     """Write `config.out`, whole or not at all.
 
     Raises:
@@ -76,4 +86,3 @@ def export(config: ExportConfig) -> None:
             label_format.write(labels, folder, config.store, frame_rate(config.fps))
             card = dataset_card(labels, label_format, config.license)
             (folder / "README.md").write_text(card, encoding="utf-8")
-    print(f"exported to {config.out}")

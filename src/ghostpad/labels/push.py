@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ghostpad import __version__
 from ghostpad.errors import UserError
-from ghostpad.labels.export import ExportConfig, export
+from ghostpad.labels.export import ExportConfig, write_export
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def push(config: PushConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "export"
         file_format = "safetensors" if kind == "model" else "datasets"
-        export(
+        write_export(
             ExportConfig(
                 *(config.model, config.labels),
                 format=file_format,
