@@ -33,6 +33,7 @@ from ghostpad.machine import resolve_device
 from ghostpad.model.latent_action_model import LatentActionModel
 from ghostpad.presets import PRESETS
 from ghostpad.sources.recorder import RecordConfig, record
+from ghostpad.theme import NEUTRAL, PLOT_STYLE
 from ghostpad.training.config import TrainConfig
 from ghostpad.training.distributed import ProcessGroup
 from ghostpad.training.latent_action import make_loop, train
@@ -243,24 +244,23 @@ def _page(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace, nu
 def _draw(runs: dict[str, list[dict[str, Any]]], teraflop: float) -> None:
     """Gain over copying on the way, of the first seed."""
     import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    with matplotlib.rc_context(PLOT_STYLE):
+        left, right = figure.subplots(1, 2, sharey=True)
     for name, found in runs.items():
         steps, gains = np.array(found[0]["curve"]).T
         shares = steps / found[0]["run"]["steps"]
-        left.plot(shares * found[0]["run"]["transitions_seen"], gains, "o-", label=name)
-        right.plot(shares * teraflop, gains, "o-", label=name)
+        left.plot(shares * found[0]["run"]["transitions_seen"], gains, marker="o", label=name)
+        right.plot(shares * teraflop, gains, marker="o", label=name)
     left.set(xlabel="transitions seen", ylabel="gain over copying (dB)", xscale="log")
     right.set(xlabel="10¹² floating-point operations")
     right.legend()
     for axes in (left, right):
-        axes.axhline(0, color="gray", linewidth=1)
+        axes.axhline(0, color=NEUTRAL, linewidth=1)
     with whole_file(PICTURE) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
-    pyplot.close(figure)
 
 
 def _fact(value: Any) -> str:

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 
 from ghostpad import FrameStore, LatentActionModel
 from ghostpad.frames.pairs import Transitions
+from ghostpad.theme import SEQUENTIAL
 
 COLUMNS = ("frame", "next frame", "drawn from the codes", "error", "codes")
 OUT = Path(__file__).parent.parent / "docs" / "images" / "demo.png"
@@ -49,7 +50,7 @@ def main(demo: Path) -> None:
         pictures = [frames[row], next_frames[row], drawn[row], error[row]]
         for axis, picture in zip(axes[row], pictures, strict=False):
             axis.imshow(picture.transpose(1, 2, 0).astype(np.uint8), cmap="gray", vmin=0, vmax=255)
-        axes[row, 4].imshow(codes[row].cpu().numpy(), cmap="twilight", vmin=0, vmax=model.codebook_size - 1)
+        axes[row, 4].imshow(codes[row].cpu().numpy(), cmap=SEQUENTIAL, vmin=0, vmax=model.codebook_size - 1)
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])

@@ -32,6 +32,11 @@ SHOWN = {
     "examples/imitate_breakout.py": "examples/imitate_breakout.md",
 }
 """Files that are shown as they are, for links that lead to them."""
+ASSETS = {
+    "src/ghostpad/theme.css": "stylesheets/theme.css",
+    "src/ghostpad/play/static/icon.svg": "images/favicon.svg",
+}
+"""Files of the package that the site's pages load."""
 NOTEBOOKS = {f"docs/notebooks/{path.name}": path for path in (ROOT / "docs/notebooks").glob("*.py")}
 _ADDRESSES = {**PAGES, **SHOWN, **{source: f"notebooks/{path.stem}.md" for source, path in NOTEBOOKS.items()}}
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
@@ -46,6 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         notebook = jupytext.read(path)
         pages[f"notebooks/{path.stem}.ipynb"] = jupytext.writes(notebook, fmt="ipynb")
         pages[f"notebooks/{path.stem}.md"] = notebook_page(path.stem, notebook.cells)
+    pages |= {asset: (ROOT / source).read_text() for source, asset in ASSETS.items()}
     for page, text in pages.items():
         files.append(File.generated(config, page, content=text))
     return files

@@ -35,6 +35,7 @@ FLOORS = [
         "luma",
         "renamed",
         "sums",
+        "theme",
         "workers",
     },
     {"games"},

@@ -20,7 +20,7 @@ from ghostpad.evaluation.report.figures import event_styles
 from ghostpad.evaluation.report.format import DASH, element_metrics, quantity
 from ghostpad.evaluation.report.illustrations import choose_clip
 from ghostpad.evaluation.report.pictures import data_uri, over_grid
-from ghostpad.evaluation.report.render import predict, render
+from ghostpad.evaluation.report.render import film, predict, render
 from ghostpad.evaluation.report.summary import criteria, verdicts
 from ghostpad.evaluation.schema import complete, keys_of
 from ghostpad.evaluation.validation import alarms, validation_metrics
@@ -177,9 +177,11 @@ def test_the_report_loads_nothing_and_escapes_names(perfect):
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert addresses
     for address in addresses:
-        assert address.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,", "#")), address
+        assert address.startswith(
+            ("data:image/png;base64,", "data:image/webp;base64,", "data:image/svg+xml;base64,", "#")
+        ), address
     assert not re.search(r"url\((?!#)", page)
-    assert "prefers-color-scheme: dark" in page
+    assert "color-scheme: light dark" in page
     assert 'name="viewport"' in page
 
 
@@ -292,12 +294,30 @@ def test_codes_that_encode_the_paddle_score_a_clear_pattern(store):
 
 def test_the_film_strip_shows_consecutive_frames_of_one_episode(perfect):
     measured = perfect.measurements
-    clip = choose_clip(perfect.truth.events, measured.transitions, measured.rows, seed=0)
+    clip = choose_clip(perfect.truth.events, measured.transitions, measured.rows, 8, seed=0)
     assert len(clip) == 8
     assert (np.diff(measured.frame_index[clip]) == 1).all()
     assert len(np.unique(measured.episode_index[clip])) == 1
     _, true = measured.transitions.read(measured.rows[clip], grayscale=True)
     assert (predict(perfect, clip) == true).all()
+
+
+def test_the_film_plays_consecutive_true_frames_beside_the_predicted_ones(perfect):
+    found = film(perfect, seed=0)
+    shown = Image.open(io.BytesIO(base64.b64decode(found["moving"].partition(",")[2])))
+    height, width = (
+        perfect.measurements.transitions.store.height,
+        perfect.measurements.transitions.store.width,
+    )
+    assert shown.n_frames > 8
+    for number in range(shown.n_frames):
+        shown.seek(number)
+        picture = np.asarray(shown.convert("RGB"))
+        assert (picture[:, :width] == picture[:, -width:]).all()
+        assert picture.shape == (height, 2 * width + width // 40, 3)
+    page = report(perfect)
+    assert page.index('id="film"') < page.index('id="criteria"')
+    assert "prefers-reduced-motion: reduce" in page
 
 
 def test_the_summary_agrees_with_the_metrics(perfect, store):

@@ -41,7 +41,7 @@ print(labels.slice(0, 5).to_pylist())
 
 together = np.zeros((button.max() + 1, control.max() + 1), int)
 np.add.at(together, (button, control), 1)
-plt.imshow(together, cmap="cividis")
+plt.imshow(together, cmap="inferno")
 plt.xlabel("recorded control")
 plt.ylabel("button")
 plt.show()

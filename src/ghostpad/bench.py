@@ -14,6 +14,7 @@ from ghostpad.io import whole_file, write_json
 from ghostpad.machine import num_cores, resolve_device, resolve_precision
 from ghostpad.presets import preset
 from ghostpad.progress import format_duration
+from ghostpad.theme import PLOT_STYLE
 from ghostpad.training.config import TrainConfig
 from ghostpad.training.speed import Speed, measure_apart
 
@@ -182,15 +183,17 @@ def _plain(speeds: list[Speed]) -> list[dict]:
 
 def _draw(speeds: list[Speed], title: str, path: Path) -> None:
     """Throughput against batch size, a line for each precision and compile mode."""
+    import matplotlib
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
+    with matplotlib.rc_context(PLOT_STYLE):
+        axes = figure.subplots()
     worked = [speed for speed in speeds if not speed.failure]
     for precision, mode in sorted({(speed.precision, speed.compile) for speed in worked}):
         line = [speed for speed in worked if (speed.precision, speed.compile) == (precision, mode)]
         points = sorted((speed.batch_size, speed.pairs_per_second) for speed in line)
-        axes.plot(*zip(*points, strict=True), "o-", label=f"{precision}, compile {mode}")
+        axes.plot(*zip(*points, strict=True), marker="o", label=f"{precision}, compile {mode}")
     axes.set(xlabel="batch size", ylabel="pairs a second", ylim=(0, None), title=title)
     axes.set_xscale("log", base=2)
     axes.legend()

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI, HTTPException, Response, WebSocket, WebSocketDisconnect
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
+from starlette.responses import FileResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ghostpad.errors import UserError
@@ -31,6 +31,7 @@ from ghostpad.play.session import (
     MessageReader,
     Session,
 )
+from ghostpad.theme import CSS
 
 STATIC = Path(__file__).parent / "static"
 JOIN_SECONDS = 5.0  # how long a connection may stay open without a `join`
@@ -98,6 +99,10 @@ def build_app(served: ServedWorld, host: str) -> FastAPI:
             return Response(served.picture(episode, frame), media_type="image/png")
         except UserError as error:
             raise HTTPException(404, str(error)) from None
+
+    @app.get("/theme.css")
+    def theme() -> FileResponse:
+        return FileResponse(CSS)
 
     app.mount("/", StaticFiles(directory=STATIC, html=True))
     return app

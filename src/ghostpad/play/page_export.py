@@ -16,6 +16,7 @@ from ghostpad.errors import UserError
 from ghostpad.io import whole_file, whole_folder
 from ghostpad.labels.export import ExportConfig
 from ghostpad.labels.export import export as export_files
+from ghostpad.theme import CSS
 
 if TYPE_CHECKING:
     from ghostpad.world.world_model import WorldModel
@@ -133,7 +134,7 @@ def _page(about: dict[str, Any]) -> str:
     script = "\n".join(_without_modules((_HERE / path).read_text(encoding="utf-8")) for path in _SCRIPTS)
     holes = {
         "NAME": escape(about["world"]),
-        "STYLE": (_HERE / "static/play.css").read_text(encoding="utf-8"),
+        "STYLE": CSS.read_text(encoding="utf-8") + (_HERE / "static/play.css").read_text(encoding="utf-8"),
         "ABOUT": escape(f"World {about['world']} ({about['hash']}), computed here with {about['engine']}."),
         "WORLD": json.dumps(about).replace("<", "\\u003c"),
         "SCRIPT": script,

@@ -26,6 +26,7 @@ from ghostpad.games import recognize
 from ghostpad.io import whole_file
 from ghostpad.labels.folder import Labels
 from ghostpad.machine import num_cores, resolve_device
+from ghostpad.theme import NEUTRAL, PLOT_STYLE
 from ghostpad.world.world_model import WorldModel
 
 PICTURE = "controls.png"
@@ -187,28 +188,27 @@ def print_report(control_map: ControlMap, report: dict[str, Any]) -> None:
 def draw_curves(report: dict[str, Any], path: Path) -> None:
     """Draw accuracy against the number of labels, as a PNG."""
     import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    with matplotlib.rc_context(PLOT_STYLE):
+        axes = figure.subplots()
     for name, part in _curves(report).items():
         points = [*part["label_budget"].values(), dict.fromkeys(("mean", "low", "high"), part["accuracy"])]
         budgets = [*map(int, part["label_budget"]), report["num_train"]]
-        (line,) = axes.plot(budgets, [point["mean"] for point in points], "o-", label=name)
+        (line,) = axes.plot(budgets, [point["mean"] for point in points], marker="o", label=name)
         low, high = ([point[key] for point in points] for key in ("low", "high"))
         axes.fill_between(budgets, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     for key, name in (("chance",) * 2, ("ceiling",) * 2, ("window_ceiling", "ceiling with neighbours")):
         if key in report:
-            axes.axhline(report[key], color="gray", linestyle=":")
-            axes.annotate(name, (8, report[key]), va="bottom", color="gray", fontsize=8)
+            axes.axhline(report[key], color=NEUTRAL, linestyle=":")
+            axes.annotate(name, (8, report[key]), va="bottom", color=NEUTRAL, fontsize=8)
     axes.set(xlabel="labelled transitions", ylabel="accuracy on held-out episodes")
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.legend()
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
-    pyplot.close(figure)
 
 
 def _curves(report: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -11,16 +11,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
-"""Okabe and Ito (2008): distinct for colour-blind readers; black and yellow would vanish in one theme."""
-MODEL, SECOND, THIRD = PALETTE[:3]
-NEUTRAL = "#8b949e"
-_MARKERS = "os^DvP"
+from ghostpad.theme import CSS, INK, NEUTRAL, SERIES
+
+MODEL, SECOND, THIRD = SERIES[:3]
+_MARKERS = "os^DvPX"
 Styles = dict[str, tuple[str, str]]
 """Colour and marker by name."""
-_INK = "#010203"
-"""Placeholder of the colour of text until the SVG is written."""
-_THEME = "<style>svg{color:#1c1f24}@media(prefers-color-scheme:dark){svg{color:#e7eaee}}</style>"
+_THEME = f"<style>{CSS.read_text()}svg{{color:var(--ink)}}</style>"
 _STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "svg.fonttype": "none",
@@ -31,7 +28,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), _INK),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), INK),
 }
 _styled = matplotlib.rc_context(_STYLE)
 
@@ -57,8 +54,10 @@ class Panel:
 
 def event_styles(events: Iterable[str]) -> Styles:
     """A colour and marker for each event, the same on every plot; colours repeat with other markers."""
-    num = len(PALETTE)
-    return {name: (PALETTE[i % num], _MARKERS[(i + i // num) % num]) for i, name in enumerate(events)}
+    colors, markers = len(SERIES), len(_MARKERS)
+    return {
+        name: (SERIES[i % colors], _MARKERS[(i + i // colors) % markers]) for i, name in enumerate(events)
+    }
 
 
 @_styled
@@ -68,7 +67,7 @@ def code_histogram(counts: np.ndarray) -> Plot:
     shares = 100 * np.sort(counts)[::-1] / max(1, counts.sum())
     even = 100 / len(shares)
     axes.bar(np.arange(len(shares)), shares, width=1.0, color=MODEL)
-    axes.axhline(even, color=_INK, alpha=0.5, linewidth=0.8, linestyle="--")
+    axes.axhline(even, color=INK, alpha=0.5, linewidth=0.8, linestyle="--")
     axes.text(len(shares) - 1, even, "uniform", ha="right", va="bottom")
     axes.set(xlim=(-0.5, len(shares) - 0.5), xlabel="codes, most used first", ylabel="share of choices (%)")
     return _to_plot(figure, "Share of choices by code, most used first")
@@ -83,8 +82,8 @@ def grouped_bars(panels: Sequence[Panel], alt: str) -> Plot:
         width = 0.8 / max(1, len(panel.heights))
         for number, (series, heights) in enumerate(panel.heights.items()):
             left = np.arange(len(heights)) + (number - (len(panel.heights) - 1) / 2) * width
-            axes.bar(left, heights, width * 0.94, color=PALETTE[number % len(PALETTE)], label=series)
-        axes.axhline(0, color=_INK, linewidth=0.8)
+            axes.bar(left, heights, width * 0.94, color=SERIES[number % len(SERIES)], label=series)
+        axes.axhline(0, color=INK, linewidth=0.8)
         axes.set_xticks(np.arange(len(panel.groups)), panel.groups)
         axes.set_ylabel(panel.unit)
     figure.legend(*places[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
@@ -159,6 +158,6 @@ def _finish_map(axes: Axes) -> None:
 def _to_plot(figure: Figure, alt: str) -> Plot:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue().replace(_INK, "currentColor").replace("</metadata>", f"</metadata>{_THEME}", 1)
+    svg = buffer.getvalue().replace(INK, "currentColor").replace("</metadata>", f"</metadata>{_THEME}", 1)
     uri = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
     return Plot(uri, alt, round(96 * figure.get_figwidth()))

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ghostpad.evaluation.schema import get
 from ghostpad.games import Game
+from ghostpad.theme import CSS
 
 DASH = "\N{EN DASH}"
 _DIGITS = {"dB": 2, "px": 2, "%": 1, "bits": 3}
@@ -15,7 +16,7 @@ _UNITS = {"pixels": "px", "0…1": ""}
 
 def page_environment() -> Environment:
     """The templates of pages that load nothing from the network; a name without a value is an error."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("ghostpad.evaluation.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -23,6 +24,8 @@ def page_environment() -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.do"],
     )
+    environment.globals["theme"] = CSS.read_text(encoding="utf-8")
+    return environment
 
 
 def quantity(value: float | None, unit: str = "", digits: int | None = None) -> str:

@@ -15,8 +15,8 @@ from ghostpad.evaluation.report.pictures import mark, to_rgb
 from ghostpad.frames.pairs import Transitions, current_frames
 from ghostpad.sums import ratio
 
-CLIP_LENGTH = 8
-"""Consecutive transitions in the clip."""
+FILM_LENGTH, STRIP_LENGTH = 32, 8
+"""Consecutive transitions of the film, if an episode has so many, and of the film strip."""
 MIN_CROP = 48
 """Smallest side (pixels) of the crop around the cell of a code."""
 NUM_CROPS, NUM_TARGETS = 4, 4
@@ -38,22 +38,22 @@ def choose_examples(events: dict[str, np.ndarray], num: int, most: int, seed: in
 
 
 def choose_clip(
-    events: dict[str, np.ndarray], transitions: Transitions, rows: np.ndarray, seed: int
+    events: dict[str, np.ndarray], transitions: Transitions, rows: np.ndarray, length: int, seed: int
 ) -> np.ndarray:
-    """Positions of consecutive transitions, around the rarest event that has enough neighbours."""
+    """Positions of `length` consecutive transitions, around the rarest event that has enough neighbours."""
     episodes, frames = transitions.episode_index[rows], transitions.frame_index[rows]
-    ends = np.arange(len(rows)) + CLIP_LENGTH - 1
+    ends = np.arange(len(rows)) + length - 1
     fits = ends < len(rows)
     ends = ends.clip(max=len(rows) - 1)
-    whole = fits & (episodes[ends] == episodes) & (frames[ends] - frames == CLIP_LENGTH - 1)
+    whole = fits & (episodes[ends] == episodes) & (frames[ends] - frames == length - 1)
     for happens in sorted(events.values(), key=lambda happens: happens.sum()):
-        starts = np.flatnonzero(happens) - CLIP_LENGTH // 2
+        starts = np.flatnonzero(happens) - length // 2
         starts = starts[(starts >= 0) & whole[starts.clip(min=0)]]
         if len(starts):
             start = int(np.random.default_rng(seed).choice(starts))
-            return np.arange(start, start + CLIP_LENGTH)
+            return np.arange(start, start + length)
     starts = np.flatnonzero(whole)[:1]
-    return (starts[:, None] + np.arange(CLIP_LENGTH)).ravel()
+    return (starts[:, None] + np.arange(length)).ravel()
 
 
 def galleries(assessment: Assessment, most: int) -> list[dict[str, Any]]:

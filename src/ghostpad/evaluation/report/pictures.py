@@ -9,9 +9,7 @@ import io
 import numpy as np
 
 from ghostpad.evaluation.reconstruction import dilate
-
-OUTLINE_RGB = (255, 64, 255)
-"""Outline of the pixels that changed: a magenta that no Atari game uses."""
+from ghostpad.theme import OUTLINE_RGB, SEQUENTIAL
 
 
 def data_uri(picture: np.ndarray) -> str:
@@ -26,6 +24,21 @@ def data_uri(picture: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def film_uri(frames_THW3: np.ndarray, milliseconds: int) -> str:
+    """Animated WebP of (T, H, W, 3) uint8 as a `data:` address: without loss where that is not larger."""
+    from PIL import Image
+
+    first, *others = map(Image.fromarray, frames_THW3)
+    films = []
+    for options in ({"lossless": True}, {"quality": 80}):
+        buffer = io.BytesIO()
+        first.save(
+            buffer, "WEBP", save_all=True, append_images=others, duration=milliseconds, loop=0, **options
+        )
+        films.append(buffer.getvalue())
+    return "data:image/webp;base64," + base64.b64encode(min(films, key=len)).decode()
+
+
 def to_rgb(picture_CHW: np.ndarray) -> np.ndarray:
     """(C, H, W) uint8 as (H, W, 3)."""
     return np.broadcast_to(picture_CHW, (3, *picture_CHW.shape[1:])).transpose(1, 2, 0).copy()
@@ -35,7 +48,7 @@ def heat(values: np.ndarray) -> np.ndarray:
     """Values in [0, 1] (…) as colours (…, 3) uint8: black, purple, orange, light yellow."""
     from matplotlib import colormaps
 
-    return colormaps["inferno"](values.astype(np.float64), bytes=True)[..., :3]
+    return colormaps[SEQUENTIAL](values.astype(np.float64), bytes=True)[..., :3]
 
 
 def error_map(predicted_CHW: np.ndarray, true_CHW: np.ndarray) -> np.ndarray:

@@ -27,8 +27,15 @@ from ghostpad.evaluation.report.format import (
     transfer_key,
     words,
 )
-from ghostpad.evaluation.report.illustrations import choose_clip, choose_examples, galleries, transfers
-from ghostpad.evaluation.report.pictures import data_uri, error_map, over_grid
+from ghostpad.evaluation.report.illustrations import (
+    FILM_LENGTH,
+    STRIP_LENGTH,
+    choose_clip,
+    choose_examples,
+    galleries,
+    transfers,
+)
+from ghostpad.evaluation.report.pictures import data_uri, error_map, film_uri, over_grid, to_rgb
 from ghostpad.evaluation.report.summary import criteria, verdicts
 from ghostpad.evaluation.report.tsne import codebook_map, transition_map
 from ghostpad.evaluation.schema import get
@@ -40,6 +47,8 @@ _BARS_DB = {
     "reconstruction.moving_gain_db": "gain, moving\npixels",
     "reconstruction.delta_psnr_db": "ΔPSNR",
 }
+_FILM_MS = 100
+"""How long the film shows a frame: slower than the game, so that errors can be seen."""
 _BARS_SHARES = {"codebook.active": "codes\nactive", "agreement.accuracy": "controls\nnamed"}
 
 
@@ -66,8 +75,8 @@ def comparison(assessments: Sequence[Assessment]) -> View | None:
     return {"models": assessments, "game_rows": rows, "plot": plot}
 
 
-def examples(assessment: Assessment, chosen: np.ndarray, seed: int) -> View:
-    """Transitions with prediction, error and codes, and a film strip of consecutive ones."""
+def examples(assessment: Assessment, chosen: np.ndarray) -> View:
+    """Transitions with prediction, error and codes."""
     measured, happens = assessment.measurements, assessment.truth.events
     frames, next_frames = _read(assessment, chosen)
     predictions = predict(assessment, chosen)
@@ -93,7 +102,6 @@ def examples(assessment: Assessment, chosen: np.ndarray, seed: int) -> View:
     return {
         "examples": items,
         "most_frequent": most_frequent.reshape(measured.codes.shape[1:]).tolist(),
-        "film": _film(assessment, choose_clip(happens, measured.transitions, measured.rows, seed)),
     }
 
 
@@ -200,15 +208,24 @@ def predict(assessment: Assessment, positions: np.ndarray) -> np.ndarray:
     return to_bytes(decode(assessment.model, frames, measured.codes[positions]))
 
 
-def _film(assessment: Assessment, positions: np.ndarray) -> View | None:
-    """Consecutive transitions: the true next frames, and below them the predicted ones."""
-    measured = assessment.measurements
-    if not len(positions):
+def film(assessment: Assessment, seed: int) -> View | None:
+    """True next frames beside the predicted ones: in motion, as a still picture, and as a strip of a few."""
+    measured, happens = assessment.measurements, assessment.truth.events
+    lengths = (FILM_LENGTH, STRIP_LENGTH)
+    clips = (choose_clip(happens, measured.transitions, measured.rows, length, seed) for length in lengths)
+    positions = next((clip for clip in clips if len(clip)), None)
+    if positions is None:
         return None
+    true, predicted = _read(assessment, positions)[1], predict(assessment, positions)
+    gap = np.zeros((*true.shape[:3], max(2, true.shape[3] // 40)), np.uint8)
+    both = np.concatenate([true, gap, predicted], 3)
+    middle = slice((len(both) - STRIP_LENGTH) // 2, (len(both) + STRIP_LENGTH) // 2)
     return {
         "episode": _episode(measured, positions[0]),
-        "indices": (measured.frame_index[positions] + measured.transitions.stride).tolist(),
-        "rows": {"true": _read(assessment, positions)[1], "predicted": predict(assessment, positions)},
+        "moving": film_uri(np.stack([to_rgb(frame) for frame in both]), _FILM_MS),
+        "still": both[len(both) // 2],
+        "indices": (measured.frame_index[positions[middle]] + measured.transitions.stride).tolist(),
+        "strip": {"true": true[middle], "predicted": predicted[middle]},
     }
 
 
@@ -226,7 +243,7 @@ def render(assessments: Sequence[Assessment], amounts: Amounts, seed: int) -> st
     views = {
         "criteria": criteria(first.metrics, first.truth.game),
         "comparison": comparison(assessments),
-        "examples": examples(first, chosen, seed) if len(chosen) else None,
+        "examples": examples(first, chosen) if len(chosen) else None,
         "reconstruction": {},
         "elements": elements(first),
         "splits": splits(first),
@@ -248,5 +265,6 @@ def render(assessments: Sequence[Assessment], amounts: Amounts, seed: int) -> st
         player=player(first.truth.game),
         transfer_key=transfer_key(first.metrics),
         verdicts=verdicts(first.metrics, first.truth.game),
+        film=film(first, seed) if len(chosen) else None,
         sections={anchor: view for anchor, view in views.items() if view is not None},
     )

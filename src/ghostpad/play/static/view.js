@@ -34,7 +34,7 @@ export class Screen {
 }
 
 export class CodeMap {
-  // Each code has a colour of its own; what a cell says most of the time is gray, so that events stand out.
+  // The most frequent code of a cell is gray, so that events stand out; the others have the colours of the theme.
   constructor(canvas, { grid: [rows, columns], codes, height, width }) {
     canvas.width = columns;
     canvas.height = rows;
@@ -44,7 +44,8 @@ export class CodeMap {
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.counts = Array.from({ length: rows * columns }, () => new Map());
     this.usual = new Int32Array(rows * columns).fill(-1);
-    this.colors = Array.from({ length: codes }, (_, code) => hue((code * 137.508) % 360));
+    this.colors = Array.from({ length: codes }, (_, code) => themed("--series-" + (1 + code % 4)));
+    this.usualColor = themed("--neutral") & 0x55ffffff;
   }
 
   draw(codes) {
@@ -52,7 +53,7 @@ export class CodeMap {
       const counts = this.counts[cell];
       counts.set(code, (counts.get(code) || 0) + 1);
       if (this.usual[cell] < 0 || counts.get(code) > counts.get(this.usual[cell])) this.usual[cell] = code;
-      this.pixels[cell] = code === this.usual[cell] ? USUAL : this.colors[code];
+      this.pixels[cell] = code === this.usual[cell] ? this.usualColor : this.colors[code];
     });
     this.context.putImageData(this.image, 0, 0);
   }
@@ -65,12 +66,8 @@ export function median(values) {
 
 // Canvas pixels are red, green, blue, alpha in memory.
 const pack = (red, green, blue) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
-const USUAL = pack(128, 136, 148) & 0x55ffffff;
 
-function hue(degrees) {
-  const channel = (offset) => {
-    const k = (offset + degrees / 30) % 12;
-    return Math.round(255 * (0.45 - 0.27 * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
-  };
-  return pack(channel(0), channel(8), channel(4));
+function themed(name) {
+  const value = getComputedStyle(document.documentElement).getPropertyValue(name);
+  return pack(...[1, 3, 5].map((place) => parseInt(value.trim().slice(place, place + 2), 16)));
 }

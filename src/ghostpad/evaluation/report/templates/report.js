@@ -1,4 +1,31 @@
 "use strict";
+// The keyboard reaches what scrolls sideways.
+function markScrolling() {
+  for (const each of document.querySelectorAll(".scroll, .film")) {
+    if (each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+    else each.removeAttribute("tabindex");
+  }
+}
+addEventListener("resize", markScrolling);
+markScrolling();
+
+// The film can be paused, and waits to be started where motion is not wanted.
+(function () {
+  const film = document.getElementById("film");
+  if (!film) return;
+  const image = film.querySelector("img"), source = film.querySelector("source"), button = film.querySelector("button");
+  const moving = image.src, still = source.srcset;
+  let playing = !matchMedia(source.media).matches;
+  source.remove();
+  function show() {
+    image.src = playing ? moving : still;
+    button.textContent = playing ? "Pause" : "Play";
+  }
+  button.addEventListener("click", () => { playing = !playing; show(); });
+  button.hidden = false;
+  show();
+})();
+
 // The interactive view: choose a transition, see frame, next frame, prediction, error and codes.
 (function () {
   const store = document.getElementById("transitions");
@@ -26,8 +53,7 @@
       const cell = document.createElement("span");
       cell.textContent = code;
       cell.title = "row " + y + ", column " + x + ": code " + code;
-      if (data.most_frequent[y][x] === code) cell.className = "usual";
-      else cell.style.background = "hsl(" + ((code * 137.508) % 360) + " 60% 42%)";
+      cell.className = data.most_frequent[y][x] === code ? "usual" : "series-" + (1 + code % 4);
       codes.append(cell);
     }));
   }
