@@ -84,7 +84,8 @@ class Page:
         """Press or let go of a key."""
         name = KEY_NAMES.get(code, code.removeprefix("Digit"))
         kind = "keyDown" if down else "keyUp"
-        self.call("Input.dispatchKeyEvent", type=kind, code=code, key=name)
+        number = {"windowsVirtualKeyCode": 9} if code == "Tab" else {}  # without it the focus stays
+        self.call("Input.dispatchKeyEvent", type=kind, code=code, key=name, **number)
 
     def touch(self, selector: str | None) -> None:
         """Put a finger on an element; None lifts it."""

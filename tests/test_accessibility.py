@@ -120,6 +120,9 @@ def opened(tab, address, look="light"):
     page = tab()
     phone = look == "phone"
     page.size(390 if phone else 1280, 844 if phone else 800, **LOOKS[look])
+    # Else the documentation keeps the look that it had in an earlier tab.
+    origin = "/".join(address.split("/")[:3])
+    page.call("Storage.clearDataForOrigin", origin=origin, storageTypes="local_storage")
     page.open(address)
     page.until("document.readyState == 'complete' && location.href != 'about:blank'", 30)
     page.until(f"!document.getElementById('notice') || {READY}", 60)
