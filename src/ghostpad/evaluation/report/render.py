@@ -47,9 +47,9 @@ _BARS_DB = {
     "reconstruction.moving_gain_db": "gain, moving\npixels",
     "reconstruction.delta_psnr_db": "ΔPSNR",
 }
+_BARS_SHARES = {"codebook.active": "codes\nactive", "agreement.accuracy": "controls\nnamed"}
 _FILM_MS = 100
 """How long the film shows a frame: slower than the game, so that errors can be seen."""
-_BARS_SHARES = {"codebook.active": "codes\nactive", "agreement.accuracy": "controls\nnamed"}
 
 
 def comparison(assessments: Sequence[Assessment]) -> View | None:
