@@ -5,6 +5,7 @@ have a contrast of 3 to 1 to light and dark grounds alike; black stands for the 
 """
 
 from pathlib import Path
+from typing import Any
 
 CSS = Path(__file__).with_suffix(".css")
 INK = "#1c1f24"
@@ -16,7 +17,7 @@ SEQUENTIAL = "inferno"
 """Matplotlib's colour map of amounts: its brightness rises evenly, with and without colour vision."""
 OUTLINE_RGB = (255, 64, 255)
 """Outline of the pixels that changed: a magenta that no Atari game uses."""
-PLOT_STYLE = {
+PLOT_STYLE: dict[Any, Any] = {
     "axes.prop_cycle": f"cycler('linestyle', ['-', '--']) * cycler('color', {list(SERIES)})",
 }
 """Settings of Matplotlib for plots of several lines."""
