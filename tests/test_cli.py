@@ -74,7 +74,6 @@ def test_asking_for_help_never_loads_torch(arguments):
     code = f"""
 import sys
 from ghostpad import cli
-from ghostpad.errors import Notice
 try:
     cli.main({arguments!r})
 except SystemExit:

@@ -21,8 +21,7 @@ _LEAST_SHARE_FIXED, _LEAST_SHARE_MOVING = 0.5, 0.1
 Under a fixed one most features show other objects; if the camera follows the player, all regions show it."""
 _LEAST_SHARE_COLOR = 0.5
 """The same for colours; most cells that keep their place show a display and not the player."""
-_NUM_CLASSES = 5
-"""Into which a feature is divided to measure its information."""
+_NUM_CLASSES = 5  # into which the values of a feature are divided to measure its information
 _LEAST_SHIFT, _LEAST_SHARE_SHIFTED = 0.05, 0.02
 """Smallest shift that counts, and the share of transitions that must have one."""
 _LARGE = 1.3  # times the median shift, from which a shift counts as large
@@ -79,7 +78,7 @@ def _classes_of_shift(shift_T: np.ndarray) -> np.ndarray:
 
 
 def _classes_of_color(color_T: np.ndarray) -> np.ndarray:
-    """Fifths of the range that the colour has, by rank."""
+    """Quintiles of the colour."""
     bounds = np.quantile(color_T, np.arange(1, _NUM_CLASSES) / _NUM_CLASSES)
     return np.searchsorted(bounds, color_T).astype(np.int64)
 

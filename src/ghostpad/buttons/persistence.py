@@ -97,8 +97,7 @@ def fit_button_classifier(
 ) -> ButtonClassifier:
     """Find buttons without labels: of several networks, keep that with the most persistent buttons.
 
-    They are fitted to the transitions of `train` (T,) bool, whose motion and episodes are given with all
-    others.
+    `motion` and `episode_index` are those of all transitions; `train` (T,) marks those that are fitted to.
 
     Raises:
         UserError: no training episode is longer than `LATER_LAGS[0]` transitions.

@@ -23,7 +23,7 @@ def control_classes(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
 def read_controls(
     transitions: Transitions, rows: np.ndarray, directions: bool = True
 ) -> tuple[np.ndarray, list[str]] | None:
-    """Read the control that was held during transitions, most often where the stride is several frames.
+    """Read the control of each transition: over a stride of several frames, the one held most often.
 
     Controls are grouped by direction if `directions`, otherwise each is a class of its own.
 

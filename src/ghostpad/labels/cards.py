@@ -46,7 +46,7 @@ def find_metrics(model_hash: str, *folders: Path) -> dict[str, Any]:
     for path in (folder / "metrics.json" for folder in folders):
         if path.is_file() and (metrics := read_json(path)).get("model_hash") == model_hash:
             return metrics
-    print("the card has no metrics of this model; 'ghostpad evaluate' measures them, --report names them")
+    print("the card has no metrics of this model; run 'ghostpad evaluate', and give its folder with --report")
     return {}
 
 

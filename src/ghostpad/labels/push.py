@@ -50,7 +50,8 @@ def push(config: PushConfig) -> None:
         file_format = "safetensors" if kind == "model" else "datasets"
         write_export(
             ExportConfig(
-                *(config.model, config.labels),
+                model=config.model,
+                labels=config.labels,
                 format=file_format,
                 out=out,
                 license=config.license,

@@ -145,7 +145,7 @@ def to_pairs(
 def to_codes(
     given: np.ndarray | Tensor, shape: tuple[int, ...], num_codes: int, device: torch.device
 ) -> Tensor:
-    """Return codes as (N, h, w) int64 on `device`; a UserError if they are not in [0, num_codes)."""
+    """Codes as (N, h, w) int64 on `device`; a UserError for other shapes or outside [0, num_codes)."""
     codes = torch.as_tensor(given).to(device)
     if codes.is_floating_point() or codes.is_complex():
         raise UserError(f"codes are {codes.dtype}; give integers")

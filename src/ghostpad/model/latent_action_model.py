@@ -282,8 +282,8 @@ class LatentActionModel(nn.Module):
     ) -> "LatentActionModel":
         """Load a model in evaluation mode.
 
-        It is in a folder (its `best.pt`, else `last.pt`, else `model.safetensors`), a file, or shipped under
-        a name.
+        The path is a folder (its `best.pt`, else `last.pt`, else `model.safetensors` is read) or a file; the
+        name is that of a shipped model.
 
         Raises:
             UserError: there is no model, or it is no latent action model of this version.

@@ -51,7 +51,7 @@ def find_model(path_or_name: str | Path, kind: str = KIND) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of tensors and plain data onto the CPU; a UserError if it is damaged or none."""
+    """Read a checkpoint of tensors and plain data onto the CPU; a UserError if it cannot be read."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, ValueError) as error:

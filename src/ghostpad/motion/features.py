@@ -49,7 +49,7 @@ class Motion:
 
 
 def motion_features(store: FrameStore, stride: int = 1) -> Motion:
-    """Measure the motion of all transitions: of colours before a fixed camera, else of regions and sprite."""
+    """Measure the motion of all transitions: of colours under a fixed camera, else of regions and sprite."""
     fixed, tracked_K = _camera(store)
     if fixed:
         return Motion(_color_motion(store, stride, tracked_K), True, tracked_K)
@@ -67,7 +67,7 @@ def features_of_pairs(
 ) -> np.ndarray:
     """Features (N, F), as in `motion`, of pairs of uint8 RGB frames that are not neighbours in the store.
 
-    They have the background of an episode.
+    `episode` is the one whose background they have.
     """
     if motion.fixed_camera:
         assert motion.tracked_K is not None

@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CELLS = 16
-"""Along the longer side of the frame."""
+CELLS = 16  # along the longer side of the frame
 _LEAST_RATIO = 1.7
 """A cell stays in place if shifting the picture with the camera predicts it worse than copying does, by this
 factor more than in the median cell. 1.8 and more at the player's sprite in Crafter, CoinRun and Jumper."""
 _MOST_MEDIAN = 0.8
 """Shifting must predict the median cell better than copying, by this factor; else the shifts are wrong."""
 _FARTHEST = 8
-"""Shifts of up to one in so many of the longer side count as a moving camera; larger ones are often wrong."""
+"""Shifts of up to 1/8 of the longer side count as a moving camera; larger ones are often wrong."""
 _NOISE = 1e-3
 """Added to the error of copying, so that a flat sky does not count."""
 

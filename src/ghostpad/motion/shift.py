@@ -23,10 +23,10 @@ def regions(height: int, width: int) -> list[tuple[slice, slice]]:
 
 
 def phase_correlation(frames_NHW: Tensor, next_NHW: Tensor, windowed: bool = True) -> tuple[Tensor, Tensor]:
-    """The shift of the picture from frames to next frames, float (Kuglin and Hines, 1975).
+    """The shift of the picture from float frames to their next frames (Kuglin and Hines, 1975).
 
     The cross-power spectrum of two shifted pictures has the phase of a pure shift, so its inverse Fourier
-    transform has a peak there. A Hann window keeps the borders of a moving picture out.
+    transform has a peak there. If `windowed`, a Hann window keeps the borders of a moving picture out.
 
     Returns:
         Pixels (N, 2), down and right, from minus to plus half of the frame; and the height (N,) of the peak,

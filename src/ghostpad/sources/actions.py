@@ -54,7 +54,11 @@ class UnitWithActions(Unit):
 
     @abstractmethod
     def controls(self, episode: str) -> Controls | str | None:
-        """The controls of an episode, or why its actions are none; None without. BadInput if damaged."""
+        """The controls of an episode, or why its actions are no controls; None if there are no actions.
+
+        Raises:
+            BadInput: the actions are damaged.
+        """
 
     def decode(self, log: IngestLog) -> Iterator[Frame]:
         """See `Unit.decode`; what is not kept of the actions is noted."""

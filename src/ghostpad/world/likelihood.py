@@ -65,7 +65,8 @@ def describe_buttons(
 ) -> dict[str, Any]:
     """Use of the buttons without labels on at most `limit` transitions, as plain data.
 
-    `share` of transitions and mean posterior (`certainty`) of the likeliest button, and `buttons_needed`.
+    The `share` of transitions that each explains best, the mean posterior (`certainty`) of the likeliest one,
+    and `buttons_needed`.
     """
     rows = np.arange(len(transitions))
     if len(rows) > limit:

@@ -147,7 +147,7 @@ class RolloutBuffer(nn.Module):
     A rollout is restarted from another recorded transition when its frames differ from the recording by a
     PSNR below `divergence_db` for more than `patience` frames in a row (after a bounce that went the other
     way the recording is no target any more), at the end of the recorded episode, and by chance after
-    `mean_length` transitions in the mean. All state is in buffers of `shape` (B, k, C, H, W), and so in the
+    `mean_length` transitions on average. All state is in buffers of `shape` (B, k, C, H, W), and so in the
     checkpoint. Where `divergence_db` is not given, `limit_divergence` may set the limit later.
     """
 

@@ -63,7 +63,7 @@ def ask_for_labels(
     out: Path,
     seed: int,
 ) -> Path:
-    """Write the page that asks for `number` of `most` drawn labels, and print how much they would help."""
+    """Write the page that asks for `number` of `most` drawn transitions, and print what is uncertain."""
     rows = draw_blocks(len(training), most, seed, _BLOCK)
     labels_T = known.of(training) if known else np.full(len(training), -1)
     labelled = np.flatnonzero(labels_T >= 0)

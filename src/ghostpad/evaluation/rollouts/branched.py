@@ -45,7 +45,7 @@ KEYS = {
 def branched_steps(world: WorldModel, control_map: ControlMap, store: FrameStore, seed: int = 0) -> Measured:
     """Step the world from branched states of the test split under every control: numbers of `KEYS`.
 
-    None without branches or with a stride above 1.
+    Both are empty without branches or with a stride above 1.
     """
     owners, parts = [], []
     episodes = [index for index, episode in enumerate(store.episodes) if episode.split == "test"]

@@ -49,7 +49,7 @@ def recorded_rollouts(
 ) -> Measured:
     """Continue test episodes under their recorded controls, from starts spread evenly over their frames.
 
-    Numbers of `keys_of`, up to the longest horizon that half of the episodes allow; none without controls.
+    Numbers of `keys_of`, up to the longest horizon that half of the episodes allow; empty without controls.
     """
     transitions, generator = Transitions(store, "test", world.stride), np.random.default_rng(seed)
     horizons, rows = _starts(transitions)

@@ -40,7 +40,7 @@ KEYS: dict[str, tuple[str, str]] = {
 
 
 def sequences(world: WorldModel, store: FrameStore, num_sequences: int, seed: int = 0) -> Measured:
-    """Imagine held-out sequences under inferred buttons, `num_sequences` a protocol: numbers of `KEYS`.
+    """Imagine held-out sequences under inferred buttons, `num_sequences` by each protocol: `KEYS`.
 
     Those for which every test episode is too short are missing, and CADDY's where no detector finds what the
     player moves.
