@@ -69,7 +69,7 @@ def test_controls_that_do_not_show_are_not_measured(stored, squares, tmp_path):
         episodes.append(replace(episode, files=files))
     found = measure_action_offset(replace(stored, episodes=tuple(episodes)))
     assert found.offset is None and not found.is_sure
-    assert "do not show in the motion" in str(found)
+    assert "stands out" in str(found)
 
 
 def test_auto_says_what_it_found_and_info_shows_it(squares, tmp_path, capsys):

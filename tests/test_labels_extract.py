@@ -5,6 +5,7 @@ import pathlib
 import shutil
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -214,6 +215,17 @@ def test_verify_counts_equal_codes_and_names_a_file_with_a_wrong_one(config, cap
     column = type(table["codes"].chunk(0)).from_arrays(codes.ravel(), 140)
     pq.write_table(table.set_column(3, table.schema.field("codes"), column), path)
     with pytest.raises(UserError, match=f"{path}: 1 of"):
+        extract(replaced(config, verify=True))
+
+
+def test_verify_names_a_file_whose_rows_are_not_those_of_the_store(config):
+    made = extract(config)
+    path = made.path / made.shards[0].file_name
+    table = pq.read_table(path)
+    number = table.schema.get_field_index("frame_index")
+    shifted = pc.add(table["frame_index"], 1).cast(table.schema.field(number).type)
+    pq.write_table(table.set_column(number, table.schema.field(number), shifted), path)
+    with pytest.raises(UserError, match=f"{path}: frame_index"):
         extract(replaced(config, verify=True))
 
 

@@ -104,6 +104,9 @@ def test_a_model_card_gives_the_metrics_of_its_own_model(labels, hub, tmp_path, 
     push(PushConfig("user/model", model=checkpoint, report=tmp_path))
     assert ModelCard(hub.files["README.md"].decode()).data.eval_results is None
     assert "no metrics of this model" in capsys.readouterr().out
+    (tmp_path / "metrics.json").write_text("[")
+    push(PushConfig("user/model", model=checkpoint, report=tmp_path))
+    assert "no metrics of this model" in capsys.readouterr().out
 
 
 def test_a_shipped_model_brings_its_metrics(tmp_path):

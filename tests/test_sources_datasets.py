@@ -78,6 +78,14 @@ def test_a_row_with_a_list_of_images_is_an_episode(tmp_path: Path) -> None:
     check_all(tmp_path / "e.parquet")
 
 
+def test_a_table_whose_actions_are_missing_in_a_row_is_named(tmp_path: Path) -> None:
+    frames = [{"bytes": png(frame), "path": None} for frame in EPISODES[0]]
+    table = [{"frames": frames, "actions": actions} for actions in ([1] * len(frames), None)]
+    pq.write_table(pa.Table.from_pylist(table), tmp_path / "e.parquet")
+    with pytest.raises(UserError, match="actions that cannot be read"):
+        ingest(IngestConfig(tmp_path / "e.parquet"))
+
+
 def test_tables_with_mixed_episodes_or_several_images_are_refused(tmp_path: Path) -> None:
     encoded = [{**row, "image": png(row["image"])} for row in rows()]
     pq.write_table(pa.Table.from_pylist(encoded[::2] + encoded[1::2]), tmp_path / "mixed.parquet")

@@ -52,7 +52,7 @@ class MeasuredOffset:
         listed = ", ".join(f"{offset:+d}: {value:.0%}" for offset, value in self.accuracies.items())
         found = f"new controls named from the motion, by offset: {listed}"
         if self.offset is None:
-            return f"not measured: controls do not show in the motion; {found}"
+            return f"not measured: no offset from {OFFSETS[0]:+d} to {OFFSETS[-1]:+d} stands out; {found}"
         return f"{self.offset:+d} measured, {self.agree} of {self.episodes} episodes agree ({found})"
 
 

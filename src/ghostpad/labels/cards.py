@@ -1,6 +1,7 @@
 """Model and dataset cards: the `README.md` of an export, with metadata that the Hugging Face hub reads."""
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +39,18 @@ import onnxruntime
 session = onnxruntime.InferenceSession("path/to/this/folder/encoder.onnx")
 codes = session.run(None, {"frames": frames, "next_frames": next_frames})  # float32, 0 to 1""",
 }
+_ABOUT = {"game", "split", "num_episodes", "num_transitions", "data_fingerprint"}
+"""Keys of `metrics.json` that say what was measured."""
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 
 
 def find_metrics(model_hash: str, *folders: Path) -> dict[str, Any]:
     """Return the first `metrics.json` in `folders` that is of this model; empty if there is none."""
-    for path in (folder / "metrics.json" for folder in folders):
-        if path.is_file() and (metrics := read_json(path)).get("model_hash") == model_hash:
-            return metrics
+    for folder in folders:
+        with suppress(OSError, ValueError, AttributeError):  # missing, damaged or of something else
+            metrics = read_json(folder / "metrics.json")
+            if metrics.get("model_hash") == model_hash and metrics.keys() >= _ABOUT:
+                return metrics
     print("the card has no metrics of this model; run 'ghostpad evaluate', and give its folder with --report")
     return {}
 

@@ -73,7 +73,7 @@ def write_export(config: ExportConfig) -> None:
         if config.model is None or config.labels is not None:
             raise UserError(f"--format {config.format} is for a model: give --model, and no --labels")
         model = LatentActionModel.from_pretrained(config.model)
-        metrics = find_metrics(model.model_hash, find_model(config.model).parent, config.report)
+        metrics = find_metrics(model.model_hash, config.report, find_model(config.model).parent)
         card = model_card(model, config.format, metrics, config.license)
         export_model(model, config.format, config.out, card=card)
     else:

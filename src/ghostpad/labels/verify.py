@@ -30,13 +30,21 @@ def verify(labels: Labels, store: FrameStore, model: LatentActionModel, num_samp
     Codes may differ where two are equally near but for rounding.
 
     Raises:
-        UserError: a code differs by more than that; its file is named.
+        UserError: a code differs by more than that, or a row is not that of the store; its file is named.
     """
     num_transitions = num_codes = num_ties = 0
     # Labels hold the transitions of all episodes in this order.
     transitions = Transitions(store, None, labels.origin.stride, model.history)
     for shard, first, rows in _sample(labels, num_samples, seed):
         path = labels.path / shard.file_name
+        table = labels.table(shard, ["episode_index", "frame_index"]).take(rows - first)
+        for name, right_T in zip(
+            table.column_names, (transitions.episode_index, transitions.frame_index), strict=True
+        ):
+            if not np.array_equal(table[name].to_numpy(), right_T[rows]):
+                raise UserError(
+                    f"{path}: {name} is not that of the store; delete this file and extract again"
+                )
         codes_Nhw = torch.from_numpy(labels.codes(shard)[rows - first].astype(np.int64))
         *_, encoder = read_metadata(path)
         for start in range(0, len(rows), _BATCH):

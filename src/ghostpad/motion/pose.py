@@ -14,7 +14,7 @@ from torch.nn import functional as F
 CELLS = 16  # along the longer side of the frame
 _LEAST_RATIO = 1.7
 """A cell stays in place if shifting the picture with the camera predicts it worse than copying does, by this
-factor more than in the median cell. 1.8 and more at the player's sprite in Crafter, CoinRun and Jumper."""
+factor more than in the median cell. It is 1.8 and more at the player in Crafter, CoinRun and Jumper."""
 _MOST_MEDIAN = 0.8
 """Shifting must predict the median cell better than copying, by this factor; else the shifts are wrong."""
 _FARTHEST = 8

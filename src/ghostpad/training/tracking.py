@@ -231,7 +231,7 @@ class _TensorBoardWriter:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise ImportError('not installed: pip install "ghostpad[tensorboard]"') from None
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         for key, value in about.items():
             self._events.add_text(f"run/{key}", f"```\n{json.dumps(value, indent=1)}\n```", step)
 

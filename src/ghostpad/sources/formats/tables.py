@@ -22,6 +22,7 @@ from ghostpad.sources.base import (
     IngestLog,
     Source,
     Unit,
+    damage_is,
     damage_is_rejected,
     fingerprint,
     natural_key,
@@ -154,7 +155,8 @@ class TablesUnit(UnitWithActions):
 
     def controls(self, episode: str) -> Controls | str | None:
         """See `UnitWithActions`."""
-        return _read_controls(self.tables, tuple(stamp(table.path) for table in self.tables))
+        with damage_is("has actions that cannot be read"):
+            return _read_controls(self.tables, tuple(stamp(table.path) for table in self.tables))
 
 
 @lru_cache(maxsize=2)
