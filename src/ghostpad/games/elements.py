@@ -245,7 +245,7 @@ class Tiles(Element):
     present: str
 
     metrics: ClassVar = {
-        "state_accuracy": Metric("share of tiles", "present or absent as in the truth", "states correct"),
+        "state_accuracy": Metric("share of tiles", "present or absent as in the truth", "in the right state"),
         "vanish_precision": Metric(
             "share of tiles",
             "of those that vanish in the prediction: vanish in truth",
