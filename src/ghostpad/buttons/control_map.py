@@ -78,7 +78,10 @@ class ControlMap:
         found = read_controls(transitions, rows.ravel(), directions=False)
         if found is None or (found[0] < 0).any():
             return None
-        return np.array([self.to_button(name) for name in found[1]])[found[0]].reshape(rows.shape)
+        held, place = np.unique(
+            found[0], return_inverse=True
+        )  # the map may lack controls that are never held
+        return np.array([self.to_button(found[1][number]) for number in held])[place].reshape(rows.shape)
 
 
 def fit_control_map(names: Sequence[str], buttons_TK: np.ndarray, controls_T: np.ndarray) -> ControlMap:
