@@ -29,7 +29,7 @@ PAGES = {
 SHOWN = {
     "LICENSE": "license.md",
     "CITATION.cff": "citation.md",
-    "examples/imitate_breakout.py": "examples/imitate_breakout.md",
+    **{f"examples/{path.name}": f"examples/{path.stem}.md" for path in (ROOT / "examples").glob("*.py")},
 }
 """Files that are shown as they are, for links that lead to them."""
 ASSETS = {
