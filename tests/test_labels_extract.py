@@ -205,6 +205,15 @@ def test_frames_of_another_size_are_refused(config, store, tmp_path):
     assert not config.out.exists()
 
 
+def test_labels_continue_beside_the_page_and_the_map_of_controls(config):
+    made = extract(config)
+    (made.path / made.shards[0].file_name).unlink()
+    for name in ("ask.html", "controls.json"):
+        (made.path / name).write_text("{}")
+    assert (extract(config).path / made.shards[0].file_name).exists()
+    assert (made.path / "ask.html").exists()
+
+
 def test_verify_counts_equal_codes_and_names_a_file_with_a_wrong_one(config, capsys):
     made = extract(replaced(config, verify=True))
     assert "verified 156 transitions: 21,840 of 21,840 codes are the same" in capsys.readouterr().out

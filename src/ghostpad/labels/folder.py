@@ -35,6 +35,7 @@ from ghostpad.labels.shards import (
 from ghostpad.sources.base import frame_rate
 
 BUTTON = "button"  # column that `extract --buttons` adds
+_WRITTEN_BESIDE = ("ask.html", "controls.json", "controls.png")  # what `controls` writes into a folder
 MANIFEST, OLD_MANIFEST = "_labels.parquet", "labels.json"
 
 
@@ -154,7 +155,7 @@ def missing_shards(out: Path, origin: Origin, shards: list[Shard]) -> list[Shard
             if wanted.get(path.name) != found_shard:
                 raise UserError(f"{out}: cut with another --shard-size; use the same, or give another --out")
             found.add(path.name)
-        elif not _is_leftover(path):
+        elif path.name not in _WRITTEN_BESIDE and not _is_leftover(path):
             raise UserError(f"{out}: holds {path.name}, which is no file of labels; give another --out")
     return [shard for shard in shards if shard.file_name not in found]
 

@@ -21,7 +21,7 @@ PAGE = "ask.html"
 ENOUGH = 0.05
 """Share of transitions with an uncertain button up to which more labels hardly change the map."""
 _PRIOR, _DRAWS = 0.5, 2000
-_SHOWN_WIDTH, _MILLISECONDS = 320, 500
+_SHOWN_WIDTH, _MILLISECONDS, _GRAY = 320, 500, (128, 128, 128)
 _BLOCK = 16
 
 
@@ -106,10 +106,13 @@ def _page(training: Transitions, rows: np.ndarray, known: LabelFile | None) -> s
 
 
 def _film(before_CHW: np.ndarray, after_CHW: np.ndarray) -> str:
-    """Two frames in turn, as the `data:` address of an animated GIF."""
+    """Two frames and a gray pause, which shows their order, as the `data:` address of an animated GIF."""
     from PIL import Image
 
     first, second = (Image.fromarray(to_rgb(frame)) for frame in (before_CHW, after_CHW))
+    more = [second, Image.new("RGB", first.size, _GRAY)]
     buffer = io.BytesIO()
-    first.save(buffer, "GIF", save_all=True, append_images=[second], duration=_MILLISECONDS, loop=0)
+    first.convert("RGB").save(
+        buffer, "GIF", save_all=True, append_images=more, duration=_MILLISECONDS, loop=0
+    )
     return "data:image/gif;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -49,7 +49,8 @@ def episodes(store: FrameStore) -> Verdict:
     num = len(store.episodes)
     frames = sum(episode.num_frames for episode in store.episodes)
     finding = f"{frames:,} frames; a tenth of the episodes each is kept for validation and test"
-    return judge("number of episodes", num, EPISODES, finding, "record more: ghostpad record --episodes 30")
+    advice = "more videos or a smaller --episode-seconds in ghostpad ingest, or ghostpad record --episodes 30"
+    return judge("number of episodes", num, EPISODES, finding, advice)
 
 
 def changes(store: FrameStore) -> list[np.ndarray]:
@@ -138,7 +139,7 @@ def interval_too_long(steady: float, damaged: bool) -> Verdict:
     if damaged and STEADY.status(steady) != "ok":
         return unknown(name, "compression hides the motion")
     finding = "share of moving blocks that keep their motion from one transition to the next"
-    setting = "closer frames: a smaller --frame-skip in ghostpad record, or a larger --fps in ghostpad ingest"
+    setting = "closer frames: a larger --fps in ghostpad ingest, or a smaller --frame-skip in ghostpad record"
     return judge(name, steady, STEADY, finding, setting)
 
 
