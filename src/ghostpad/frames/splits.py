@@ -40,7 +40,8 @@ def assign_splits(num_episodes: int, seed: int = 0) -> list[str]:
 def too_few(num_episodes: int) -> str:
     """Why fewer than three episodes are not enough, for an error message."""
     have = "1 episode" if num_episodes == 1 else f"{num_episodes} episodes"
-    return f"{have}, but train, validation and test need one each: add some until there are {MIN_EPISODES}"
+    more = f"add some until there are {MIN_EPISODES}, or cut videos by a smaller --episode-seconds"
+    return f"{have}, but train, validation and test need one each: {more}"
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,9 @@ class Labels:
             if path or (place / "manifest.json").is_file():
                 store = FrameStore.open(place)
                 if store.fingerprint != self.origin.store_fingerprint:
-                    raise UserError(f"{self.path}: made from other frames than {place} holds; extract again")
+                    raise UserError(
+                        f"{self.path}: made from other frames than {place} holds; delete it and extract again"
+                    )
                 return store
         raise UserError(
             f"{self.path}: the frame store that these labels refer to is not at {places['absolute']}; "
