@@ -78,9 +78,8 @@ class ControlMap:
         found = read_controls(transitions, rows.ravel(), directions=False)
         if found is None or (found[0] < 0).any():
             return None
-        held, place = np.unique(
-            found[0], return_inverse=True
-        )  # the map may lack controls that are never held
+        # Of controls that are never held the map may know nothing.
+        held, place = np.unique(found[0], return_inverse=True)
         return np.array([self.to_button(found[1][number]) for number in held])[place].reshape(rows.shape)
 
 

@@ -69,10 +69,12 @@ def plain_name(key: str) -> str:
     return re.sub(r"[^a-z]", "", key.rpartition("/")[2].lower())
 
 
-def most_telling(keys: Iterable[str], names: tuple[str, ...] = FRAMES) -> list[str]:
-    """The keys, in their order, whose plain names come first among `names`; others come last."""
-    rank = {key: (*names, plain_name(key)).index(plain_name(key)) for key in keys}
-    return [key for key in rank if rank[key] == min(rank.values())]
+def best_named(keys: Iterable[str], names: tuple[str, ...] = FRAMES) -> list[str]:
+    """The keys, in their order, whose plain names come first in `names`; keys with other names come last."""
+    order = {name: rank for rank, name in enumerate(names)}
+    ranks = {key: order.get(plain_name(key), len(order)) for key in keys}
+    best = min(ranks.values(), default=0)
+    return [key for key, rank in ranks.items() if rank == best]
 
 
 def is_frames_name(name: str) -> bool:
@@ -111,7 +113,7 @@ def find_trajectories(
             )
         actions.sort(key=natural_key)
         if len(frames) == 1:
-            actions = most_telling(actions, ACTIONS)
+            actions = best_named(actions, ACTIONS)
         borders = [key for key in inside if plain_name(key) in (*FLAGS, *STARTS, *ENDS, *LENGTHS, *IDS)]
         found.append(
             Keys(
@@ -171,7 +173,7 @@ def _choose_frames(keys: list[str], shapes: Shapes) -> tuple[str, ...]:
         if len(patterns) == 1:  # a picture each
             return tuple(sorted(keys, key=natural_key))
     keys = [key for key in keys if not any(word in plain_name(key) for word in _NOT_FRAMES)] or keys
-    best = most_telling(keys)
+    best = best_named(keys)
     if len(best) > 1:
         listing = _listing({key: shapes[key] for key in best})
         raise UserError(f"several arrays may be the frames: {listing}; choose one with --frames-key")

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ghostpad.errors import UserError
-from ghostpad.sources.array_keys import ACTIONS, FLAGS, IDS, STARTS, most_telling, plain_name
+from ghostpad.sources.array_keys import ACTIONS, FLAGS, IDS, STARTS, best_named, plain_name
 from ghostpad.sources.base import BadInput, IngestLog
 from ghostpad.sources.pixels import array_colors, image_colors
 
@@ -125,7 +125,7 @@ def find_columns(schema: pa.Schema, frames: str | None, actions: str | None) -> 
     chosen = frames if frames is not None else _choose_frames(schema)
     if actions is None:
         known = [name for name in schema.names if plain_name(name) in ACTIONS and name != chosen]
-        actions = next(iter(most_telling(known, ACTIONS)), None)
+        actions = next(iter(best_named(known, ACTIONS)), None)
     has_episodes = image_kind(schema.field(chosen).type)[1]
     borders = [] if has_episodes else [n for n in schema.names if plain_name(n) in (*IDS, *FLAGS, *STARTS)]
     return Columns(chosen, actions, tuple(name for name in borders if name != chosen))
@@ -134,7 +134,7 @@ def find_columns(schema: pa.Schema, frames: str | None, actions: str | None) -> 
 def _choose_frames(schema: pa.Schema) -> str:
     found = [field.name for field in schema if image_kind(field.type)[0]]
     found = [n for n in found if "next" not in plain_name(n) and plain_name(n) not in ACTIONS] or found
-    best = most_telling(found)
+    best = best_named(found)
     if not best:
         listing = ", ".join(schema.names)
         raise BadInput(f"holds no column of images, but {listing}; name one with --frames-key")

@@ -66,7 +66,8 @@ class Tracker:
         folder: run folder, for `metrics.jsonl`, `run.json`, and the files of wandb or TensorBoard.
         kind: "wandb" (offline unless a key is set), "tensorboard" or "none".
         about: plain facts of the run: config, architecture, machine.
-        step: where the run resumes; what an earlier, killed process wrote of later steps is dropped.
+        step: where the run resumes; what an earlier, killed process wrote of later steps into `metrics.jsonl`
+            or for TensorBoard is dropped.
         name: project name for wandb.
     """
 
@@ -243,8 +244,15 @@ class _TensorBoardWriter:
         binned, edges = _binned(counts)
         codes = np.arange(len(counts))
         self._events.add_histogram_raw(
-            *(_chart(name), 0, len(counts), counts.sum(), counts @ codes, counts @ codes**2),
-            *(edges[1:].tolist(), binned.tolist(), step),
+            _chart(name),
+            min=0,
+            max=len(counts),
+            num=counts.sum(),
+            sum=counts @ codes,
+            sum_squares=counts @ codes**2,
+            bucket_limits=edges[1:].tolist(),
+            bucket_counts=binned.tolist(),
+            global_step=step,
         )
 
     def image(self, step: int, name: str, picture_HW3: np.ndarray) -> None:

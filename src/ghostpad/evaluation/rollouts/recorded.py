@@ -12,8 +12,7 @@ import numpy as np
 
 from ghostpad.buttons.control_map import ControlMap
 from ghostpad.buttons.memory import transitions_left
-from ghostpad.evaluation.inference import as_unit
-from ghostpad.evaluation.reconstruction import psnr_db, summarize
+from ghostpad.evaluation.reconstruction import psnr_db, squared_error, summarize
 from ghostpad.evaluation.rollouts.single_steps import frame_sums
 from ghostpad.frames.pairs import Transitions, read_sequences
 from ghostpad.frames.store import FrameStore
@@ -110,6 +109,5 @@ def _batch_sums(
         if step + 1 in horizons:
             drawn, by_chance = (state.frames[:, -1] for state in states)
             sums[step + 1] = frame_sums(game, drawn, future[:, step], history[:, -1])
-            error = as_unit(by_chance) - as_unit(future[:, step])
-            sums[step + 1]["random_squared"] = np.square(error).sum((1, 2, 3), dtype=np.float64)
+            sums[step + 1]["random_squared"] = squared_error(by_chance, future[:, step])
     return sums

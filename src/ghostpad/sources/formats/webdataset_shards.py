@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ghostpad.errors import UserError
 from ghostpad.sources.actions import Controls, UnitWithActions, controls_or_reason
-from ghostpad.sources.array_keys import ACTIONS, FLAGS, FRAMES, IDS, STARTS, most_telling, plain_name
+from ghostpad.sources.array_keys import ACTIONS, FLAGS, FRAMES, IDS, STARTS, best_named, plain_name
 from ghostpad.sources.base import (
     IMAGE_FORMATS,
     BadInput,
@@ -149,7 +149,7 @@ def _read_controls(unit: WebDatasetUnit) -> Controls | str | None:
     for sample in unit.samples:
         details = _details(sample.details)
         names = [name for name in details if plain_name(name) in ACTIONS]
-        name = unit.actions_key or next(iter(most_telling(names, ACTIONS)), None)
+        name = unit.actions_key or next(iter(best_named(names, ACTIONS)), None)
         if name not in details:
             return "actions are missing from some frames" if actions else None
         actions.append(details[name])
